@@ -1,0 +1,63 @@
+"""Realistic faces of nobody: anonymize photos and keep expression, gaze, pose, light and skin colour."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives; resolved on first use, because torch and diffusers take seconds to import.
+_HOMES = {
+    "AnimatedImageError": "errors",
+    "CheckpointError": "errors",
+    "Component": "component",
+    "DEFAULT_CHECKPOINT": "hub",
+    "Face": "faces",
+    "FaceAnonError": "errors",
+    "FaceAnonGenerator": "generator",
+    "FaceAnonPipeline": "pipeline",
+    "FaceAnonPipelineOutput": "pipeline",
+    "FaceDetector": "detection",
+    "FaceStatus": "faces",
+    "ImageTooLargeError": "errors",
+    "LandmarkExtractor": "landmarks",
+    "LightingTransfer": "lighting",
+    "MissingDependencyError": "errors",
+    "ModelMixin": "component",
+    "SkinColorTransfer": "color",
+    "UnreadableImageError": "errors",
+    "UnwritableImageError": "errors",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+if TYPE_CHECKING:
+    from .color import SkinColorTransfer
+    from .component import Component, ModelMixin
+    from .detection import FaceDetector
+    from .errors import (
+        AnimatedImageError,
+        CheckpointError,
+        FaceAnonError,
+        ImageTooLargeError,
+        MissingDependencyError,
+        UnreadableImageError,
+        UnwritableImageError,
+    )
+    from .faces import Face, FaceStatus
+    from .generator import FaceAnonGenerator
+    from .hub import DEFAULT_CHECKPOINT
+    from .landmarks import LandmarkExtractor
+    from .lighting import LightingTransfer
+    from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

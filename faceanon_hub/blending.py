@@ -1,0 +1,120 @@
+"""The new face into the photo; and hiding a face that cannot be replaced."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from .alignment import warp_out, window
+
+Fallback = Literal["blur", "mosaic", "solid"]
+FALLBACKS: tuple[str, ...] = get_args(Fallback)
+FEATHER = 4.0  # pixels of the crop over which old passes into new
+CELLS = 6  # numbers per side that blur and mosaic leave of a face
+REACH = 1.25  # of a hidden ellipse, in half sides of the detector's box
+
+
+def opacity(mask: np.ndarray) -> np.ndarray:
+    """How much of the new face is laid over the photo: 1 well inside the hidden region, smoothly 0 at its border.
+
+    Args:
+        mask (`np.ndarray` of shape `(S, S)`, uint8):
+            Hidden region, 0 or 1.
+
+    Returns:
+        `np.ndarray` of shape `(S, S)`, float32.
+    """
+    step = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) - 1).clip(0, FEATHER) / FEATHER
+    return step * step * (3 - 2 * step)
+
+
+def core(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """The pixels of the photo of which nothing may remain: those on which the new face is laid with full opacity.
+
+    Args:
+        mask (`np.ndarray` of shape `(S, S)`, uint8):
+            Hidden region in the crop.
+        matrix (`np.ndarray` of shape `(2, 3)`):
+            Photo pixels to crop pixels.
+        shape (`tuple[int, ...]`):
+            Shape of the photo.
+
+    Returns:
+        `tuple`: the window (left, top, right, bottom) in the photo, and a boolean array of its shape.
+    """
+    area = window(matrix, len(mask), shape)
+    # The rim is wider than the feather, so that no pixel of the core reaches the visible part of a resampled crop.
+    inside = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) > FEATHER + 1.5).astype(np.float32)
+    return area, warp_out(inside, matrix, area) > 0.5
+
+
+def erase(canvas: np.ndarray, cores: list[tuple[tuple[int, int, int, int], np.ndarray]]) -> None:
+    """Overwrites the cores of faces, in place, each by the mean colour of what is visible round it.
+
+    Args:
+        canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            Photo to change.
+        cores (`list`):
+            Windows and pixels from [`core`].
+    """
+    hidden = np.zeros(canvas.shape[:2], bool)
+    for (left, top, right, bottom), inside in cores:
+        hidden[top:bottom, left:right] |= inside
+    for (left, top, right, bottom), inside in cores:
+        part = canvas[top:bottom, left:right]
+        visible = part[~hidden[top:bottom, left:right]]
+        part[inside] = visible.mean(0).round() if len(visible) else 127
+
+
+def paste(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> None:
+    """Lays a generated crop into the photo, in place and only inside its own window, at the photo's resolution.
+
+    Args:
+        canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            Photo to change.
+        face (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            Generated crop.
+        mask (`np.ndarray` of shape `(S, S)`, uint8):
+            Hidden region in the crop.
+        matrix (`np.ndarray` of shape `(2, 3)`):
+            Photo pixels to crop pixels.
+    """
+    area, inside = core(mask, matrix, canvas.shape)
+    left, top, right, bottom = area
+    part = canvas[top:bottom, left:right]
+    new = warp_out(face.astype(np.float32), matrix, area)
+    alpha = warp_out(opacity(mask), matrix, area).clip(0, 1)
+    alpha[inside] = 1
+    alpha = alpha[..., None]
+    part[:] = np.round(part + alpha * (new - part)).clip(0, 255)
+
+
+def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
+    """Hides a face, in place, under an ellipse a quarter larger than its box.
+
+    Args:
+        canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            Photo to change.
+        box (`np.ndarray` of shape `(4,)`):
+            Left, top, right, bottom in pixels.
+        method (`"blur"`, `"mosaic"` or `"solid"`):
+            Blur and mosaic leave six by six colours of the face, smoothly or as squares; solid leaves nothing, black.
+    """
+    center, half = (box[:2] + box[2:]) / 2, REACH * (box[2:] - box[:2]) / 2
+    low = np.floor(center - half).clip(0).astype(int)
+    high = np.minimum(np.ceil(center + half).astype(int) + 1, canvas.shape[1::-1])
+    if (high <= low).any():
+        return
+    (left, top), (right, bottom) = low, high
+    part = canvas[top:bottom, left:right]
+    size = (int(right - left), int(bottom - top))
+    if method == "solid":
+        hidden = np.zeros_like(part)
+    else:
+        few = cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+        hidden = cv2.resize(few, size, interpolation=cv2.INTER_CUBIC if method == "blur" else cv2.INTER_NEAREST)
+    y, x = np.ogrid[top:bottom, left:right]
+    inside = ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2 <= 1
+    part[inside] = hidden[inside]

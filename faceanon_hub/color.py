@@ -1,0 +1,111 @@
+"""The original's skin colour, brought to the generated face."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from diffusers.configuration_utils import register_to_config
+
+from .component import Component
+
+
+class SkinColorTransfer(Component):
+    r"""Moves generated skin's colours so that their mean and covariance in CIELAB become those of the original skin.
+
+    The closed-form linear Monge-Kantorovich map (Pitie and Kokaram 2007): the smallest move that does.
+
+    Args:
+        strength (`float`, *optional*, defaults to `1.0`):
+            0 leaves the colours as generated, 1 applies the whole map.
+        limit (`float`, *optional*, defaults to `1.5`):
+            Largest factor by which contrast is stretched or compressed along any direction of colour.
+    """
+
+    @register_to_config
+    def __init__(self, strength: float = 1.0, limit: float = 1.5) -> None:
+        pass
+
+    def estimate(self, image: np.ndarray, skin: np.ndarray) -> np.ndarray:
+        """Mean and covariance of skin colour: all that this component takes from an original.
+
+        Args:
+            image (`np.ndarray` of shape `(S, S, 3)`, uint8):
+                RGB crop.
+            skin (`np.ndarray` of shape `(S, S)`):
+                Where skin is expected, non-zero; hair, beard and glasses in it are trimmed as outliers.
+
+        Returns:
+            `np.ndarray` of shape `(9,)`, float32: mean (3), then the covariance's upper triangle (6), in CIELAB. All
+            zero where too little skin is seen.
+        """
+        colors = to_lab(image)[skin > 0]
+        if len(colors) < 50:
+            return np.zeros(9, np.float32)
+        middle = np.median(colors, 0)
+        spread = 1.4826 * np.median(np.abs(colors - middle), 0) + 1
+        colors = colors[(np.abs(colors - middle) < 2.5 * spread).all(1)]
+        covariance = np.cov(colors.T)
+        return np.concatenate([colors.mean(0), covariance[np.triu_indices(3)]]).astype(np.float32)
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        skin: np.ndarray,
+        region: np.ndarray,
+        original: np.ndarray,
+        strength: float | None = None,
+    ) -> np.ndarray:
+        """Recolours a generated face.
+
+        Args:
+            image (`np.ndarray` of shape `(S, S, 3)`, uint8):
+                Generated RGB crop.
+            skin (`np.ndarray` of shape `(S, S)`):
+                Where skin is expected, as in [`estimate`].
+            region (`np.ndarray` of shape `(S, S)`, float32):
+                Where to act, 0 to 1, soft at its border and 0 on eyes and teeth.
+            original (`np.ndarray` of shape `(9,)`):
+                [`estimate`] of the original face.
+            strength (`float`, *optional*):
+                In place of the configured one.
+
+        Returns:
+            `np.ndarray` of shape `(S, S, 3)`, uint8.
+        """
+        strength = self.config.strength if strength is None else strength
+        present = self.estimate(image, skin)
+        if strength == 0 or not original.any() or not present.any():
+            return image
+        stretch = _monge_kantorovich(_covariance(present), _covariance(original), self.config.limit)
+        lab = to_lab(image)
+        moved = (lab - present[:3]) @ stretch.T + original[:3]
+        return from_lab(lab + strength * region[..., None] * (moved - lab))
+
+
+def _covariance(coefficients: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((3, 3))
+    matrix[np.triu_indices(3)] = coefficients[3:]
+    return matrix + np.triu(matrix, 1).T + np.eye(3)  # the unit keeps flat colours from being stretched
+
+
+def _monge_kantorovich(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarray:
+    """The symmetric matrix A with A source A = target, its eigenvalues kept within [1 / limit, limit]."""
+    root = _power(source, 0.5)
+    inverse = _power(source, -0.5)
+    values, vectors = np.linalg.eigh(inverse @ _power(root @ target @ root, 0.5) @ inverse)
+    return ((vectors * values.clip(1 / limit, limit)) @ vectors.T).astype(np.float32)
+
+
+def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * values**exponent) @ vectors.T
+
+
+def to_lab(image: np.ndarray) -> np.ndarray:
+    """SRGB uint8 to CIELAB (D65), float32."""
+    return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def from_lab(lab: np.ndarray) -> np.ndarray:
+    """CIELAB to sRGB uint8, clipped."""
+    return np.round(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB).clip(0, 1) * 255).astype(np.uint8)

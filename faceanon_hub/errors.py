@@ -1,0 +1,77 @@
+"""Typed errors: every failure a user can cause names the file and the cause."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class FaceAnonError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+
+class UnreadableImageError(FaceAnonError):
+    """An input that cannot be decoded: missing, empty, truncated, or no image at all.
+
+    Args:
+        source (`str` or `Path`):
+            The file, or a description of what was passed in its place.
+        cause (`str`):
+            What is wrong with it, in words.
+    """
+
+    def __init__(self, source: str | Path, cause: str) -> None:
+        self.source, self.cause = str(source), cause
+        super().__init__(f"{source}: {cause}")
+
+
+class ImageTooLargeError(UnreadableImageError):
+    """An image with more pixels than the limit, refused before it is decoded."""
+
+
+class AnimatedImageError(UnreadableImageError):
+    """An animated image, refused because dropping its frames silently would be worse."""
+
+
+class UnwritableImageError(FaceAnonError):
+    """A result that cannot be written: unknown format, no such folder, no space left.
+
+    Args:
+        target (`str` or `Path`):
+            The file that was to be written.
+        cause (`str`):
+            What went wrong, in words.
+    """
+
+    def __init__(self, target: str | Path, cause: str) -> None:
+        self.target, self.cause = str(target), cause
+        super().__init__(f"{target}: {cause}")
+
+
+class CheckpointError(FaceAnonError, OSError):
+    """A checkpoint that cannot be loaded: no such folder or repository, or files missing from it.
+
+    Args:
+        checkpoint (`str` or `Path`):
+            Folder or Hub id.
+        cause (`str`):
+            What went wrong, in words.
+    """
+
+    def __init__(self, checkpoint: str | Path, cause: str) -> None:
+        self.checkpoint, self.cause = str(checkpoint), cause
+        super().__init__(f"{checkpoint}: {cause}")
+
+
+class MissingDependencyError(FaceAnonError, ImportError):
+    """A feature whose optional package is not installed.
+
+    Args:
+        package (`str`):
+            The package that is missing.
+        install (`str`):
+            What to install, e.g. `"faceanon-hub[demo]"`.
+    """
+
+    def __init__(self, package: str, install: str) -> None:
+        self.package, self.install = package, install
+        super().__init__(f"{package} is not installed: pip install '{install}'")

@@ -1,0 +1,67 @@
+"""One face of a photo: where it is, what was done to it, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+
+class FaceStatus(str, Enum):
+    """What became of a face."""
+
+    FOUND = "found"  # seen, nothing done yet
+    ANONYMIZED = "anonymized"  # replaced by a generated face
+    OBFUSCATED = "obfuscated"  # hidden by blur, mosaic or a solid colour, because it could not be replaced
+    KEPT = "kept"  # left as it was, because the caller asked for it
+
+
+@dataclass(eq=False)
+class Face:
+    """A face found in a photo.
+
+    Args:
+        box (`np.ndarray` of shape `(4,)`, float32):
+            Left, top, right, bottom in pixels of the upright photo.
+        score (`float`):
+            Confidence of the detector, 0 to 1.
+        keypoints (`np.ndarray` of shape `(5, 2)`, float32, *optional*):
+            Eyes, nose tip and mouth corners in pixels, left before right on an upright face.
+        landmarks (`np.ndarray` of shape `(478, 3)`, float32, *optional*):
+            Dense landmarks in pixels (z in the same unit, towards the camera negative), where a mesh was found.
+        presence (`float`, *optional*):
+            Confidence of the mesh that there is a face, 0 to 1.
+        status (`FaceStatus`):
+            What was done.
+        reason (`str`):
+            Why, where the status is not `anonymized`.
+        seed (`int`, *optional*):
+            Seed of the new identity. Set before a call, it decides the identity; read after it, it repeats it.
+    """
+
+    box: np.ndarray
+    score: float
+    keypoints: np.ndarray | None = None
+    landmarks: np.ndarray | None = field(default=None, repr=False)
+    presence: float | None = None
+    status: FaceStatus = FaceStatus.FOUND
+    reason: str = ""
+    seed: int | None = None
+
+    @property
+    def size(self) -> float:
+        """Longer side of the box in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A record for reports, ready for JSON. Landmarks and keypoints are biometric and stay out of it."""
+        return {
+            "box": [round(float(v), 1) for v in self.box],
+            "score": round(float(self.score), 4),
+            "presence": None if self.presence is None else round(float(self.presence), 4),
+            "status": self.status.value,
+            "reason": self.reason,
+            "seed": self.seed,
+        }

@@ -1,0 +1,272 @@
+"""The generator: surroundings, landmark maps and a latent to a new face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+GAIN = 1.414  # keeps the variance through a leaky ReLU
+MEAN_LATENTS = 64  # latents that stand for all of them where their mean style is needed
+
+
+class FaceAnonGenerator(ModelMixin, ConfigMixin):
+    r"""A U-Net that paints a face into a hidden region, in the spirit of DeepPrivacy (arXiv 1909.04538).
+
+    Its decoder is modulated by a style as in StyleGAN2 (arXiv 1912.04958). The style comes from a latent, which picks
+    the identity, and from the surroundings.
+
+    Args:
+        sample_size (`int`, *optional*, defaults to `128`):
+            Side of the crop in pixels, a power of two.
+        latent_size (`int`, *optional*, defaults to `64`):
+            Length of the latent.
+        style_size (`int`, *optional*, defaults to `256`):
+            Length of the style.
+        condition_channels (`int`, *optional*, defaults to `11`):
+            Landmark maps and hint, see [`conditioning.condition`].
+        channels (`tuple[int]`, *optional*, defaults to `(64, 128, 256, 384, 384, 384)`):
+            Width of each resolution, from `sample_size` down to 4.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int = 128,
+        latent_size: int = 64,
+        style_size: int = 256,
+        condition_channels: int = 11,
+        channels: Sequence[int] = (64, 128, 256, 384, 384, 384),
+    ) -> None:
+        super().__init__()
+        if sample_size != 4 * 2 ** (len(channels) - 1):
+            raise ValueError(f"{len(channels)} resolutions from 4 upwards do not end at `sample_size={sample_size}`")
+        self.stem = nn.Conv2d(3 + 1 + condition_channels, channels[0], 1)
+        steps = list(zip(channels, channels[1:], strict=False))
+        self.encoder = nn.ModuleList(EncoderBlock(wide, narrow) for wide, narrow in steps)
+        self.context = nn.Linear(channels[-1] * 16, style_size)
+        self.mapping = nn.Sequential(
+            nn.Linear(latent_size + style_size, style_size),
+            nn.LeakyReLU(0.2),
+            nn.Linear(style_size, style_size),
+            nn.LeakyReLU(0.2),
+            nn.Linear(style_size, style_size),
+            nn.LeakyReLU(0.2),
+        )
+        self.bottleneck = ModulatedConv(channels[-1], channels[-1], style_size)
+        self.decoder = nn.ModuleList(
+            DecoderBlock(narrow, wide, 1 + condition_channels, style_size) for wide, narrow in reversed(steps)
+        )
+
+    @property
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """Shape `(1, R, R)` of each noise input of [`forward`], in order."""
+        sizes = [4] + [4 * 2 ** (i // 2 + 1) for i in range(2 * len(self.decoder))]
+        return [(1, size, size) for size in sizes]
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        mask: torch.Tensor,
+        condition: torch.Tensor,
+        latent: torch.Tensor,
+        noise: Sequence[torch.Tensor] | None = None,
+        truncation: float = 1.0,
+    ) -> torch.Tensor:
+        """Paints faces.
+
+        Args:
+            image (`torch.Tensor` of shape `(B, 3, S, S)`):
+                Crops, RGB in [-1, 1]; what lies under the mask is not looked at.
+            mask (`torch.Tensor` of shape `(B, 1, S, S)`):
+                Hidden region, 0 or 1.
+            condition (`torch.Tensor` of shape `(B, 11, S, S)`):
+                Landmark maps and hint, see [`conditioning.condition`].
+            latent (`torch.Tensor` of shape `(B, 64)`):
+                Standard normal; only its direction counts.
+            noise (`list[torch.Tensor]`, *optional*):
+                Standard normal of shapes `(B, *shape)` for each of [`noise_shapes`]: fine texture. None is no noise.
+            truncation (`float`, *optional*, defaults to `1.0`):
+                Distance of the style from its mean over all latents, 0 (one average face) to 1 (full variety).
+
+        Returns:
+            `torch.Tensor` of shape `(B, 3, S, S)`: the crops with new faces under the mask.
+        """
+        if image.device.type == "cpu" and len(image) > 1 and not torch.is_grad_enabled():
+            # One at a time is faster here, by its use of the caches, and makes a face independent of its batch.
+            singles = zip(image.split(1), mask.split(1), condition.split(1), latent.split(1), strict=True)
+            return torch.cat(
+                [
+                    self(*single, None if noise is None else [n[i : i + 1] for n in noise], truncation)
+                    for i, single in enumerate(singles)
+                ]
+            )
+
+        visible = image * (1 - mask)
+        told = torch.cat([mask, condition], 1).contiguous(memory_format=torch.channels_last)
+        hidden = torch.cat([visible, told], 1).contiguous(memory_format=torch.channels_last)
+        hidden = F.leaky_relu(self.stem(hidden), 0.2, inplace=True)
+        skips = []
+        for block in self.encoder:
+            skip, hidden = block(hidden)
+            skips.append(skip)
+
+        context = self.context(hidden.contiguous().flatten(1))
+        style = self._style(latent, context, truncation)
+        noises: Iterator[torch.Tensor | None] = iter(noise if noise is not None else [None] * len(self.noise_shapes))
+        hidden = self.bottleneck(hidden, style, next(noises))
+
+        pyramid = [told]
+        for _ in skips[1:]:
+            pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        painted = hidden.new_zeros(len(hidden), 3, *hidden.shape[2:])
+        area = Area(0, hidden.shape[-2], 0, hidden.shape[-1])
+        for block, skip, level, needed in zip(
+            self.decoder, reversed(skips), reversed(pyramid), needed_areas(mask, len(skips)), strict=True
+        ):
+            part = needed.within(area.doubled())
+            area = needed
+            noise_pair = [n if n is None else n[needed.slices] for n in (next(noises), next(noises))]
+            hidden, rgb = block(upsample(hidden)[part], skip[needed.slices], level[needed.slices], style, noise_pair)
+            painted = upsample(painted)[part] + rgb
+        visible[area.slices] += painted * mask[area.slices]
+        return visible
+
+    def _style(self, latent: torch.Tensor, context: torch.Tensor, truncation: float) -> torch.Tensor:
+        def style_of(latent: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+            direction = F.normalize(latent, dim=1) * latent.shape[1] ** 0.5
+            return self.mapping(torch.cat([direction, context], 1))
+
+        style = style_of(latent, context)
+        if truncation == 1:
+            return style
+        # The latent lies on a sphere, so only the style has a mean to be pulled to, another one for each surroundings.
+        probes = torch.randn(MEAN_LATENTS, latent.shape[1], generator=torch.Generator().manual_seed(0)).to(latent)
+        many = style_of(probes.repeat(len(latent), 1), context.repeat_interleave(MEAN_LATENTS, 0))
+        return many.view(len(latent), MEAN_LATENTS, -1).mean(1).lerp(style, truncation)
+
+
+class Area(NamedTuple):
+    """A rectangle of a feature map."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Indexes a (B, C, H, W) tensor."""
+        return slice(None), slice(None), slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def doubled(self) -> Area:
+        """The same area at twice the resolution."""
+        return Area(*(2 * edge for edge in self))
+
+    def within(self, outer: Area) -> tuple[slice, ...]:
+        """Indexes a tensor that holds only `outer`."""
+        top, left = outer.top, outer.left
+        return Area(self.top - top, self.bottom - top, self.left - left, self.right - left).slices
+
+
+def needed_areas(mask: torch.Tensor, levels: int) -> list[Area]:
+    """The part of each decoder level, coarse to fine, that the pixels under the mask depend on.
+
+    Args:
+        mask (`torch.Tensor` of shape `(B, 1, S, S)`):
+            Hidden region.
+        levels (`int`):
+            Number of decoder levels; the finest has resolution S.
+    """
+    size = mask.shape[-1]
+    edges: list[int] = []
+    for axis in (3, 2):
+        hit = mask.amax((0, 1, axis)).nonzero()
+        edges += [int(hit.min()), int(hit.max()) + 1] if len(hit) else [0, 0]
+    areas: list[Area] = []
+    reach, scale = 2, 1
+    for _ in range(levels):
+        low = [max(0, edge // scale - reach) for edge in edges[::2]]
+        high = [min(size // scale, -(-edge // scale) + reach) for edge in edges[1::2]]
+        areas.insert(0, Area(low[0], high[0], low[1], high[1]))
+        # Two convolutions look two pixels further, interpolation from the coarser level one more.
+        reach, scale = (reach + 1) // 2 + 3, scale * 2
+    return areas
+
+
+class EncoderBlock(nn.Module):
+    """Two convolutions; the second halves the resolution. Returns both results."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.down = nn.Conv2d(channels, out_channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, C, R, R) to itself, refined, and (B, C2, R / 2, R / 2)."""
+        skip = F.leaky_relu(self.conv(x), 0.2, inplace=True)
+        return skip, F.leaky_relu(self.down(F.avg_pool2d(skip, 2)), 0.2, inplace=True)
+
+
+class DecoderBlock(nn.Module):
+    """Sees the upsampled features, the encoder's and the conditioning, and adds to the picture."""
+
+    def __init__(self, channels: int, out_channels: int, told_channels: int, style_size: int) -> None:
+        super().__init__()
+        self.merge = ModulatedConv(channels + out_channels + told_channels, out_channels, style_size)
+        self.conv = ModulatedConv(out_channels, out_channels, style_size)
+        self.to_rgb = nn.Conv2d(out_channels, 3, 1)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        skip: torch.Tensor,
+        told: torch.Tensor,
+        style: torch.Tensor,
+        noise: Sequence[torch.Tensor | None],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Upsampled features, the encoder's, the conditioning, style and two noises to features and RGB."""
+        x = self.merge(torch.cat([x, skip, told], 1), style, noise[0])
+        x = self.conv(x, style, noise[1])
+        return x, self.to_rgb(x)
+
+
+class ModulatedConv(nn.Module):
+    """A 3 x 3 convolution whose input is scaled by the style, and its output normalised for it (StyleGAN2)."""
+
+    def __init__(self, channels: int, out_channels: int, style_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros(1))
+        self.scale = nn.Linear(style_size, channels)
+        self._kept_energy: tuple[tuple[int, int, torch.dtype], torch.Tensor] | None = None
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """(B, C, R, R) and (B, W) to (B, C2, R, R)."""
+        scale = self.scale(style)
+        norm = (GAIN * torch.rsqrt(scale.float().square() @ self._energy().t() + 1e-8)).to(x.dtype)
+        x = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
+        x = torch.addcmul(GAIN * self.bias[:, None, None], x, norm[:, :, None, None])
+        if noise is not None:
+            x = x.add_(GAIN * self.noise_strength * noise)
+        return F.leaky_relu(x, 0.2, inplace=True)
+
+    def _energy(self) -> torch.Tensor:
+        """Squared weights summed over the kernel, (out, in): a tenth of a face's time on CPU, so kept."""
+        if torch.is_grad_enabled():
+            return self.weight.float().square().sum((2, 3))
+        state = (self.weight._version, self.weight.data_ptr(), self.weight.dtype)
+        if self._kept_energy is None or self._kept_energy[0] != state:
+            self._kept_energy = (state, self.weight.float().square().sum((2, 3)))
+        return self._kept_energy[1]
+
+
+def upsample(x: torch.Tensor) -> torch.Tensor:
+    """Doubles the resolution, bilinearly."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

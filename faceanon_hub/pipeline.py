@@ -1,0 +1,576 @@
+"""The whole way of a photo: every face found is replaced, or hidden, or kept because the caller says so."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.configuration_utils import FrozenDict
+from diffusers.utils import BaseOutput
+from huggingface_hub import create_repo, file_exists
+from typing_extensions import Self
+
+from . import blending, conditioning
+from .alignment import align, transform, warp_in
+from .blending import FALLBACKS, Fallback
+from .color import SkinColorTransfer
+from .detection import FaceDetector
+from .errors import CheckpointError
+from .faces import Face, FaceStatus
+from .generator import FaceAnonGenerator
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE
+from .io import Photo, read_photo
+from .landmarks import LandmarkExtractor
+from .lighting import LightingTransfer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class FaceAnonPipelineOutput(BaseOutput):
+    """Result of [`FaceAnonPipeline`].
+
+    Args:
+        images (`list[PIL.Image.Image]`, `list[np.ndarray]` or `list[torch.Tensor]`):
+            The anonymized photos, in the order given: PIL images as they came (greyscale, alpha, colour profile);
+            float32 arrays of shape `(H, W, C)` or tensors of shape `(C, H, W)`, in [0, 1], C 3 or, with alpha, 4.
+        faces (`list[list[Face]]`):
+            The faces of each photo from left to right, and what was done to each.
+    """
+
+    images: list[PIL.Image.Image] | list[np.ndarray] | list[torch.Tensor]
+    faces: list[list[Face]]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a call asked for, checked."""
+
+    fallback: Fallback
+    margin: float
+    batch_size: int
+    truncation: float
+    use_hint: bool
+    lighting_strength: float
+    color_strength: float
+    callback: Callable[..., dict[str, Any] | None] | None
+    callback_tensors: Sequence[str]
+
+
+@dataclass
+class _Job:
+    """One face on its way through the network. Of the original face it holds coefficients, never pixels."""
+
+    face: Face
+    matrix: np.ndarray  # photo to crop
+    points: np.ndarray  # (478, 3) in the crop
+    maps: np.ndarray  # (8, S, S)
+    hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8)
+    lighting: np.ndarray | None = None  # (4,)
+    color: np.ndarray | None = None  # (9,)
+    surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
+    generated: np.ndarray | None = None  # (S, S, 3) uint8
+
+    @property
+    def mask(self) -> np.ndarray:
+        return self.maps[0]
+
+
+@dataclass
+class _Scene:
+    """One photo on its way: from the moment `canvas` is erased no face to be hidden exists in it."""
+
+    photo: Photo
+    canvas: np.ndarray
+    jobs: list[_Job]
+
+
+class FaceAnonPipeline(DiffusionPipeline):
+    r"""Replaces every face of a photo by a realistic face of nobody.
+
+    Expression, gaze, head pose, light and skin colour are kept.
+
+    Implements the method of "Face anonymization preserving facial expressions and photometric realism" (arXiv
+    2603.17567): DeepPrivacy's inpainting, dense landmarks, photometric post-processors.
+
+    Args:
+        detector ([`FaceDetector`]):
+            Photo to boxes.
+        landmark_extractor ([`LandmarkExtractor`]):
+            Boxes to 478 landmarks.
+        generator ([`FaceAnonGenerator`]):
+            Surroundings, landmarks and a latent to a face.
+        lighting_transfer ([`LightingTransfer`], *optional*):
+            Brings the original's light direction to the new face.
+        skin_color_transfer ([`SkinColorTransfer`], *optional*):
+            Brings the original's skin colour to the new face.
+        batch_size (`int`, *optional*, defaults to `8`):
+            Faces that go through the network at a time. Changes speed and memory, never the result.
+        fallback (`str`, *optional*, defaults to `"blur"`):
+            `"blur"`, `"mosaic"` or `"solid"`: how a face is hidden that cannot be replaced.
+        mask_margin (`float`, *optional*, defaults to `0.1`):
+            How far the hidden region reaches beyond a face's outline, in heights of the face.
+    """
+
+    model_cpu_offload_seq = "generator"
+    _optional_components = ["lighting_transfer", "skin_color_transfer"]
+    _callback_tensor_inputs = ["latents", "crops"]
+
+    detector: FaceDetector
+    landmark_extractor: LandmarkExtractor
+    generator: FaceAnonGenerator
+    lighting_transfer: LightingTransfer | None
+    skin_color_transfer: SkinColorTransfer | None
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        landmark_extractor: LandmarkExtractor,
+        generator: FaceAnonGenerator,
+        lighting_transfer: LightingTransfer | None = None,
+        skin_color_transfer: SkinColorTransfer | None = None,
+        batch_size: int = 8,
+        fallback: str = "blur",
+        mask_margin: float = conditioning.MASK_MARGIN,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            detector=detector,
+            landmark_extractor=landmark_extractor,
+            generator=generator.to(memory_format=torch.channels_last),
+            lighting_transfer=lighting_transfer,
+            skin_color_transfer=skin_color_transfer,
+        )
+        self.register_to_config(batch_size=batch_size, fallback=fallback, mask_margin=mask_margin)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: Any,
+        seed: int | Sequence[int] | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        faces: list[list[Face]] | None = None,
+        keep: Sequence[Any] | None = None,
+        use_hint: bool = True,
+        lighting_strength: float | None = None,
+        color_strength: float | None = None,
+        truncation: float = 0.7,
+        threshold: float | None = None,
+        fallback: Fallback | None = None,
+        mask_margin: float | None = None,
+        batch_size: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> FaceAnonPipelineOutput | tuple[list[Any], list[list[Face]]]:
+        r"""Anonymizes photos.
+
+        Args:
+            image (`str`, `Path`, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or a list of these):
+                Photos of any size. Arrays `(H, W, C)`, tensors `(C, H, W)`, uint8 or float in [0, 1]; with a fourth
+                dimension in front, several.
+            seed (`int` or `list[int]`, *optional*):
+                Picks the new identities: the same photo, seed and version give the same result, whatever is anonymized
+                beside it. A list holds one seed for each photo. Without a seed each call makes new people.
+            generator (`torch.Generator` or `list[torch.Generator]`, *optional*):
+                Draws the seed, in the manner of diffusers, where `seed` is not given.
+            faces (`list[list[Face]]`, *optional*):
+                Faces of each photo as [`find_faces`] or an earlier result gives them, in place of looking for them. A
+                face whose `seed` is set keeps it.
+            keep (`list`, *optional*):
+                Faces to leave as they are: numbers (0 is the leftmost) or boxes (left, top, right, bottom). For
+                several photos, one such list for each.
+            use_hint (`bool`, *optional*, defaults to `True`):
+                Tell the network a blurred skin colour of the hidden face, see [`conditioning.hint_coefficients`].
+            lighting_strength, color_strength (`float`, *optional*):
+                Strength of the post-processors, 0 to 1, in place of their configured ones.
+            truncation (`float`, *optional*, defaults to `0.7`):
+                0 (an average face) to 1 (full variety): less of it follows the landmarks more closely, see
+                `benchmarks/truncation.py`.
+            threshold (`float`, *optional*):
+                Lowest confidence of the detector, in place of its configured one.
+            fallback, mask_margin, batch_size (*optional*):
+                In place of the configured ones.
+            output_type (`str`, *optional*, defaults to `"pil"`):
+                `"pil"`, `"np"` or `"pt"`, see [`FaceAnonPipelineOutput`].
+            return_dict (`bool`, *optional*, defaults to `True`):
+                False returns the tuple `(images, faces)`.
+            callback_on_step_end (`Callable`, *optional*):
+                Called after each batch of faces as `callback(pipe, step, faces_done, tensors)`; the tensors it returns
+                replace those of the step.
+            callback_on_step_end_tensor_inputs (`list[str]`, *optional*, defaults to `("latents",)`):
+                Which tensors it gets: `"latents"` of shape `(B, 64)`, `"crops"` of shape `(B, 3, S, S)` in [-1, 1].
+
+        Returns:
+            [`FaceAnonPipelineOutput`] or `tuple`.
+
+        Raises:
+            UnreadableImageError: an input is no image, or too large, or animated. Nothing is returned for the others.
+            ValueError: an argument is out of its range.
+
+        Example:
+            ```py
+            >>> from faceanon_hub import FaceAnonPipeline
+
+            >>> pipe = FaceAnonPipeline.from_pretrained()
+            >>> result = pipe("photo.jpg", seed=0)
+            >>> result.images[0].save("anonymized.jpg")
+            >>> [face.status.value for face in result.faces[0]]
+            ```
+        """
+        images = _as_list(image)
+        options = _Options(
+            fallback=fallback or self.config.fallback,
+            margin=self.config.mask_margin if mask_margin is None else mask_margin,
+            batch_size=self.config.batch_size if batch_size is None else batch_size,
+            truncation=truncation,
+            use_hint=use_hint,
+            lighting_strength=_strength(self.lighting_transfer, lighting_strength),
+            color_strength=_strength(self.skin_color_transfer, color_strength),
+            callback=callback_on_step_end,
+            callback_tensors=callback_on_step_end_tensor_inputs,
+        )
+        self._check_inputs(images, faces, options, output_type)
+        keeps = _keeps(keep, image, len(images))
+        seeds = _seeds(seed, generator, len(images))
+
+        photos = [read_photo(source) for source in images]
+        if faces is None:
+            faces = [self.find_faces(photo.pixels, threshold) for photo in photos]
+        else:  # what an earlier call did to them says nothing about this one
+            faces = [[replace(face, status=FaceStatus.FOUND) for face in found] for found in faces]
+        for found, kept, base in zip(faces, keeps, seeds, strict=True):
+            _mark_kept(found, kept)
+            _deal_seeds(found, base)
+        scenes = [self._hide(photo, found, options) for photo, found in zip(photos, faces, strict=True)]
+
+        jobs = [job for scene in scenes for job in scene.jobs]
+        with self.progress_bar(total=len(jobs)) as progress:
+            for start in range(0, len(jobs), options.batch_size):
+                batch = jobs[start : start + options.batch_size]
+                try:
+                    crops = self._generate(batch, start, options)
+                    for job, crop in zip(batch, crops, strict=True):
+                        job.generated = self._correct(job, crop, options)
+                except _CallbackError as error:
+                    raise error.cause from None
+                except Exception as error:
+                    # The originals are erased already: what failed stays hidden, and the caller is told.
+                    logger.exception("generating %d faces failed; they are obfuscated", len(batch))
+                    for job in batch:
+                        job.generated, job.face.reason = None, f"generation failed: {error}"
+                progress.update(len(batch))
+        for scene in scenes:
+            self._compose(scene, options)
+        self.maybe_free_model_hooks()
+
+        hidden = sum(face.status is FaceStatus.OBFUSCATED for found in faces for face in found)
+        if hidden:
+            total = sum(map(len, faces))
+            logger.warning("%d of %d faces could not be replaced and are obfuscated instead", hidden, total)
+        results = [_output(scene, output_type) for scene in scenes]
+        return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
+
+    def find_faces(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+        """Detects faces and their landmarks.
+
+        Args:
+            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                Upright RGB photo.
+            threshold (`float`, *optional*):
+                Lowest confidence of the detector, in place of its configured one.
+
+        Returns:
+            `list[Face]`: from left to right. Without `landmarks`, `reason` says why; such a face will be obfuscated.
+        """
+        faces = self.detector(image, threshold)
+        for face in faces:
+            try:
+                self.landmark_extractor(image, [face])
+                face.reason = "" if face.landmarks is not None else f"no landmarks (presence {face.presence:.2f})"
+            except Exception as error:
+                logger.exception("landmarks failed; the face will be obfuscated")
+                face.landmarks, face.reason = None, f"landmarks failed: {error}"
+        return faces
+
+    def _hide(self, photo: Photo, faces: list[Face], options: _Options) -> _Scene:
+        """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo."""
+        canvas = photo.pixels.copy()
+        jobs, cores = [], []
+        for face in faces:
+            if face.status is FaceStatus.KEPT:
+                continue
+            try:
+                if face.landmarks is not None:
+                    job = self._measure(photo.pixels, face, face.landmarks, options)
+                    cores.append(blending.core(job.mask, job.matrix, canvas.shape))
+                    jobs.append(job)
+                    continue
+            except Exception as error:
+                logger.exception("measuring a face failed; it is obfuscated")
+                face.reason = f"measuring failed: {error}"
+            blending.obfuscate(canvas, face.box, options.fallback)
+            face.status = FaceStatus.OBFUSCATED
+        blending.erase(canvas, cores)
+        for job in jobs:
+            job.surroundings = warp_in(canvas, job.matrix, len(job.mask))
+        return _Scene(photo, canvas, jobs)
+
+    def _measure(self, pixels: np.ndarray, face: Face, landmarks: np.ndarray, options: _Options) -> _Job:
+        """The last look at an original face: its geometry and a handful of coefficients."""
+        size = self.generator.config.sample_size
+        matrix = align(landmarks, size)
+        points = transform(landmarks, matrix)
+        maps = conditioning.draw_maps(points, size, options.margin)
+        original = warp_in(pixels, matrix, size)
+        job = _Job(face, matrix, points, maps)
+        if options.use_hint:
+            crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
+            job.hint = conditioning.hint_coefficients(crop, torch.from_numpy(maps)[None].float())
+        if self.lighting_transfer is not None and options.lighting_strength:
+            job.lighting = self.lighting_transfer.estimate(original, points)
+        if self.skin_color_transfer is not None and options.color_strength:
+            job.color = self.skin_color_transfer.estimate(original, _skin(maps))
+        return job
+
+    def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:
+        """Runs the network on a batch. Returns crops (S, S, 3) uint8."""
+        device, dtype = self._execution_device, self.generator.dtype
+        surroundings = torch.from_numpy(np.stack([job.surroundings for job in jobs])).permute(0, 3, 1, 2).float()
+        maps = torch.from_numpy(np.stack([job.maps for job in jobs])).float()
+        mask = maps[:, :1]
+        hints = [job.hint for job in jobs if job.hint is not None]
+        told = conditioning.condition(maps, conditioning.render_hint(torch.cat(hints), mask) if hints else None)
+        drawn = [_draw(job.face.seed, self.generator) for job in jobs]
+        latents = torch.stack([latent for latent, _ in drawn])
+        noise = [torch.stack(level) for level in zip(*(levels for _, levels in drawn), strict=True)]
+        crops = self.generator(
+            (surroundings / 127.5 - 1).to(device, dtype),
+            mask.to(device, dtype),
+            told.to(device, dtype),
+            latents.to(device, dtype),
+            [level.to(device, dtype) for level in noise],
+            options.truncation,
+        ).float()
+        if not torch.isfinite(crops).all():
+            raise FloatingPointError("the network returned no finite picture")
+        if options.callback is not None:
+            tensors = {"latents": latents, "crops": crops}
+            step, total = done // options.batch_size, done + len(jobs)
+            try:
+                changed = options.callback(
+                    self, step, total, {name: tensors[name] for name in options.callback_tensors}
+                )
+            except Exception as error:
+                raise _CallbackError(error) from error
+            crops = (changed or {}).get("crops", crops)
+        pictures = ((crops.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return list(pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def _correct(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
+        """Runs the photometric post-processors on a generated crop."""
+        inside = cv2.distanceTransform(job.mask, cv2.DIST_L2, 5)
+        region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
+        if self.lighting_transfer is not None and job.lighting is not None:
+            crop = self.lighting_transfer(crop, job.points, region, job.lighting, options.lighting_strength)
+        if self.skin_color_transfer is not None and job.color is not None:
+            untinted = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
+            untinted = cv2.GaussianBlur(cv2.dilate(untinted, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
+            region = region * (1 - untinted)
+            crop = self.skin_color_transfer(crop, _skin(job.maps), region, job.color, options.color_strength)
+        return crop
+
+    def _compose(self, scene: _Scene, options: _Options) -> None:
+        """Lays the new faces into the erased photo, small ones (far away) first."""
+        for job in sorted(scene.jobs, key=lambda job: job.face.size):
+            if job.generated is None:
+                blending.obfuscate(scene.canvas, job.face.box, options.fallback)
+                job.face.status = FaceStatus.OBFUSCATED
+            else:
+                blending.paste(scene.canvas, job.generated, job.mask, job.matrix)
+                job.face.status = FaceStatus.ANONYMIZED
+
+    def _check_inputs(
+        self, images: list[Any], faces: list[list[Face]] | None, options: _Options, output_type: str
+    ) -> None:
+        if faces is not None and len(faces) != len(images):
+            raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
+        if options.fallback not in FALLBACKS:
+            raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {options.fallback!r}")
+        if options.batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, not {options.batch_size}")
+        if not 0.05 <= options.margin <= 0.3:
+            raise ValueError(f"`mask_margin` must lie between 0.05 and 0.3, not {options.margin}")
+        for name in ("truncation", "lighting_strength", "color_strength"):
+            if not 0 <= getattr(options, name) <= 1:
+                raise ValueError(f"`{name}` must lie between 0 and 1, not {getattr(options, name)}")
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
+        unknown = sorted(set(options.callback_tensors) - set(self._callback_tensor_inputs))
+        if unknown:
+            raise ValueError(f"callbacks get {self._callback_tensor_inputs}, not {unknown}")
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str] = DEFAULT_CHECKPOINT, **kwargs: Any
+    ) -> Self:
+        """Loads a pipeline from the bundled checkpoint (the default), a folder, or the Hub.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`, *optional*, defaults to `DEFAULT_CHECKPOINT`):
+                Folder in diffusers' format, or Hub id.
+            kwargs (*optional*):
+                Those of [`~diffusers.DiffusionPipeline.from_pretrained`]: components by name, `dtype`, `variant`,
+                `revision`, `token`, ...
+
+        Raises:
+            CheckpointError: there is no such folder or repository, or files are missing from it.
+        """
+        checkpoint = str(pretrained_model_name_or_path)
+        try:
+            pipe = super().from_pretrained(checkpoint, **kwargs)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(checkpoint, str(error)) from error
+        return pipe
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Saves like [`~diffusers.DiffusionPipeline.save_pretrained`], without the paths it was loaded from."""
+        # diffusers writes where a component came from, which is a folder of the user's machine.
+        for part in (self, self.generator):
+            part._internal_dict = FrozenDict({k: v for k, v in part.config.items() if k != "_name_or_path"})
+        super().save_pretrained(save_directory, *args, **kwargs)
+        Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        create_pr: bool = False,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+    ) -> str:
+        """Uploads the pipeline to the Hub, with a model card where the repository has none.
+
+        Args:
+            repo_id (`str`):
+                Hub id, created if it does not exist.
+            commit_message, private, token, create_pr, safe_serialization, variant (*optional*):
+                As in [`~diffusers.utils.PushToHubMixin.push_to_hub`].
+
+        Returns:
+            `str`: address of the commit.
+        """
+        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, safe_serialization=safe_serialization, variant=variant)
+            if not file_exists(repo_id, "README.md", token=token):
+                make_card(repo_id).save(Path(folder, "README.md"))
+            return self._upload_folder(
+                folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr
+            )
+
+
+def _as_list(image: Any) -> list[Any]:
+    if isinstance(image, list | tuple):
+        return list(image)
+    if isinstance(image, np.ndarray | torch.Tensor) and image.ndim == 4:
+        return list(image)
+    return [image]
+
+
+def _seeds(seed: Any, generator: Any, count: int) -> list[int]:
+    """One base seed a photo."""
+    if seed is None and generator is None:
+        return [int(np.random.SeedSequence().generate_state(1)[0]) for _ in range(count)]
+    given = generator if seed is None else seed
+    if not isinstance(given, list | tuple):
+        # One seed for all photos makes each come out as it would alone; one generator is drawn from in turn.
+        given = [given] * count
+    if len(given) != count:
+        raise ValueError(f"{len(given)} seeds or generators for {count} photos")
+    return [
+        int(torch.randint(2**31, (1,), generator=g, device=g.device)) if isinstance(g, torch.Generator) else int(g)
+        for g in given
+    ]
+
+
+def _deal_seeds(faces: list[Face], base: int) -> None:
+    """Gives every face that has none a seed of its own, by its number in the photo."""
+    for number, face in enumerate(faces):
+        if face.seed is None:
+            face.seed = int(np.random.SeedSequence([base % 2**64, number]).generate_state(1)[0])
+
+
+def _draw(seed: int | None, generator: FaceAnonGenerator) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Latent and noise of a face. Always drawn on the CPU, so that a seed means the same face on every device."""
+    source = torch.Generator().manual_seed(seed or 0)
+    latent = torch.randn(generator.config.latent_size, generator=source)
+    return latent, [torch.randn(shape, generator=source) for shape in generator.noise_shapes]
+
+
+def _keeps(keep: Sequence[Any] | None, images: Any, count: int) -> list[list[Any]]:
+    """One list of numbers and boxes a photo."""
+    if keep is None:
+        return [[] for _ in range(count)]
+    if not isinstance(images, list | tuple):
+        return [list(keep)]
+    if len(keep) != count:
+        raise ValueError(f"`keep` must hold a list for each of the {count} photos, not {len(keep)}")
+    return [list(entries) for entries in keep]
+
+
+def _mark_kept(faces: list[Face], keep: list[Any]) -> None:
+    for entry in keep:
+        if np.ndim(entry) == 0:
+            if not 0 <= entry < len(faces):
+                raise ValueError(f"`keep` names face {entry}, but the photo has {len(faces)}")
+            chosen = [faces[int(entry)]]
+        else:
+            chosen = [face for face in faces if _overlap(face.box, np.asarray(entry, float)) > 0.5]
+        for face in chosen:
+            face.status, face.reason = FaceStatus.KEPT, "asked for by the caller"
+
+
+def _overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """Shared area over that of the face's box."""
+    shared = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0).prod()
+    return float(shared / max((box[2:] - box[:2]).prod(), 1e-6))
+
+
+def _skin(maps: np.ndarray) -> np.ndarray:
+    return conditioning.skin_region(torch.from_numpy(maps)[None].float())[0, 0].numpy()
+
+
+def _strength(component: LightingTransfer | SkinColorTransfer | None, strength: float | None) -> float:
+    if component is None:
+        return 0.0
+    return component.config.strength if strength is None else strength
+
+
+def _output(scene: _Scene, output_type: str) -> Any:
+    if output_type == "pil":
+        return scene.photo.with_pixels(scene.canvas)
+    alpha = scene.photo.alpha
+    floats = (scene.canvas if alpha is None else np.dstack([scene.canvas, alpha])).astype(np.float32) / 255
+    return floats if output_type == "np" else torch.from_numpy(floats).permute(2, 0, 1).contiguous()
+
+
+class _CallbackError(Exception):
+    """Carries an error of the caller's own callback past the handler that turns ours into obfuscated faces."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause

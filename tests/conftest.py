@@ -1,0 +1,46 @@
+import os
+import tempfile
+from pathlib import Path
+
+# Before huggingface_hub is imported: it reads these once. No test reaches a network or the user's cache.
+_HOME = tempfile.TemporaryDirectory(prefix="faceanon-tests-")
+os.environ["HF_HOME"] = _HOME.name
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_ENDPOINT"] = os.environ.get("FACEANON_TEST_ENDPOINT", "http://127.0.0.1:9")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import skimage.data  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def portrait() -> np.ndarray:
+    """The public-domain portrait in scikit-image: (512, 512, 3) uint8, one face of about 90 by 120 pixels."""
+    return skimage.data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    """The bundled pipeline; it keeps no state between calls."""
+    from faceanon_hub import FaceAnonPipeline
+
+    pipeline = FaceAnonPipeline.from_pretrained()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="session")
+def face(pipe, portrait):
+    """The portrait's face with its landmarks; copy it before changing it."""
+    (found,) = pipe.find_faces(portrait)
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Material that is never committed; tests that need it are skipped where it is absent."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("no shared material beside the checkout")
+    return folder
