@@ -1,0 +1,1 @@
+"""Measurements and pictures. Each module runs by itself: `python -m benchmarks.speed`."""

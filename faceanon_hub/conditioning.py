@@ -67,12 +67,14 @@ def skin_region(maps: torch.Tensor) -> torch.Tensor:
         `torch.Tensor` of shape `(B, 1, S, S)`, 0 or 1.
     """
     width = int(maps.shape[-1] * 0.16) // 2 * 2 + 1
-    inner = -F.max_pool2d(-maps[:, :1], width, 1, width // 2)
+    # An erosion by a square, one axis after the other.
+    inner = -F.max_pool2d(-maps[:, :1], (width, 1), 1, (width // 2, 0))
+    inner = -F.max_pool2d(-inner, (1, width), 1, (0, width // 2))
     features = (maps[:, 2:3] + maps[:, 4:5] + maps[:, 6:7]).clamp(max=1)
     return inner * (1 - F.max_pool2d(features, 5, 1, 2))
 
 
-def hint_coefficients(image: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+def hint_coefficients(image: torch.Tensor, maps: torch.Tensor, skin: torch.Tensor | None = None) -> torch.Tensor:
     """All that the photometric hint takes from a hidden face: skin colour, averaged over cells of 8 x 8 pixels.
 
     Args:
@@ -80,12 +82,14 @@ def hint_coefficients(image: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
             Crop, RGB in [-1, 1].
         maps (`torch.Tensor` of shape `(B, 8, S, S)`):
             Landmark maps.
+        skin (`torch.Tensor` of shape `(B, 1, S, S)`, *optional*):
+            [`skin_region`] of the maps, where it is at hand.
 
     Returns:
         `torch.Tensor` of shape `(B, 4, S / 8, S / 8)`: mean skin colour and share of skin of each cell. The blur
         that [`render_hint`] applies leaves about four by four independent numbers per channel of them.
     """
-    skin = skin_region(maps)
+    skin = skin_region(maps) if skin is None else skin
     return F.avg_pool2d(torch.cat([image * skin, skin], 1), HINT_CELL)
 
 

@@ -17,6 +17,7 @@ from .faces import Face
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
 SMALLEST_RELIABLE = 9.0
+STRIDE = 32
 OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, keypoints, at a quarter of the resolution
 
 
@@ -34,7 +35,7 @@ class FaceDetector(Component):
             Width in pixels of the smallest face to be found. Time grows with its inverse square.
         overview_size (`int`, *optional*, defaults to `448`):
             Longer side, in pixels, of the small picture in which large faces are looked for.
-        tile_size (`int`, *optional*, defaults to `640`):
+        tile_size (`int`, *optional*, defaults to `800`):
             Longest side of a tile in pixels.
         second (`str`, *optional*):
             `"mediapipe"` adds the faces that MediaPipe's full-range detector finds and CenterFace does not.
@@ -55,7 +56,7 @@ class FaceDetector(Component):
         threshold: float = 0.2,
         min_face_size: float = 12.0,
         overview_size: int = 448,
-        tile_size: int = 640,
+        tile_size: int = 800,
         second: str | None = None,
     ) -> None:
         if second not in (None, "mediapipe"):
@@ -97,7 +98,7 @@ class FaceDetector(Component):
     def _look(self, image: np.ndarray, threshold: float) -> np.ndarray:
         """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
         height, width = image.shape[:2]
-        padded = cv2.copyMakeBorder(image, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT)
+        padded = cv2.copyMakeBorder(image, 0, -height % STRIDE, 0, -width % STRIDE, cv2.BORDER_CONSTANT)
         blob = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
         heat, log_size, offset, points = self._session.run(OUTPUTS, {"input.1": blob})
         row, col = np.nonzero(heat[0, 0] > threshold)
@@ -160,7 +161,8 @@ def _tiles(height: int, width: int, size: int, overlap: int) -> Iterator[tuple[i
 
     def spans(length: int) -> list[tuple[int, int]]:
         count = max(1, math.ceil((length - overlap) / max(size - overlap, 1)))
-        extent = math.ceil((length + (count - 1) * overlap) / count)
+        # Multiples of the network's stride, or it would be padding that is looked at.
+        extent = min(length, math.ceil((length + (count - 1) * overlap) / count / STRIDE) * STRIDE)
         starts = [round(i * (length - extent) / max(count - 1, 1)) for i in range(count)]
         return [(start, start + extent) for start in starts]
 

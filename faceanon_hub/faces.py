@@ -55,13 +55,18 @@ class Face:
         """Longer side of the box in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """A record for reports, ready for JSON. Landmarks and keypoints are biometric and stay out of it."""
-        return {
+    def to_dict(self, seed: bool = False) -> dict[str, Any]:
+        """A record for reports, ready for JSON.
+
+        Args:
+            seed (`bool`, *optional*, defaults to `False`):
+                Include the seed, which repeats the new face. Landmarks and keypoints, which are biometric, never are.
+        """
+        record = {
             "box": [round(float(v), 1) for v in self.box],
             "score": round(float(self.score), 4),
             "presence": None if self.presence is None else round(float(self.presence), 4),
             "status": self.status.value,
             "reason": self.reason,
-            "seed": self.seed,
         }
+        return {**record, "seed": self.seed} if seed else record

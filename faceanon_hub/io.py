@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any] | torch.Tensor"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any] | torch.Tensor | Photo"
 
 MAX_PIXELS = 100_000_000
 
@@ -119,10 +119,10 @@ def read_photo(source: Source, *, keep_metadata: bool = False, max_pixels: int =
     applied.
 
     Args:
-        source (`str`, `os.PathLike`, `bytes`, binary file, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
-            An image file or its content; a PIL image; an array of shape `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or
-            `(H, W, 4)`, `uint8`, `uint16` or float in [0, 1]; or a tensor of shape `(C, H, W)` with 1, 3 or 4
-            channels, `uint8` or float in [0, 1]. It is not modified.
+        source (`str`, `os.PathLike`, `bytes`, binary file, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, `Photo`):
+            An image file or its content, or what an earlier call returned; a PIL image; an array of shape `(H, W)`,
+            `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)`, `uint8`, `uint16` or float in [0, 1]; or a tensor of shape
+            `(C, H, W)` with 1, 3 or 4 channels, `uint8` or float in [0, 1]. It is not modified.
         keep_metadata (`bool`, *optional*, defaults to `False`):
             Whether to keep cleaned EXIF.
         max_pixels (`int`, *optional*, defaults to `100_000_000`):
@@ -136,6 +136,8 @@ def read_photo(source: Source, *, keep_metadata: bool = False, max_pixels: int =
         ImageTooLargeError: More than `max_pixels` pixels.
         AnimatedImageError: More than one frame or page; a second camera picture in a JPEG (MPO) is ignored instead.
     """
+    if isinstance(source, Photo):
+        return source
     name = _name(source)
     if isinstance(source, np.ndarray):
         source = _from_array(source, name, max_pixels)

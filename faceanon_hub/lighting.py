@@ -107,13 +107,10 @@ class LightingTransfer(Component):
 
 def _spread(values: np.ndarray, points: np.ndarray, normal: np.ndarray, size: int) -> np.ndarray:
     """A smooth picture (S, S, 1) of the exponentials of values given at mesh vertices, by normalised convolution."""
-    weight, total = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
     column, row = np.round(points[:468, :2].T).astype(int).clip(0, size - 1)
     facing = normal[:, 2].clip(0.02)
-    np.add.at(weight, (row, column), facing)
-    np.add.at(total, (row, column), facing * values)
-    sigma = size / 20
-    blur = [cv2.GaussianBlur(v, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for v in (total, weight)]
+    both = [np.bincount(row * size + column, v, size * size).reshape(size, size) for v in (facing * values, facing)]
+    blur = [cv2.GaussianBlur(v.astype(np.float32), (0, 0), size / 20, borderType=cv2.BORDER_REPLICATE) for v in both]
     return np.exp(blur[0] / (blur[1] + 1e-6))[..., None]
 
 
@@ -128,11 +125,10 @@ def vertex_normals(points: np.ndarray) -> np.ndarray:
         `np.ndarray` of shape `(468, 3)`, float32, unit length: x right, y down, z towards the camera.
     """
     triangles = mesh_triangles()
-    a, b, c = (points[triangles[:, i]].astype(np.float32) for i in range(3))
+    a, b, c = (points[triangles[:, i]] for i in range(3))
     facing = np.cross(b - a, c - a) * np.array([1, 1, -1], np.float32)  # the mesh's depth grows away from the camera
-    normal = np.zeros((468, 3), np.float32)
-    for i in range(3):
-        np.add.at(normal, triangles[:, i], facing)
+    normal = np.stack([np.bincount(triangles.ravel(), facing[:, i].repeat(3), 468) for i in range(3)], 1)
+    normal = normal.astype(np.float32)
     return normal / np.linalg.norm(normal, axis=1, keepdims=True).clip(1e-6)
 
 

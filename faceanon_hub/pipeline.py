@@ -28,7 +28,7 @@ from .detection import FaceDetector
 from .errors import CheckpointError
 from .faces import Face, FaceStatus
 from .generator import FaceAnonGenerator
-from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, make_card
 from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
@@ -75,6 +75,7 @@ class _Job:
     matrix: np.ndarray  # photo to crop
     points: np.ndarray  # (478, 3) in the crop
     maps: np.ndarray  # (8, S, S)
+    skin: np.ndarray  # (S, S), 0 or 1
     hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8)
     lighting: np.ndarray | None = None  # (4,)
     color: np.ndarray | None = None  # (9,)
@@ -173,7 +174,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
-    ) -> FaceAnonPipelineOutput | tuple[list[Any], list[list[Face]]]:
+    ) -> Any:
         r"""Anonymizes photos.
 
         Args:
@@ -298,7 +299,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         for face in faces:
             try:
                 self.landmark_extractor(image, [face])
-                face.reason = "" if face.landmarks is not None else f"no landmarks (presence {face.presence:.2f})"
+                if face.landmarks is None:
+                    face.reason = f"no landmarks fit the face (presence {face.presence:.2f})"
             except Exception as error:
                 logger.exception("landmarks failed; the face will be obfuscated")
                 face.landmarks, face.reason = None, f"landmarks failed: {error}"
@@ -314,8 +316,9 @@ class FaceAnonPipeline(DiffusionPipeline):
             try:
                 if face.landmarks is not None:
                     job = self._measure(photo.pixels, face, face.landmarks, options)
-                    cores.append(blending.core(job.mask, job.matrix, canvas.shape))
+                    core = blending.core(job.mask, job.matrix, canvas.shape)
                     jobs.append(job)
+                    cores.append(core)
                     continue
             except Exception as error:
                 logger.exception("measuring a face failed; it is obfuscated")
@@ -329,19 +332,23 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def _measure(self, pixels: np.ndarray, face: Face, landmarks: np.ndarray, options: _Options) -> _Job:
         """The last look at an original face: its geometry and a handful of coefficients."""
+        if not _lie_on(landmarks, face.box):
+            raise ValueError("the landmarks do not lie on the face")
         size = self.generator.config.sample_size
         matrix = align(landmarks, size)
         points = transform(landmarks, matrix)
         maps = conditioning.draw_maps(points, size, options.margin)
         original = warp_in(pixels, matrix, size)
-        job = _Job(face, matrix, points, maps)
+        told = torch.from_numpy(maps)[None].float()
+        skin = conditioning.skin_region(told)
+        job = _Job(face, matrix, points, maps, skin[0, 0].numpy())
         if options.use_hint:
             crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
-            job.hint = conditioning.hint_coefficients(crop, torch.from_numpy(maps)[None].float())
+            job.hint = conditioning.hint_coefficients(crop, told, skin)
         if self.lighting_transfer is not None and options.lighting_strength:
             job.lighting = self.lighting_transfer.estimate(original, points)
         if self.skin_color_transfer is not None and options.color_strength:
-            job.color = self.skin_color_transfer.estimate(original, _skin(maps))
+            job.color = self.skin_color_transfer.estimate(original, job.skin)
         return job
 
     def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:
@@ -388,7 +395,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             untinted = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
             untinted = cv2.GaussianBlur(cv2.dilate(untinted, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
             region = region * (1 - untinted)
-            crop = self.skin_color_transfer(crop, _skin(job.maps), region, job.color, options.color_strength)
+            crop = self.skin_color_transfer(crop, job.skin, region, job.color, options.color_strength)
         return crop
 
     def _compose(self, scene: _Scene, options: _Options) -> None:
@@ -550,8 +557,12 @@ def _overlap(box: np.ndarray, other: np.ndarray) -> float:
     return float(shared / max((box[2:] - box[:2]).prod(), 1e-6))
 
 
-def _skin(maps: np.ndarray) -> np.ndarray:
-    return conditioning.skin_region(torch.from_numpy(maps)[None].float())[0, 0].numpy()
+def _lie_on(landmarks: np.ndarray, box: np.ndarray) -> bool:
+    """Whether landmarks are numbers, spread out, and centred in the box: else another place is hidden."""
+    if not np.isfinite(landmarks).all() or np.ptp(landmarks[:, :2], axis=0).min() < 1:
+        return False
+    middle = (landmarks[:, :2].min(0) + landmarks[:, :2].max(0)) / 2
+    return bool((middle > box[:2]).all() and (middle < box[2:]).all())
 
 
 def _strength(component: LightingTransfer | SkinColorTransfer | None, strength: float | None) -> float:

@@ -1,0 +1,231 @@
+"""The `faceanon` command.
+
+Exit codes: 0 done; 1 any other failure; 2 wrong usage; 3 done, but some face could only be obfuscated; 4 an input
+cannot be read; 5 an output cannot be written.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import __version__
+from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
+
+if TYPE_CHECKING:
+    from .pipeline import FaceAnonPipeline
+
+OBFUSCATED, UNREADABLE, UNWRITABLE = 3, 4, 5
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Replace every face by a realistic face of nobody; keep expression, gaze, pose, light and skin colour.",
+)
+console = Console(stderr=True)
+
+
+class FallbackChoice(str, Enum):
+    """How a face is hidden that cannot be replaced."""
+
+    BLUR = "blur"
+    MOSAIC = "mosaic"
+    SOLID = "solid"
+
+
+@app.command()
+def image(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Photo to anonymize.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: a file, or a folder.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Picks the new identities; without it, new people each time.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Face to leave: its number, or LEFT,TOP,RIGHT,BOTTOM. Repeatable.")
+    ] = None,
+    light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
+    color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
+    hint: Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")] = True,
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
+    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
+    mask_margin: Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
+    keep_metadata: Annotated[
+        bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")
+    ] = False,
+    force: Annotated[bool, typer.Option(help="Allow OUT to be IN.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write one record per face as JSON.")] = None,
+    report_seeds: Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")] = False,
+    preview: Annotated[Path | None, typer.Option(help="Write a before/after sheet. It shows the original.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report to standard output.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+) -> None:
+    """Anonymize one photo."""
+    if target.is_dir():
+        target = target / source.name
+    if not force and target.exists() and source.exists() and target.samefile(source):
+        raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
+    kept = [_parse_keep(entry) for entry in keep or []]
+    try:
+        from .io import read_photo, write_photo
+        from .preview import before_after
+
+        photo = read_photo(source, keep_metadata=keep_metadata)
+        with _progress(quiet) as progress:
+            task = progress.add_task("loading", total=None)
+            pipe = _load(checkpoint, device)
+            progress.update(task, description="finding faces")
+            faces = pipe.find_faces(photo.pixels, threshold)
+            for entry in kept:
+                if isinstance(entry, int) and entry >= len(faces):
+                    raise typer.BadParameter(f"face {entry} of {len(faces)}", param_hint="--keep")
+            progress.update(task, description="replacing faces", total=len(faces), completed=0)
+
+            def on_step_end(pipe: FaceAnonPipeline, step: int, done: int, tensors: dict[str, Any]) -> dict[str, Any]:
+                progress.update(task, completed=done)
+                return tensors
+
+            result = pipe(
+                photo,
+                seed=seed,
+                faces=[faces],
+                keep=kept,
+                use_hint=hint,
+                lighting_strength=light,
+                color_strength=color,
+                truncation=truncation,
+                fallback=fallback.value if fallback else None,
+                mask_margin=mask_margin,
+                batch_size=batch_size,
+                callback_on_step_end=on_step_end,
+            )
+        anonymized, faces = result.images[0], result.faces[0]
+        write_photo(anonymized, target, quality=quality)
+        record: dict[str, Any] = {
+            "input": str(source),
+            "output": str(target),
+            "version": __version__,
+            "checkpoint": checkpoint or "bundled",
+            "faces": [{"number": n, **face.to_dict(seed=report_seeds)} for n, face in enumerate(faces)],
+        }
+        if report is not None:
+            _write_text(report, json.dumps(record, indent=2) + "\n")
+        if preview is not None:
+            write_photo(before_after(photo.with_pixels(photo.pixels), anonymized, faces), preview)
+    except FaceAnonError as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    counts = {
+        status: sum(f["status"] == status for f in record["faces"]) for status in ("anonymized", "obfuscated", "kept")
+    }
+    if not quiet:
+        told = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no face found"
+        console.print(f"{target}: {told}", highlight=False, soft_wrap=True)
+        for face in record["faces"]:
+            if face["status"] == "obfuscated":
+                console.print(
+                    f"  face {face['number']} is obfuscated: {face['reason']}", style="yellow", highlight=False
+                )
+    if counts["obfuscated"]:
+        raise typer.Exit(OBFUSCATED)
+
+
+@app.command()
+def info(
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print versions, checkpoint and device."""
+    import torch
+
+    try:
+        pipe = _load(checkpoint, "cpu")
+    except FaceAnonError as error:
+        _fail(error)
+    parameters = sum(p.numel() for p in pipe.generator.parameters())
+    facts = {
+        "faceanon-hub": __version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "mediapipe", "onnxruntime")},
+        "checkpoint": checkpoint or "bundled",
+        "generator": f"{pipe.generator.config.sample_size} px, {parameters / 1e6:.1f} M parameters",
+        "detector": "CenterFace" + (f" + {pipe.detector.config.second}" if pipe.detector.config.second else ""),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name, str(value))
+    Console().print(table)
+
+
+def _load(checkpoint: str | None, device: str) -> FaceAnonPipeline:
+    from diffusers.utils import logging
+
+    from . import DEFAULT_CHECKPOINT, FaceAnonPipeline
+
+    logging.disable_progress_bar()
+    pipe = FaceAnonPipeline.from_pretrained(checkpoint or DEFAULT_CHECKPOINT).to(device)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _parse_keep(entry: str) -> int | tuple[float, ...]:
+    try:
+        values = tuple(float(v) for v in entry.split(","))
+        if len(values) == 4:
+            return values
+        if len(values) == 1 and entry.strip().isdecimal():
+            return int(entry)
+    except ValueError:
+        pass
+    raise typer.BadParameter(f"{entry!r} is neither a number nor LEFT,TOP,RIGHT,BOTTOM", param_hint="--keep")
+
+
+def _progress(quiet: bool) -> Progress:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=quiet)
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UnwritableImageError(path, error.strerror or str(error)) from error
+
+
+def _fail(error: FaceAnonError) -> NoReturn:
+    console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if isinstance(error, UnreadableImageError):
+        raise typer.Exit(UNREADABLE)
+    raise typer.Exit(UNWRITABLE if isinstance(error, UnwritableImageError) else 1)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"

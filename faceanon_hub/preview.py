@@ -1,0 +1,61 @@
+"""A photo before and after, side by side, its faces numbered and framed by what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import PIL.Image
+from PIL import ImageDraw, ImageFont
+
+from .faces import Face, FaceStatus
+
+COLORS = {
+    FaceStatus.FOUND: (200, 200, 200),
+    FaceStatus.ANONYMIZED: (46, 160, 67),
+    FaceStatus.OBFUSCATED: (219, 109, 40),
+    FaceStatus.KEPT: (47, 129, 247),
+}
+
+
+def draw_faces(image: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image:
+    """Frames and numbers faces in a copy of a photo: green anonymized, orange obfuscated, blue kept."""
+    framed = image.convert("RGB")
+    draw = ImageDraw.Draw(framed)
+    line = max(2, round(max(framed.size) / 400))
+    font = ImageFont.load_default(size=max(12, round(max(framed.size) / 50)))
+    for number, face in enumerate(faces):
+        color = COLORS[face.status]
+        left, top, right, bottom = (float(v) for v in face.box)
+        draw.rectangle((left, top, right, bottom), outline=color, width=line)
+        height = font.getbbox("0")[3] + line
+        top = max(0.0, top - height)
+        draw.rectangle((left, top, left + font.getlength(str(number)) + 2 * line, top + height), fill=color)
+        draw.text((left + line, top), str(number), fill=(255, 255, 255), font=font)
+    return framed
+
+
+def before_after(
+    before: PIL.Image.Image, after: PIL.Image.Image, faces: Sequence[Face], longest: int = 1200
+) -> PIL.Image.Image:
+    """Lays a photo before and after side by side.
+
+    Args:
+        before, after (`PIL.Image.Image`):
+            The photo, upright, and its result.
+        faces (`list[Face]`):
+            Its faces, framed in the left picture.
+        longest (`int`, *optional*, defaults to `1200`):
+            Longest side of either picture in pixels.
+
+    Returns:
+        `PIL.Image.Image`: RGB. It shows the original: not for publication.
+    """
+    pair = [draw_faces(before, faces), after.convert("RGB")]
+    for picture in pair:
+        picture.thumbnail((longest, longest))
+    gap = 8
+    width, height = pair[0].size
+    sheet = PIL.Image.new("RGB", (2 * width + gap, height), (255, 255, 255))
+    sheet.paste(pair[0], (0, 0))
+    sheet.paste(pair[1], (width + gap, 0))
+    return sheet
