@@ -4,12 +4,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-CHECKED := faceanon_hub tests benchmarks
+CHECKED := faceanon_hub tests benchmarks app.py
 # More threads than cores, or two libraries at once, can be ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 demo: $(VENV)/.installed  ## anonymize the portrait that comes with scikit-image
-	$(BIN)/python -m benchmarks.demo outputs
+	mkdir -p outputs
+	$(BIN)/python -c 'import PIL.Image, skimage.data as d; PIL.Image.fromarray(d.astronaut()).save("outputs/portrait.png")'
+	$(BIN)/faceanon image outputs/portrait.png outputs/anonymized.png --seed 9 --preview outputs/before-after.png
+	@echo "open outputs/before-after.png"
 
 test: $(VENV)/.installed  ## all tests
 	$(BIN)/python -m pytest
@@ -22,6 +25,9 @@ quality: $(VENV)/.installed  ## check style, lint and types
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
+
+app: $(VENV)/.installed  ## the web demo, on http://127.0.0.1:7860
+	$(BIN)/python app.py
 
 bench: $(VENV)/.installed  ## time by stage, beside the reference where it is at hand
 	$(BIN)/python -m benchmarks.speed

@@ -7,10 +7,11 @@ from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
+from diffusers.utils import PushToHubMixin
 from typing_extensions import Self
 
 
-class Component(ConfigMixin):
+class Component(ConfigMixin, PushToHubMixin):
     """A pipeline component that is its configuration: loads from and saves to a `config.json`.
 
     Subclasses decorate `__init__` with `diffusers.configuration_utils.register_to_config`.
@@ -45,7 +46,7 @@ class Component(ConfigMixin):
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
     ) -> None:
         """Writes `config.json` into `save_directory` (created if missing); `push_to_hub` uploads it too."""
-        self.save_config(save_directory, push_to_hub=push_to_hub, **kwargs)
+        self.save_config(str(save_directory), push_to_hub=push_to_hub, **kwargs)
 
 
 # diffusers looks a component's load and save methods up by library and base class, in tables it has no public way to

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
+
+from .errors import CheckpointError
 
 GAIN = 1.414  # keeps the variance through a leaky ReLU
 MEAN_LATENTS = 64  # latents that stand for all of them where their mean style is needed
@@ -62,6 +65,19 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         self.decoder = nn.ModuleList(
             DecoderBlock(narrow, wide, 1 + condition_channels, style_size) for wide, narrow in reversed(steps)
         )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+        """Loads like [`~diffusers.ModelMixin.from_pretrained`], but refuses a file that lacks weights.
+
+        Raises:
+            CheckpointError: weights are missing, which diffusers would leave random.
+        """
+        wanted = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        if info["missing_keys"]:
+            raise CheckpointError(str(pretrained_model_name_or_path), f"weights lack {', '.join(info['missing_keys'])}")
+        return (model, info) if wanted else model
 
     @property
     def noise_shapes(self) -> list[tuple[int, int, int]]:

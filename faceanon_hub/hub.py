@@ -9,7 +9,8 @@ from huggingface_hub import ModelCard, ModelCardData
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
 
-# Lets `DiffusionPipeline.from_pretrained(..., custom_pipeline="pipeline", trust_remote_code=True)` find our class.
+# Lets `DiffusionPipeline.from_pretrained(folder, custom_pipeline="pipeline", trust_remote_code=True)` find our class.
+# For a Hub id diffusers checks the components' library before it reads this: there, import faceanon_hub.component.
 PIPELINE_FILE = (
     '"""What diffusers imports to find the class."""\n\nfrom faceanon_hub import FaceAnonPipeline  # noqa: F401\n'
 )

@@ -18,6 +18,7 @@ from diffusers import DiffusionPipeline
 from diffusers.configuration_utils import FrozenDict
 from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, file_exists
+from huggingface_hub.errors import HTTPError
 from typing_extensions import Self
 
 from . import blending, conditioning
@@ -145,6 +146,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         mask_margin: float = conditioning.MASK_MARGIN,
     ) -> None:
         super().__init__()
+        if fallback not in FALLBACKS:
+            raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {fallback!r}")
         self.register_modules(
             detector=detector,
             landmark_extractor=landmark_extractor,
@@ -447,17 +450,25 @@ class FaceAnonPipeline(DiffusionPipeline):
         checkpoint = str(pretrained_model_name_or_path)
         try:
             pipe = super().from_pretrained(checkpoint, **kwargs)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(checkpoint, str(error)) from error
+        except (OSError, ValueError, HTTPError) as error:
+            # Where the Hub refused, diffusers tells of its cache.
+            cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
+            raise CheckpointError(checkpoint, str(cause)) from error
         return pipe
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """Saves like [`~diffusers.DiffusionPipeline.save_pretrained`], without the paths it was loaded from."""
+        names = ("repo_id", "commit_message", "private", "create_pr", "token")
+        hub = {name: kwargs.pop(name) for name in names if name in kwargs}
         # diffusers writes where a component came from, which is a folder of the user's machine.
         for part in (self, self.generator):
             part._internal_dict = FrozenDict({k: v for k, v in part.config.items() if k != "_name_or_path"})
         super().save_pretrained(save_directory, *args, **kwargs)
         Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
+        if push_to_hub:  # diffusers' own push would leave out what is ours: pipeline.py and the card
+            self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub, variant=kwargs.get("variant"))
 
     def push_to_hub(
         self,

@@ -1,0 +1,160 @@
+import json
+import re
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.scenes import turned
+from faceanon_hub import __version__
+from faceanon_hub.cli import app
+
+
+@pytest.fixture(scope="module")
+def head():
+    """A small photo with one face."""
+    return PIL.Image.fromarray(turned(0))
+
+
+@pytest.fixture
+def photo(tmp_path, head):
+    head.save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def without_blanks(text):
+    """Output as one line: the terminal's width breaks messages anywhere."""
+    return re.sub(r"[\s│]+", " ", text)
+
+
+def test_image_with_report_and_preview(photo, tmp_path, head):
+    result = run(
+        "image", photo, tmp_path / "out.png", "--seed", 1,
+        "--report", tmp_path / "report.json", "--preview", tmp_path / "sheet.png",
+    )  # fmt: skip
+    assert result.exit_code == 0 and "1 anonymized" in result.stderr and result.stdout == ""
+    out = np.asarray(PIL.Image.open(tmp_path / "out.png"))
+    assert out.shape == (320, 320, 3) and (out != np.asarray(head)).any()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["version"] == __version__ and report["input"] == str(photo)
+    (face,) = report["faces"]
+    assert face["status"] == "anonymized" and len(face["box"]) == 4 and face["number"] == 0
+    assert "seed" not in face and "landmarks" not in face
+    assert PIL.Image.open(tmp_path / "sheet.png").size == (648, 320)
+
+
+def test_the_seed_decides(photo, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("image", photo, tmp_path / f"{name}.png", "--seed", seed, "--quiet")
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_json_on_standard_output_is_json_alone(photo, tmp_path):
+    result = run("image", photo, tmp_path / "out.png", "--json", "--report-seeds")
+    (face,) = json.loads(result.stdout)["faces"]
+    assert isinstance(face["seed"], int)
+
+
+def test_keep(photo, tmp_path, head):
+    result = run("image", photo, tmp_path / "out.png", "--keep", 0, "--json")
+    assert json.loads(result.stdout)["faces"][0]["status"] == "kept"
+    assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "out.png")), np.asarray(head))
+    by_box = run("image", photo, tmp_path / "out.png", "--keep", "0,0,320,320", "--json")
+    assert json.loads(by_box.stdout)["faces"][0]["status"] == "kept"
+
+
+@pytest.mark.parametrize("entry", ["1", "x", "1,2,3", "-1", "1.5"])
+def test_keep_that_means_nothing(photo, tmp_path, entry):
+    result = run("image", photo, tmp_path / "out.png", f"--keep={entry}")
+    assert result.exit_code == 2 and not (tmp_path / "out.png").exists()
+
+
+def test_obfuscated_faces_have_their_exit_code(photo, tmp_path, monkeypatch):
+    from faceanon_hub import LandmarkExtractor
+
+    def blind(self, image, faces):
+        for face in faces:
+            face.landmarks, face.presence = None, 0.0
+        return faces
+
+    monkeypatch.setattr(LandmarkExtractor, "__call__", blind)
+    result = run("image", photo, tmp_path / "out.png", "--fallback", "solid")
+    assert result.exit_code == 3 and "face 0 is obfuscated: no landmarks" in without_blanks(result.stderr)
+    assert (np.asarray(PIL.Image.open(tmp_path / "out.png")) == 0).all(2).sum() > 5000
+
+
+def test_no_face(tmp_path):
+    PIL.Image.new("RGB", (64, 64), "grey").save(tmp_path / "flat.png")
+    result = run("image", tmp_path / "flat.png", tmp_path / "out.png")
+    assert result.exit_code == 0 and "no face found" in result.stderr
+
+
+def test_unreadable_input(tmp_path):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    for name in ("broken.jpg", "missing.jpg"):
+        result = run("image", tmp_path / name, tmp_path / "out.jpg")
+        assert result.exit_code == 4 and name in result.stderr and not (tmp_path / "out.jpg").exists()
+
+
+def test_unwritable_output(photo, tmp_path):
+    result = run("image", photo, tmp_path / "out.xyz")
+    assert result.exit_code == 5 and "unknown file type" in without_blanks(result.stderr)
+    result = run("image", photo, tmp_path / "nowhere" / "out.png")
+    assert result.exit_code == 5
+    result = run("image", photo, tmp_path / "out.png", "--report", tmp_path / "nowhere" / "report.json")
+    assert result.exit_code == 5 and not list(tmp_path.glob(".*"))
+
+
+def test_missing_checkpoint(photo, tmp_path):
+    result = run("image", photo, tmp_path / "out.png", "--checkpoint", tmp_path / "nowhere")
+    assert result.exit_code == 1 and "nowhere" in result.stderr and not (tmp_path / "out.png").exists()
+
+
+def test_wrong_usage(photo, tmp_path):
+    assert run("image", photo).exit_code == 2
+    assert run("image", photo, tmp_path / "out.png", "--light", 2).exit_code == 2
+    assert run("image", photo, tmp_path / "out.png", "--fallback", "fog").exit_code == 2
+
+
+def test_the_original_is_not_overwritten_by_mistake(photo):
+    before = photo.read_bytes()
+    assert run("image", photo, photo).exit_code == 2 and photo.read_bytes() == before
+    assert run("image", photo, photo, "--force").exit_code == 0 and photo.read_bytes() != before
+
+
+def test_folder_as_target(photo, tmp_path):
+    (tmp_path / "done").mkdir()
+    assert run("image", photo, tmp_path / "done").exit_code == 0 and (tmp_path / "done" / "photo.png").exists()
+
+
+def test_metadata_only_on_request(tmp_path, head):
+    exif = PIL.Image.Exif()
+    exif[0x010F], exif[0x013B] = "Camera maker", "Photographer"
+    head.save(tmp_path / "photo.jpg", exif=exif)
+    run("image", tmp_path / "photo.jpg", tmp_path / "plain.jpg")
+    run("image", tmp_path / "photo.jpg", tmp_path / "kept.jpg", "--keep-metadata")
+    assert not PIL.Image.open(tmp_path / "plain.jpg").getexif()
+    assert PIL.Image.open(tmp_path / "kept.jpg").getexif()[0x013B] == "Photographer"
+
+
+def test_info():
+    facts = json.loads(run("info", "--json").stdout)
+    assert facts["faceanon-hub"] == __version__ and facts["checkpoint"] == "bundled"
+    assert facts["generator"] == "128 px, 22.5 M parameters" and facts["python"].startswith(f"3.{sys.version_info[1]}")
+    assert "mediapipe" in run("info").stdout
+
+
+def test_help_is_quick_to_import():
+    # The command's help must not wait for torch.
+    import subprocess
+
+    code = "import sys, faceanon_hub.cli; print(sorted({'torch', 'diffusers', 'mediapipe', 'cv2'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

@@ -1,0 +1,164 @@
+"""Names and registration: what diffusers and users look up by name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+import diffusers
+import pytest
+from diffusers.pipelines import pipeline_loading_utils, pipeline_utils
+
+import faceanon_hub
+from faceanon_hub import (
+    DEFAULT_CHECKPOINT,
+    Component,
+    FaceAnonGenerator,
+    FaceDetector,
+    LandmarkExtractor,
+    LightingTransfer,
+    ModelMixin,
+    SkinColorTransfer,
+)
+
+# Each with a value for every argument, none of them the default.
+CONFIGS = [
+    (
+        FaceDetector,
+        {"threshold": 0.4, "min_face_size": 20.0, "overview_size": 320, "tile_size": 512, "second": "mediapipe"},
+    ),
+    (LandmarkExtractor, {"min_presence": 0.3, "max_deviation": 0.2, "task_path": "face_landmarker.task"}),
+    (LightingTransfer, {"strength": 0.5, "limit": 1.4}),
+    (SkinColorTransfer, {"strength": 0.5, "limit": 1.2}),
+]
+configs = pytest.mark.parametrize(("part", "config"), CONFIGS, ids=[part.__name__ for part, _ in CONFIGS])
+
+
+# What diffusers looks up
+
+
+def test_diffusers_table_holds_our_entry():
+    entry = {"ModelMixin": ["save_pretrained", "from_pretrained"], "Component": ["save_pretrained", "from_pretrained"]}
+    assert pipeline_loading_utils.LOADABLE_CLASSES["faceanon_hub"] == entry
+    assert entry.items() <= pipeline_loading_utils.ALL_IMPORTABLE_CLASSES.items()
+    # Loading and saving read the same tables, no copies made before ours was entered.
+    assert pipeline_utils.LOADABLE_CLASSES is pipeline_loading_utils.LOADABLE_CLASSES
+    assert pipeline_utils.ALL_IMPORTABLE_CLASSES is pipeline_loading_utils.ALL_IMPORTABLE_CLASSES
+
+
+def test_diffusers_finds_our_load_methods():
+    index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
+    for library, name in (value for value in index.values() if isinstance(value, list)):
+        kind, candidates = pipeline_loading_utils.get_class_obj_and_candidates(
+            library, name, pipeline_loading_utils.ALL_IMPORTABLE_CLASSES, diffusers.pipelines, is_pipeline_module=False
+        )
+        assert kind is getattr(faceanon_hub, name)
+        (base,) = {base for base in candidates.values() if base is not None and issubclass(kind, base)}
+        assert base is (ModelMixin if kind is FaceAnonGenerator else Component)
+
+
+def test_our_names_are_no_names_of_diffusers():
+    # A component of the same name would be looked for there.
+    classes = [name for name in faceanon_hub.__all__ if name not in ("ModelMixin", "__version__")]
+    assert not [name for name in classes if hasattr(diffusers, name)]
+    assert not hasattr(diffusers.pipelines, "faceanon_hub")
+
+
+# What users look up
+
+
+def test_every_public_name_resolves():
+    names = faceanon_hub.__all__
+    assert len(names) == len(set(names))
+    assert {"FaceAnonPipeline", "FaceDetector", "FaceAnonGenerator", "CheckpointError", "__version__"} <= set(names)
+    for name in names:
+        found = getattr(faceanon_hub, name)
+        assert getattr(found, "__name__", name) == name
+        if isinstance(found, type) and name != "ModelMixin":
+            assert found.__module__.startswith("faceanon_hub.")
+            assert found.__doc__
+    assert set(names) <= set(dir(faceanon_hub))
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="module 'faceanon_hub' has no attribute 'FaceSwapper'"):
+        faceanon_hub.FaceSwapper  # noqa: B018
+    with pytest.raises(ImportError, match="FaceSwapper"):
+        from faceanon_hub import FaceSwapper  # noqa: F401
+    assert not hasattr(faceanon_hub, "_no_such_name")
+
+
+def test_import_is_light():
+    program = """if True:
+        import sys
+        import faceanon_hub
+        faceanon_hub.__version__, dir(faceanon_hub)
+        from faceanon_hub import CheckpointError, UnreadableImageError
+        heavy = "torch", "diffusers", "huggingface_hub", "mediapipe", "cv2", "onnxruntime", "numpy", "PIL"
+        print([name for name in heavy if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# The base of components without weights
+
+
+@configs
+def test_components_survive_a_folder(part, config, tmp_path):
+    saved = part(**config)
+    folder = tmp_path / "not" / "there yet"
+    saved.save_pretrained(folder)
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    written = json.loads((folder / "config.json").read_text())
+    assert written == {**config, "_class_name": part.__name__, "_diffusers_version": diffusers.__version__}
+
+    for loaded in (part.from_pretrained(folder), part.from_pretrained(str(folder.parent), subfolder="there yet")):
+        assert type(loaded) is part
+        assert {name: loaded.config[name] for name in config} == config
+        loaded.save_pretrained(tmp_path / "again")
+        assert (tmp_path / "again" / "config.json").read_text() == (folder / "config.json").read_text()
+
+
+@configs
+def test_given_values_replace_those_of_the_folder(part, config, tmp_path):
+    part(**config).save_pretrained(tmp_path)
+    (name, value), *others = config.items()
+    loaded = part.from_pretrained(tmp_path, **{name: value / 2})
+    assert {name: loaded.config[name] for name in config} == {name: value / 2, **dict(others)}
+
+
+def test_values_that_a_folder_lacks_are_the_defaults(tmp_path):
+    (tmp_path / "config.json").write_text('{"strength": 0.5}')
+    loaded = LightingTransfer.from_pretrained(tmp_path)
+    assert (loaded.config.strength, loaded.config.limit) == (0.5, LightingTransfer().config.limit)
+
+
+def test_unknown_values_are_ignored_with_a_warning(tmp_path, caplog):
+    (tmp_path / "config.json").write_text('{"strength": 0.5, "from_the_future": 1}')
+    logger = logging.getLogger("diffusers")  # passes nothing on to the root logger
+    logger.addHandler(caplog.handler)
+    try:
+        loaded = LightingTransfer.from_pretrained(tmp_path, also_unknown=1)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "{'from_the_future': 1} were passed to LightingTransfer, but are not expected" in caplog.text
+    assert loaded.config.strength == 0.5
+    assert "also_unknown" not in loaded.config
+
+
+def test_values_are_checked_while_loading(tmp_path):
+    (tmp_path / "config.json").write_text('{"second": "third"}')
+    with pytest.raises(ValueError, match="second"):
+        FaceDetector.from_pretrained(tmp_path)
+
+
+def test_folder_without_configuration_is_an_error(tmp_path):
+    for options in ({}, {"subfolder": "detector"}):
+        with pytest.raises(OSError, match="no file named config.json"):
+            FaceDetector.from_pretrained(tmp_path, **options)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(OSError, match="not a valid JSON file"):
+        FaceDetector.from_pretrained(tmp_path)

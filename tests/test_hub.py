@@ -1,0 +1,503 @@
+"""Checkpoints: the bundled one, folders, and a real exchange with a Hub on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from huggingface_hub import ModelCard, constants, hf_api
+from loopback_hub import OWNER, LoopbackHub
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from faceanon_hub import (
+    DEFAULT_CHECKPOINT,
+    CheckpointError,
+    FaceAnonGenerator,
+    FaceAnonPipeline,
+    FaceDetector,
+    LandmarkExtractor,
+    LightingTransfer,
+    SkinColorTransfer,
+)
+
+COMPONENTS = {
+    "detector": "FaceDetector",
+    "generator": "FaceAnonGenerator",
+    "landmark_extractor": "LandmarkExtractor",
+    "lighting_transfer": "LightingTransfer",
+    "skin_color_transfer": "SkinColorTransfer",
+}
+WEIGHTS = "generator/diffusion_pytorch_model.safetensors"
+ID = "someone/some-anonymizer"
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty Hub, and an empty cache of what comes from it."""
+    with LoopbackHub() as server:
+        # huggingface_hub reads HF_ENDPOINT and HF_HOME once, when it is imported: these are the places that keep them.
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(hf_api.api, "endpoint", server.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield server
+
+
+@pytest.fixture
+def diffusers_log(caplog):
+    """Diffusers' own messages, which it does not pass on to the root logger."""
+    logger = logging.getLogger("diffusers")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def tiny(seed: int = 0, **options) -> FaceAnonPipeline:
+    """A pipeline that runs, with few and random weights, and configured unlike the defaults."""
+    torch.manual_seed(seed)
+    parts = {
+        "detector": FaceDetector(threshold=0.4, second="mediapipe"),
+        "landmark_extractor": LandmarkExtractor(min_presence=0.4),
+        "generator": FaceAnonGenerator(sample_size=64, style_size=16, channels=(8, 8, 8, 8, 12)),
+        "lighting_transfer": LightingTransfer(limit=1.4),
+        "skin_color_transfer": SkinColorTransfer(strength=0.9),
+        "mask_margin": 0.12,
+        "batch_size": 2,
+        "fallback": "solid",
+    }
+    return FaceAnonPipeline(**{**parts, **options})
+
+
+def picture(pipeline: FaceAnonPipeline, photo: np.ndarray) -> np.ndarray:
+    pipeline.set_progress_bar_config(disable=True)
+    return np.asarray(pipeline(photo, seed=1).images[0])
+
+
+def settings(pipeline: FaceAnonPipeline) -> dict:
+    """Every value that a checkpoint holds beside the weights."""
+    held = {name: part and public(part.config) for name, part in pipeline.components.items()}
+    return {**held, "pipeline": public(pipeline.config)}
+
+
+def public(config) -> dict:
+    return json.loads(json.dumps({name: value for name, value in config.items() if not name.startswith("_")}))
+
+
+def fingerprint(generator: FaceAnonGenerator) -> str:
+    weights = generator.state_dict()
+    return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
+
+
+def jsons(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in Path(folder).rglob("*.json")}
+
+
+# The bundled checkpoint
+
+
+def test_bundled_checkpoint_names_every_component():
+    index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
+    assert index["_class_name"] == "FaceAnonPipeline"
+    parts = {name: value for name, value in index.items() if isinstance(value, list)}
+    assert parts == {name: ["faceanon_hub", kind] for name, kind in COMPONENTS.items()}
+    for name in COMPONENTS:
+        assert (DEFAULT_CHECKPOINT / name / "config.json").is_file()
+
+
+def test_bundled_checkpoint_holds_no_path():
+    texts = jsons(DEFAULT_CHECKPOINT)
+    assert len(texts) == 1 + len(COMPONENTS)
+    for name, text in texts.items():
+        assert "_name_or_path" not in text, name
+        assert not re.search(r'"(/|~|\w:\\)', text), name
+
+
+def test_bundled_weights_are_small():
+    assert (DEFAULT_CHECKPOINT / WEIGHTS).stat().st_size <= 50_000_000
+    with safe_open(DEFAULT_CHECKPOINT / WEIGHTS, "pt") as weights:
+        assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
+
+
+@pytest.mark.parametrize(("asked", "dtype"), [({}, torch.float32), ({"dtype": torch.float16}, torch.float16)])
+def test_bundled_checkpoint_loads_without_a_network(asked, dtype, monkeypatch):
+    called = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: called.append(address))
+    pipeline = FaceAnonPipeline.from_pretrained(**asked)
+    assert not called
+    assert {weight.dtype for weight in pipeline.generator.parameters()} == {dtype}
+    assert not pipeline.generator.training
+
+
+# Folders
+
+
+def test_saved_and_loaded_twice_gives_the_same_picture(pipe, portrait, tmp_path):
+    pipe.save_pretrained(tmp_path / "once")
+    once = FaceAnonPipeline.from_pretrained(tmp_path / "once")
+    once.save_pretrained(tmp_path / "twice")
+    twice = FaceAnonPipeline.from_pretrained(str(tmp_path / "twice"))
+    expected = picture(pipe, portrait)
+    assert (expected != portrait).any()
+    assert np.array_equal(picture(twice, portrait), expected)
+    assert settings(twice) == settings(once) == settings(pipe)
+    assert jsons(tmp_path / "twice") == jsons(tmp_path / "once")
+
+
+def test_saving_writes_no_path(tmp_path):
+    tiny().save_pretrained(tmp_path / "once")
+    FaceAnonPipeline.from_pretrained(tmp_path / "once").save_pretrained(tmp_path / "twice")
+    for folder in ("once", "twice"):
+        texts = jsons(tmp_path / folder)
+        assert len(texts) == 1 + len(COMPONENTS)
+        assert not [name for name, text in texts.items() if "_name_or_path" in text or str(tmp_path) in text]
+
+
+def test_configurations_survive(tmp_path):
+    saved = tiny()
+    saved.save_pretrained(tmp_path)
+    loaded = FaceAnonPipeline.from_pretrained(tmp_path)
+    assert settings(loaded) == settings(saved)
+    assert list(loaded.generator.config.channels) == [8, 8, 8, 8, 12]
+    assert loaded.detector.config.second == "mediapipe"
+    assert (loaded.config.fallback, loaded.config.mask_margin, loaded.config.batch_size) == ("solid", 0.12, 2)
+    assert fingerprint(loaded.generator) == fingerprint(saved.generator)
+
+
+def test_missing_optional_components_survive(tmp_path):
+    saved = tiny(lighting_transfer=None, skin_color_transfer=None)
+    saved.save_pretrained(tmp_path)
+    assert not (tmp_path / "lighting_transfer").exists()
+    loaded = FaceAnonPipeline.from_pretrained(tmp_path)
+    assert loaded.lighting_transfer is None and loaded.skin_color_transfer is None
+    assert settings(loaded) == settings(saved)
+    assert fingerprint(loaded.generator) == fingerprint(saved.generator)
+
+
+def test_components_and_options_can_be_replaced_while_loading(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    detector = FaceDetector(threshold=0.5)
+    loaded = FaceAnonPipeline.from_pretrained(tmp_path, detector=detector, lighting_transfer=None, fallback="mosaic")
+    assert loaded.detector is detector
+    assert loaded.lighting_transfer is None
+    assert loaded.config.fallback == "mosaic"
+    assert loaded.skin_color_transfer.config.strength == 0.9
+
+
+def test_wrong_components_are_complained_about(tmp_path, diffusers_log):
+    tiny().save_pretrained(tmp_path)
+    with pytest.raises((ValueError, CheckpointError), match="FaceDetector'>, but should be .*ModelMixin"):
+        FaceAnonPipeline.from_pretrained(tmp_path, generator=FaceDetector())
+    FaceAnonPipeline.from_pretrained(tmp_path, lighting_transfer=SkinColorTransfer())
+    assert "Expected types for lighting_transfer" in diffusers_log.text
+
+
+def test_variants(tmp_path):
+    full, half = tiny(), tiny()
+    half.generator.to(torch.float16)
+    full.save_pretrained(tmp_path)
+    half.save_pretrained(tmp_path, variant="fp16")
+    size = (tmp_path / WEIGHTS).stat().st_size
+    assert (tmp_path / WEIGHTS.replace(".safe", ".fp16.safe")).stat().st_size < 0.7 * size
+
+    loaded = FaceAnonPipeline.from_pretrained(tmp_path, variant="fp16", dtype=torch.float16)
+    assert loaded.generator.dtype == torch.float16
+    assert fingerprint(loaded.generator) == fingerprint(half.generator)
+    assert fingerprint(FaceAnonPipeline.from_pretrained(tmp_path).generator) == fingerprint(full.generator)
+
+
+# The Hub
+
+
+def test_pushed_pipeline_gives_the_same_picture(hub, portrait):
+    pushed = tiny()
+    address = pushed.push_to_hub(ID, token=OWNER)
+    files = hub.repos[ID].files
+    assert address.startswith(f"{hub.url}/{ID}/commit/")
+    assert set(files) == {
+        *("README.md", "model_index.json", "pipeline.py", WEIGHTS),
+        *(f"{name}/config.json" for name in COMPONENTS),
+    }
+    assert not [name for name, content in files.items() if name.endswith("json") and b"_name_or_path" in content]
+
+    loaded = FaceAnonPipeline.from_pretrained(ID)
+    assert settings(loaded) == settings(pushed)
+    expected = picture(pushed, portrait)
+    assert np.array_equal(picture(loaded, portrait), expected)
+    assert (picture(tiny(seed=1), portrait) != expected).any()  # the weights do show
+
+
+def test_card(hub, portrait, tmp_path, monkeypatch):
+    tiny().push_to_hub(ID, token=OWNER)
+    card = ModelCard.load(ID)
+    card.validate()
+    assert card.data.library_name == "diffusers"
+    assert card.data.pipeline_tag == "image-to-image"
+    assert (card.data.license, card.data.license_name) == ("other", "non-commercial-research")
+    assert {"faceanon-hub", "face-anonymization"} <= set(card.data.tags)
+    assert f"# {ID}\n" in card.text
+    assert not re.search(r"{\w*}", card.content)  # nothing left to be filled in
+
+    (example,) = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(portrait).save("photo.jpg")
+    exec(example, {})
+    assert Image.open("anonymized.jpg").size == (512, 512)
+
+
+def test_second_push_keeps_an_edited_card(hub):
+    for options in ({}, {"private": True}):
+        name = f"{ID}-{len(options)}"
+        tiny().push_to_hub(name, token=OWNER, **options)
+        hub.repos[name].commit({"README.md": b"---\nlicense: mit\n---\n# Edited\n"}, "main")
+        tiny(batch_size=5).push_to_hub(name, token=OWNER, commit_message="Again")
+        assert hub.repos[name].files["README.md"] == b"---\nlicense: mit\n---\n# Edited\n"
+        assert json.loads(hub.repos[name].files["model_index.json"])["batch_size"] == 5
+
+
+def test_private_repository_needs_the_token(hub):
+    tiny().push_to_hub(ID, private=True, token=OWNER)
+    with pytest.raises(CheckpointError, match=ID):
+        FaceAnonPipeline.from_pretrained(ID)
+    with pytest.raises(CheckpointError, match=ID):
+        FaceAnonPipeline.from_pretrained(ID, token="hf_somebody")
+    assert settings(FaceAnonPipeline.from_pretrained(ID, token=OWNER)) == settings(tiny())
+
+
+def test_pushing_needs_the_token(hub):
+    with pytest.raises(OSError, match="401"):
+        tiny().push_to_hub(ID)
+    assert ID not in hub.repos
+
+
+def test_pull_request_leaves_the_branch_alone(hub):
+    tiny().push_to_hub(ID, token=OWNER)
+    before = hub.repos[ID].files
+    answer = tiny(batch_size=5).push_to_hub(ID, token=OWNER, create_pr=True)
+    assert hub.repos[ID].files is before
+    number = answer.pr_url.rsplit("/", 1)[1]
+    assert FaceAnonPipeline.from_pretrained(ID, revision=f"refs/pr/{number}").config.batch_size == 5
+    assert FaceAnonPipeline.from_pretrained(ID).config.batch_size == 2
+
+
+def test_loads_again_after_the_hub_is_gone(hub):
+    pushed = tiny()
+    pushed.push_to_hub(ID, token=OWNER)
+    FaceAnonPipeline.from_pretrained(ID)
+    hub.stop()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(hub.url.rsplit(":", 1)[1])))
+    for options in ({}, {"local_files_only": True}):
+        loaded = FaceAnonPipeline.from_pretrained(ID, **options)
+        assert settings(loaded) == settings(pushed)
+        assert fingerprint(loaded.generator) == fingerprint(pushed.generator)
+    with pytest.raises(CheckpointError, match="someone/never-loaded"):
+        FaceAnonPipeline.from_pretrained("someone/never-loaded")
+
+
+BASE_CLASS = """
+import hashlib, sys
+from diffusers import DiffusionPipeline
+from huggingface_hub import snapshot_download
+options = {"custom_pipeline": "pipeline", "trust_remote_code": True}
+try:
+    DiffusionPipeline.from_pretrained(sys.argv[1], **options)
+except ValueError as error:
+    print("detector/faceanon_hub.py" in str(error))
+assert "faceanon_hub" not in sys.modules
+pipe = DiffusionPipeline.from_pretrained(snapshot_download(sys.argv[1]), **options)
+weights = pipe.generator.state_dict()
+print(hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest())
+print(type(pipe).__module__, type(pipe).__name__)
+"""
+
+
+def test_the_base_class_alone_finds_the_pipeline_in_a_snapshot(hub, tmp_path):
+    # By its id it does not: diffusers asks for the components' library before pipeline.py, which would import it.
+    pushed = tiny()
+    pushed.push_to_hub(ID, token=OWNER)
+    done = subprocess.run(
+        [sys.executable, "-c", BASE_CLASS, ID],
+        env={**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", fingerprint(pushed.generator), "faceanon_hub.pipeline", "FaceAnonPipeline"]
+
+
+def test_the_base_class_finds_the_pipeline_by_id_once_we_are_imported(hub):
+    pushed = tiny()
+    pushed.push_to_hub(ID, token=OWNER)
+    loaded = DiffusionPipeline.from_pretrained(ID, custom_pipeline="pipeline", trust_remote_code=True)
+    assert type(loaded) is FaceAnonPipeline
+    assert settings(loaded) == settings(pushed)
+    assert fingerprint(loaded.generator) == fingerprint(pushed.generator)
+
+
+def test_components_load_from_the_pipelines_repository(hub):
+    pushed = tiny()
+    pushed.push_to_hub(ID, token=OWNER)
+    generator = FaceAnonGenerator.from_pretrained(ID, subfolder="generator")
+    assert fingerprint(generator) == fingerprint(pushed.generator)
+    for part in (FaceDetector, LandmarkExtractor, LightingTransfer, SkinColorTransfer):
+        (name,) = (name for name, kind in COMPONENTS.items() if kind == part.__name__)
+        loaded = part.from_pretrained(ID, subfolder=name)
+        assert public(loaded.config) == public(pushed.components[name].config)
+    assert FaceDetector.from_pretrained(ID, subfolder="detector", threshold=0.6).config.threshold == 0.6
+
+
+def test_generator_has_a_repository_of_its_own(hub):
+    generator = tiny().generator
+    generator.push_to_hub("someone/some-generator", token=OWNER)
+    loaded = FaceAnonGenerator.from_pretrained("someone/some-generator")
+    assert fingerprint(loaded) == fingerprint(generator)
+
+
+@pytest.mark.parametrize("push", ["push_to_hub", "save_pretrained"])
+def test_detector_has_a_repository_of_its_own(push, hub, tmp_path):
+    detector = FaceDetector(threshold=0.6)
+    if push == "push_to_hub":
+        detector.push_to_hub("someone/some-detector", token=OWNER)
+    else:
+        detector.save_pretrained(tmp_path / "d", push_to_hub=True, repo_id="someone/some-detector", token=OWNER)
+    assert FaceDetector.from_pretrained("someone/some-detector").config.threshold == 0.6
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_saving_can_push(kind, hub, tmp_path):
+    tiny().save_pretrained(kind(tmp_path / "p"), push_to_hub=True, repo_id=ID, token=OWNER)
+    assert "pipeline.py" in hub.repos[ID].files
+    assert "non-commercial" in hub.repos[ID].files["README.md"].decode()
+
+
+# What is broken
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def make_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("")
+
+
+def drop_a_weight(folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS)
+    del weights["stem.weight"]
+    save_file(weights, folder / WEIGHTS)
+
+
+def broken(name, action, *marks):
+    return pytest.param(action, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        broken("no folder", shutil.rmtree),
+        broken("empty folder", empty),
+        broken("a file", make_a_file),
+        broken("no index", lambda folder: (folder / "model_index.json").unlink()),
+        broken("index cut short", lambda folder: (folder / "model_index.json").write_text("{")),
+        broken("no such component", lambda folder: edit(folder / "model_index.json", '"detector"', '"other"')),
+        broken("no such class", lambda folder: edit(folder / "model_index.json", "FaceDetector", "NoDetector")),
+        broken("no configuration", lambda folder: shutil.rmtree(folder / "detector")),
+        broken("not utf-8", lambda folder: (folder / "detector/config.json").write_bytes(b"\xff\xfe")),
+        broken("impossible size", lambda folder: edit(folder / "generator/config.json", '_size": 64', '_size": 32')),
+        broken("weights of another shape", lambda folder: edit(folder / "generator/config.json", "12", "8")),
+        broken("no weights", lambda folder: (folder / WEIGHTS).unlink()),
+        broken("empty weights", lambda folder: (folder / WEIGHTS).write_bytes(b"")),
+        broken("weights cut short", lambda folder: os.truncate(folder / WEIGHTS, 5000)),
+        broken(
+            "git-lfs pointer", lambda folder: (folder / WEIGHTS).write_text("version https://git-lfs.github.com\n")
+        ),
+        broken("one weight missing", drop_a_weight),
+    ],
+)
+def test_broken_folders_are_named(break_it, tmp_path):
+    folder = tmp_path / "checkpoint"
+    tiny().save_pretrained(folder)
+    FaceAnonPipeline.from_pretrained(folder)
+    break_it(folder)
+    with pytest.raises(CheckpointError) as caught:
+        FaceAnonPipeline.from_pretrained(folder)
+    assert caught.value.checkpoint == str(folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert isinstance(caught.value, OSError)
+
+
+def test_missing_weights_are_named(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError, match="diffusion_pytorch_model"):
+        FaceAnonPipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["someone/nothing", "nothing", "not an id", "a/b/c", ""])
+def test_unknown_ids_are_named(name, hub):
+    with pytest.raises(CheckpointError) as caught:
+        FaceAnonPipeline.from_pretrained(name)
+    assert caught.value.checkpoint == name
+    assert str(caught.value).startswith(f"{name}: ")
+    assert isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize("options", [{"revision": "no-such-branch"}, {"variant": "fp16"}])
+def test_what_a_repository_lacks_is_an_error(options, hub):
+    tiny().push_to_hub(ID, token=OWNER)
+    with pytest.raises(CheckpointError, match=ID):
+        FaceAnonPipeline.from_pretrained(ID, **options)
+
+
+def test_repository_without_weights_is_an_error(hub):
+    tiny().push_to_hub(ID, token=OWNER)
+    del hub.repos[ID].files[WEIGHTS]
+    with pytest.raises(CheckpointError, match=ID):
+        FaceAnonPipeline.from_pretrained(ID)
+
+
+def test_message_says_that_there_is_no_such_repository(hub):
+    with pytest.raises(CheckpointError, match="(?i)not found"):
+        FaceAnonPipeline.from_pretrained("someone/nothing")
+
+
+def test_hub_that_hangs_up_is_an_error(hub, monkeypatch):
+    def hang_up() -> None:
+        while True:
+            connection, _ = server.accept()
+            connection.recv(65536)  # closing before this would be a reset, which diffusers knows how to handle
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(hf_api.api, "endpoint", url)
+        with pytest.raises(CheckpointError, match=ID):
+            FaceAnonPipeline.from_pretrained(ID)
