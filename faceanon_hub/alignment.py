@@ -35,6 +35,23 @@ def roll_of(points: np.ndarray) -> float:
     return float(np.arctan2(y, x))
 
 
+def placement(points: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Where a face is, along its own axes.
+
+    Args:
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Mesh in pixels.
+
+    Returns:
+        `tuple`: centre, of shape `(2,)`, and longer side of the upright box round the mesh, in pixels, and its roll.
+    """
+    roll = roll_of(points)
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    upright = points[:, :2].astype(np.float64) @ turn.T
+    low, high = upright.min(0), upright.max(0)
+    return turn.T @ ((low + high) / 2), float((high - low).max()), roll
+
+
 def similarity(center: np.ndarray, side: float, roll: float, size: int) -> np.ndarray:
     """The matrix that takes a square of the photo to a crop.
 
@@ -65,12 +82,10 @@ def align(points: np.ndarray, size: int) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(2, 3)`.
     """
-    roll = roll_of(points)
-    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
-    upright = points[:, :2].astype(np.float64) @ turn.T
-    low, high = upright.min(0), upright.max(0)
-    side = CROP_SCALE * (high - low).max()
-    return similarity(turn.T @ ((low + high) / 2 - [0, CROP_LIFT * side]), side, roll, size)
+    center, extent, roll = placement(points)
+    side = CROP_SCALE * extent
+    up = np.array([np.sin(roll), -np.cos(roll)])
+    return similarity(center + CROP_LIFT * side * up, side, roll, size)
 
 
 def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -124,7 +139,9 @@ def warp_in(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def warp_out(crop: np.ndarray, matrix: np.ndarray, area: tuple[int, int, int, int]) -> np.ndarray:
+def warp_out(
+    crop: np.ndarray, matrix: np.ndarray, area: tuple[int, int, int, int], border: int = cv2.BORDER_REPLICATE
+) -> np.ndarray:
     """Lays a crop back into a window of the photo.
 
     Args:
@@ -134,9 +151,11 @@ def warp_out(crop: np.ndarray, matrix: np.ndarray, area: tuple[int, int, int, in
             Photo pixels to crop pixels.
         area (`tuple[int, int, int, int]`):
             Left, top, right, bottom of the window, see [`window`].
+        border (`int`, *optional*, defaults to `cv2.BORDER_REPLICATE`):
+            What lies outside the crop; `cv2.BORDER_CONSTANT` is 0.
 
     Returns:
-        `np.ndarray` of shape `(bottom - top, right - left[, C])`, float32. Outside the crop its border is repeated.
+        `np.ndarray` of shape `(bottom - top, right - left[, C])`, float32.
     """
     left, top, right, bottom = area
     shifted = np.concatenate([matrix[:, :2], (matrix[:, :2] @ [left, top] + matrix[:, 2])[:, None]], 1)
@@ -148,4 +167,4 @@ def warp_out(crop: np.ndarray, matrix: np.ndarray, area: tuple[int, int, int, in
         shifted = shifted * ratio
         shifted[:, 2] += (ratio - 1) / 2
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(crop, shifted, (right - left, bottom - top), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(crop, shifted, (right - left, bottom - top), flags=flags, borderMode=border)

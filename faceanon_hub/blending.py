@@ -16,6 +16,11 @@ CELLS = 6  # numbers per side that blur and mosaic leave of a face
 REACH = 1.25  # of a hidden ellipse, in half sides of the detector's box
 
 
+def depth(mask: np.ndarray) -> np.ndarray:
+    """Distance in pixels of each hidden pixel of a crop to the nearest visible one; beyond the crop all is visible."""
+    return cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+
+
 def opacity(mask: np.ndarray) -> np.ndarray:
     """How much of the new face is laid over the photo: 1 well inside the hidden region, smoothly 0 at its border.
 
@@ -26,7 +31,7 @@ def opacity(mask: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(S, S)`, float32.
     """
-    step = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) - 1).clip(0, FEATHER) / FEATHER
+    step = (depth(mask) - 1).clip(0, FEATHER) / FEATHER
     return step * step * (3 - 2 * step)
 
 
@@ -46,8 +51,10 @@ def core(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[
     """
     area = window(matrix, len(mask), shape)
     # The rim is wider than the feather, so that no pixel of the core reaches the visible part of a resampled crop.
-    inside = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) > FEATHER + 1.5).astype(np.float32)
-    return area, warp_out(inside, matrix, area) > 0.5
+    inside = (depth(mask) > FEATHER + 1.5).astype(np.float32)
+    if area[0] == area[2] or area[1] == area[3]:
+        return area, np.zeros((area[3] - area[1], area[2] - area[0]), bool)
+    return area, warp_out(inside, matrix, area, cv2.BORDER_CONSTANT) > 0.5
 
 
 def erase(canvas: np.ndarray, cores: list[tuple[tuple[int, int, int, int], np.ndarray]]) -> None:
@@ -59,16 +66,23 @@ def erase(canvas: np.ndarray, cores: list[tuple[tuple[int, int, int, int], np.nd
         cores (`list`):
             Windows and pixels from [`core`].
     """
-    hidden = np.zeros(canvas.shape[:2], bool)
+    hidden = np.zeros(canvas.shape[:2], np.uint8)
     for (left, top, right, bottom), inside in cores:
         hidden[top:bottom, left:right] |= inside
     for (left, top, right, bottom), inside in cores:
         part = canvas[top:bottom, left:right]
-        visible = part[~hidden[top:bottom, left:right]]
-        part[inside] = visible.mean(0).round() if len(visible) else 127
+        visible = 1 - hidden[top:bottom, left:right]
+        part[inside] = np.round(cv2.mean(part, visible)[:3])
 
 
-def paste(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray, matrix: np.ndarray) -> None:
+def paste(
+    canvas: np.ndarray,
+    face: np.ndarray,
+    mask: np.ndarray,
+    matrix: np.ndarray,
+    area: tuple[int, int, int, int],
+    inside: np.ndarray,
+) -> None:
     """Lays a generated crop into the photo, in place and only inside its own window, at the photo's resolution.
 
     Args:
@@ -80,15 +94,18 @@ def paste(canvas: np.ndarray, face: np.ndarray, mask: np.ndarray, matrix: np.nda
             Hidden region in the crop.
         matrix (`np.ndarray` of shape `(2, 3)`):
             Photo pixels to crop pixels.
+        area, inside:
+            From [`core`]: where no pixel of the old face may remain.
     """
-    area, inside = core(mask, matrix, canvas.shape)
+    if not inside.any():
+        return
     left, top, right, bottom = area
     part = canvas[top:bottom, left:right]
     new = warp_out(face.astype(np.float32), matrix, area)
-    alpha = warp_out(opacity(mask), matrix, area).clip(0, 1)
+    alpha = warp_out(opacity(mask), matrix, area, cv2.BORDER_CONSTANT).clip(0, 1)
     alpha[inside] = 1
     alpha = alpha[..., None]
-    part[:] = np.round(part + alpha * (new - part)).clip(0, 255)
+    part[:] = np.round((1 - alpha) * part + alpha * new).clip(0, 255)
 
 
 def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:

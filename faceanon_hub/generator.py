@@ -76,7 +76,8 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         wanted = kwargs.pop("output_loading_info", False)
         model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
         if info["missing_keys"]:
-            raise CheckpointError(str(pretrained_model_name_or_path), f"weights lack {', '.join(info['missing_keys'])}")
+            missing = ", ".join(info["missing_keys"])
+            raise CheckpointError(str(pretrained_model_name_or_path), f"weights lack {missing}")
         return (model, info) if wanted else model
 
     @property
@@ -261,26 +262,17 @@ class ModulatedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.scale = nn.Linear(style_size, channels)
-        self._kept_energy: tuple[tuple[int, int, torch.dtype], torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """(B, C, R, R) and (B, W) to (B, C2, R, R)."""
         scale = self.scale(style)
-        norm = (GAIN * torch.rsqrt(scale.float().square() @ self._energy().t() + 1e-8)).to(x.dtype)
+        energy = self.weight.float().square().sum((2, 3))
+        norm = (GAIN * torch.rsqrt(scale.float().square() @ energy.t() + 1e-8)).to(x.dtype)
         x = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
         x = torch.addcmul(GAIN * self.bias[:, None, None], x, norm[:, :, None, None])
         if noise is not None:
             x = x.add_(GAIN * self.noise_strength * noise)
         return F.leaky_relu(x, 0.2, inplace=True)
-
-    def _energy(self) -> torch.Tensor:
-        """Squared weights summed over the kernel, (out, in): a tenth of a face's time on CPU, so kept."""
-        if torch.is_grad_enabled():
-            return self.weight.float().square().sum((2, 3))
-        state = (self.weight._version, self.weight.data_ptr(), self.weight.dtype)
-        if self._kept_energy is None or self._kept_energy[0] != state:
-            self._kept_energy = (state, self.weight.float().square().sum((2, 3)))
-        return self._kept_energy[1]
 
 
 def upsample(x: torch.Tensor) -> torch.Tensor:

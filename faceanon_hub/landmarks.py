@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from diffusers.configuration_utils import register_to_config
 
-from .alignment import invert, roll_of, similarity, transform, warp_in
+from .alignment import CROP_SCALE, invert, placement, similarity, transform, warp_in
 from .component import Component
 from .errors import FaceAnonError
 from .faces import Face
@@ -159,11 +159,8 @@ class LandmarkExtractor(Component):
         for turn in (0.0, np.pi / 2, -np.pi / 2, np.pi):
             points, presence = _mesh(image, center, side, first + turn)
             if presence >= self.config.min_presence:
-                roll = roll_of(points)
-                upright = points[:, :2] @ np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-                extent = np.ptp(upright, axis=0).max()
-                middle = (points[:, :2].min(0) + points[:, :2].max(0)) / 2
-                points, presence = _mesh(image, middle, 1.5 * extent, roll)
+                middle, extent, roll = placement(points)
+                points, presence = _mesh(image, middle, CROP_SCALE * extent, roll)
             if presence < self.config.min_presence:
                 best_presence = max(best_presence, presence)
                 continue

@@ -55,12 +55,12 @@ class LightingTransfer(Component):
         flat = np.array([1, 0, 0, 0], np.float32)
         if seen.sum() < 40:
             return flat
-        smooth = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 64)
+        smooth = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 128)
         luminance = to_linear(smooth[row[seen], column[seen]]) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
         basis = np.concatenate([np.ones((seen.sum(), 1), np.float32), normal[seen]], 1)
         weight = np.ones(len(luminance), np.float32)
         # A ridge on the directions keeps a profile, which shows few of them, from inventing light.
-        ridge = np.diag([0, 1, 1, 1]).astype(np.float32) * 0.01 * len(luminance)
+        ridge = np.diag([0, 1, 1, 1]).astype(np.float32) * 0.001 * len(luminance)
         for _ in range(5):
             weighted = basis * weight[:, None]
             coefficients = np.linalg.solve(weighted.T @ basis + ridge, weighted.T @ luminance)
@@ -110,7 +110,7 @@ def _spread(values: np.ndarray, points: np.ndarray, normal: np.ndarray, size: in
     column, row = np.round(points[:468, :2].T).astype(int).clip(0, size - 1)
     facing = normal[:, 2].clip(0.02)
     both = [np.bincount(row * size + column, v, size * size).reshape(size, size) for v in (facing * values, facing)]
-    blur = [cv2.GaussianBlur(v.astype(np.float32), (0, 0), size / 20, borderType=cv2.BORDER_REPLICATE) for v in both]
+    blur = [cv2.GaussianBlur(v.astype(np.float32), (0, 0), size / 48, borderType=cv2.BORDER_REPLICATE) for v in both]
     return np.exp(blur[0] / (blur[1] + 1e-6))[..., None]
 
 

@@ -77,6 +77,7 @@ class _Job:
     points: np.ndarray  # (478, 3) in the crop
     maps: np.ndarray  # (8, S, S)
     skin: np.ndarray  # (S, S), 0 or 1
+    core: tuple[tuple[int, int, int, int], np.ndarray]  # what is erased of the photo
     hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8)
     lighting: np.ndarray | None = None  # (4,)
     color: np.ndarray | None = None  # (9,)
@@ -312,23 +313,20 @@ class FaceAnonPipeline(DiffusionPipeline):
     def _hide(self, photo: Photo, faces: list[Face], options: _Options) -> _Scene:
         """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo."""
         canvas = photo.pixels.copy()
-        jobs, cores = [], []
+        jobs: list[_Job] = []
         for face in faces:
             if face.status is FaceStatus.KEPT:
                 continue
             try:
                 if face.landmarks is not None:
-                    job = self._measure(photo.pixels, face, face.landmarks, options)
-                    core = blending.core(job.mask, job.matrix, canvas.shape)
-                    jobs.append(job)
-                    cores.append(core)
+                    jobs.append(self._measure(photo.pixels, face, face.landmarks, options))
                     continue
             except Exception as error:
                 logger.exception("measuring a face failed; it is obfuscated")
                 face.reason = f"measuring failed: {error}"
             blending.obfuscate(canvas, face.box, options.fallback)
             face.status = FaceStatus.OBFUSCATED
-        blending.erase(canvas, cores)
+        blending.erase(canvas, [job.core for job in jobs])
         for job in jobs:
             job.surroundings = warp_in(canvas, job.matrix, len(job.mask))
         return _Scene(photo, canvas, jobs)
@@ -344,7 +342,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         original = warp_in(pixels, matrix, size)
         told = torch.from_numpy(maps)[None].float()
         skin = conditioning.skin_region(told)
-        job = _Job(face, matrix, points, maps, skin[0, 0].numpy())
+        core = blending.core(maps[0], matrix, pixels.shape)
+        job = _Job(face, matrix, points, maps, skin[0, 0].numpy(), core)
         if options.use_hint:
             crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
             job.hint = conditioning.hint_coefficients(crop, told, skin)
@@ -390,7 +389,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def _correct(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
         """Runs the photometric post-processors on a generated crop."""
-        inside = cv2.distanceTransform(job.mask, cv2.DIST_L2, 5)
+        inside = blending.depth(job.mask)
         region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
         if self.lighting_transfer is not None and job.lighting is not None:
             crop = self.lighting_transfer(crop, job.points, region, job.lighting, options.lighting_strength)
@@ -408,7 +407,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 blending.obfuscate(scene.canvas, job.face.box, options.fallback)
                 job.face.status = FaceStatus.OBFUSCATED
             else:
-                blending.paste(scene.canvas, job.generated, job.mask, job.matrix)
+                blending.paste(scene.canvas, job.generated, job.mask, job.matrix, *job.core)
                 job.face.status = FaceStatus.ANONYMIZED
 
     def _check_inputs(

@@ -1,0 +1,201 @@
+"""Skin colour: nine numbers of the original, and what they do to a new face."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faceanon_hub import SkinColorTransfer
+from faceanon_hub.color import from_lab, to_lab
+
+SIZE = 64
+SKIN_COLOR = np.array([62, 14, 18], np.float32)  # CIELAB
+SPREAD = np.array([[30, 4, 6], [4, 8, 2], [6, 2, 10]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def transfer() -> SkinColorTransfer:
+    return SkinColorTransfer()
+
+
+def skin_of(mean=SKIN_COLOR, covariance=SPREAD, seed: int = 0) -> np.ndarray:
+    """A picture of skin whose colours have nearly these moments, (SIZE, SIZE, 3) uint8."""
+    noise = np.random.default_rng(seed).standard_normal((SIZE * SIZE, 3)).clip(-2.2, 2.2)
+    noise = (noise - noise.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(noise.T))).T
+    lab = mean + noise @ np.linalg.cholesky(np.asarray(covariance, float)).T
+    return from_lab(lab.reshape(SIZE, SIZE, 3))
+
+
+EVERYWHERE = np.ones((SIZE, SIZE), np.float32)
+
+
+def moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    lab = to_lab(image).reshape(-1, 3)
+    return lab.mean(0), np.cov(lab.T)
+
+
+def test_nine_numbers_are_mean_and_covariance(transfer):
+    picture = skin_of()
+    found = transfer.estimate(picture, EVERYWHERE)
+    assert found.shape == (9,)
+    assert found.dtype == np.float32
+    mean, covariance = moments(picture)
+    assert found[:3] == pytest.approx(mean, abs=0.3)
+    # The tails, beyond two and a half times the middle spread, are taken for hair and trimmed.
+    assert found[3:] == pytest.approx(covariance[np.triu_indices(3)], rel=0.25, abs=1)
+
+
+@pytest.mark.parametrize("cast", [(10, 6, -8), (-12, -5, 9), (0, 0, 15)])
+def test_a_cast_is_undone(transfer, cast):
+    original, generated = skin_of(), skin_of(SKIN_COLOR + cast, seed=1)
+    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
+    assert moments(corrected)[0] == pytest.approx(moments(original)[0], abs=0.5)
+    assert np.abs(moments(generated)[0] - moments(original)[0]).max() > 8
+
+
+def test_contrast_within_the_limit_is_matched(transfer):
+    original, generated = skin_of(), skin_of(covariance=SPREAD * 1.7, seed=1)
+    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
+    wanted, got = (np.sqrt(np.linalg.eigvalsh(moments(picture)[1])) for picture in (original, corrected))
+    assert got == pytest.approx(wanted, rel=0.12)
+
+
+@pytest.mark.parametrize(("factor", "change"), [(1 / 16, 1.5), (16, 1 / 1.5)])
+def test_contrast_beyond_the_limit_is_changed_by_the_limit(transfer, factor, change):
+    original, generated = skin_of(covariance=np.eye(3) * 20), skin_of(covariance=np.eye(3) * 20 * factor, seed=1)
+    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
+    before, after = (np.sqrt(np.diag(moments(picture)[1])) for picture in (generated, corrected))
+    assert after / before == pytest.approx(np.full(3, change), rel=0.1)  # by as much as 8 bits allow
+
+
+def test_skin_with_the_original_colours_stays_as_it_is(transfer):
+    picture = skin_of()
+    again = transfer(picture, EVERYWHERE, EVERYWHERE, transfer.estimate(picture, EVERYWHERE))
+    assert np.abs(again.astype(int) - picture).max() <= 1
+
+
+def test_strength_goes_from_nothing_to_all(transfer):
+    picture, wanted = skin_of(SKIN_COLOR + [8, 0, 0]), transfer.estimate(skin_of(), EVERYWHERE)
+    results = [transfer(picture, EVERYWHERE, EVERYWHERE, wanted, strength) for strength in (0, 0.5, 1)]
+    assert np.array_equal(results[0], picture)
+    light = [moments(result)[0][0] for result in results]
+    assert light[0] - light[1] == pytest.approx(4, abs=0.3)
+    assert light[0] - light[2] == pytest.approx(8, abs=0.3)
+    assert np.array_equal(results[1], SkinColorTransfer(strength=0.5)(picture, EVERYWHERE, EVERYWHERE, wanted))
+
+
+def test_outside_the_region_nothing_changes(transfer):
+    # Any colours, not only skin: what goes to CIELAB and back must come back as it was.
+    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    region = np.zeros((SIZE, SIZE), np.float32)
+    region[20:40, 10:50] = 1
+    region[24:28, 20:28] = 0  # an eye
+    changed = transfer(picture, EVERYWHERE, region, transfer.estimate(skin_of(), EVERYWHERE))
+    assert np.array_equal(changed[region == 0], picture[region == 0])
+    assert not np.array_equal(changed[region == 1], picture[region == 1])
+
+
+def test_a_soft_region_acts_in_part(transfer):
+    picture, wanted = skin_of(SKIN_COLOR + [8, 0, 0]), transfer.estimate(skin_of(), EVERYWHERE)
+    changed = transfer(picture, EVERYWHERE, EVERYWHERE * 0.25, wanted)
+    assert moments(picture)[0][0] - moments(changed)[0][0] == pytest.approx(2, abs=0.2)
+
+
+@pytest.mark.parametrize("which", ["original", "generated"])
+def test_too_little_skin_changes_nothing(transfer, which):
+    few = np.zeros((SIZE, SIZE), np.uint8)
+    few[30:37, 30:37] = 1
+    picture, original = skin_of(SKIN_COLOR + [8, 0, 0]), skin_of()
+    assert not transfer.estimate(original, few).any()
+    seen, skin = (few, EVERYWHERE) if which == "original" else (EVERYWHERE, few)
+    assert np.array_equal(transfer(picture, skin, EVERYWHERE, transfer.estimate(original, seen)), picture)
+
+
+def test_only_skin_is_measured(transfer):
+    skin = np.zeros((SIZE, SIZE), np.uint8)
+    skin[:, :32] = 1
+    picture = skin_of()
+    other = picture.copy()
+    other[:, 32:] = [0, 255, 0]
+    assert np.array_equal(transfer.estimate(picture, skin), transfer.estimate(other, skin))
+
+
+def test_two_originals_with_equal_numbers_give_equal_faces(transfer):
+    original, generated = skin_of(), skin_of(SKIN_COLOR + [5, 3, -6], SPREAD * 0.7, seed=1)
+    # Turned upside down: each pixel is another one, the sums over all of them nearly the same.
+    turned = np.ascontiguousarray(original[::-1, ::-1])
+    numbers = transfer.estimate(original, EVERYWHERE)
+    assert transfer.estimate(turned, EVERYWHERE) == pytest.approx(numbers, rel=1e-4)
+    results = [
+        transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(picture, EVERYWHERE).round(2))
+        for picture in (original, turned)
+    ]
+    assert np.array_equal(*results)
+
+
+def test_hair_over_the_skin_barely_counts(transfer):
+    picture = skin_of()
+    wanted = transfer.estimate(picture, EVERYWHERE)
+    picture[: int(0.15 * SIZE)] = np.random.default_rng(1).integers(15, 40, (int(0.15 * SIZE), SIZE, 3))
+    found = transfer.estimate(picture, EVERYWHERE)
+    assert found[:3] == pytest.approx(wanted[:3], abs=1.0)
+    assert found[3:] == pytest.approx(wanted[3:], rel=0.4, abs=2)
+
+
+@pytest.mark.parametrize("level", [8, 128, 255])
+def test_flat_colours_are_not_stretched(transfer, level):
+    picture = np.full((SIZE, SIZE, 3), level, np.uint8)
+    picture[0, 0] = 255 - level
+    changed = transfer(picture, EVERYWHERE, EVERYWHERE, transfer.estimate(skin_of(), EVERYWHERE))
+    assert len(np.unique(changed[1:].reshape(-1, 3), axis=0)) == 1
+    assert to_lab(changed)[5, 5] == pytest.approx(SKIN_COLOR, abs=1)
+
+
+def test_skin_in_three_colours_has_finite_numbers(transfer):
+    # Paint, a tattoo or a flag: each third differs from the middle in another channel, so that none is "usual" in all.
+    lab = np.full((SIZE, SIZE, 3), SKIN_COLOR)
+    for channel, rows in enumerate(np.array_split(np.arange(SIZE), 3)):
+        lab[rows, :, channel] += 25
+    found = transfer.estimate(from_lab(lab), EVERYWHERE)
+    assert np.isfinite(found).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_any_two_pictures_give_a_picture(transfer, one, other):
+    def anything(seed: int) -> np.ndarray:
+        random = np.random.default_rng(seed)
+        center, reach = random.integers(0, 256, 3), random.integers(1, 128)
+        return (center + random.integers(-reach, reach, (SIZE, SIZE, 3))).clip(0, 255).astype(np.uint8)
+
+    numbers = transfer.estimate(anything(one), EVERYWHERE)
+    assert np.isfinite(numbers).all()
+    changed = transfer(anything(other), EVERYWHERE, EVERYWHERE, numbers)
+    assert changed.shape == (SIZE, SIZE, 3)
+    assert changed.dtype == np.uint8
+    # Where the colours can be had at all, the skin comes nearer to them.
+    before, after = (
+        np.linalg.norm(transfer.estimate(p, EVERYWHERE)[:3] - numbers[:3]) for p in (anything(other), changed)
+    )
+    assert after < before + 1
+
+
+def test_every_colour_survives_the_way_to_lab_and_back():
+    levels = np.linspace(0, 255, 18).round().astype(np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(18, -1, 3)
+    assert np.abs(from_lab(to_lab(cube)).astype(int) - cube).max() <= 1
+
+
+def test_lab_is_that_of_the_standard():
+    red, white = to_lab(np.array([[[255, 0, 0], [255, 255, 255]]], np.uint8))[0]
+    assert red == pytest.approx([53.24, 80.09, 67.2], abs=0.3)
+    assert white == pytest.approx([100, 0, 0], abs=0.3)
+
+
+def test_the_picture_is_left_as_it_is(transfer):
+    picture = skin_of(SKIN_COLOR + [8, 0, 0])
+    before = picture.copy()
+    transfer(picture, EVERYWHERE, EVERYWHERE, transfer.estimate(skin_of(), EVERYWHERE))
+    assert np.array_equal(picture, before)

@@ -1,0 +1,260 @@
+"""Photos to boxes: found, in place, once, at any size of face and photo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from faceanon_hub import FaceDetector, detection
+
+BOX = np.array([178, 57, 273, 184])  # round the portrait's face, drawn by hand
+WIDTH = BOX[2] - BOX[0]
+MEBIBYTE = 2**20
+EXTREME_SHAPES = [(1, 1), (5, 5), (10, 4000), (4000, 10)]
+THIN_SHAPES = [(3, 4000), (4000, 1)]
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    return FaceDetector()
+
+
+def resized(image: np.ndarray, scale: float) -> np.ndarray:
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+
+def scene(portrait: np.ndarray, shape: tuple[int, int], faces: list[tuple[int, int, float]]):
+    """A grey photo with shrunk portraits, given by left, top and width of the face; and the boxes of the faces."""
+    photo, boxes = np.full((*shape, 3), 128, np.uint8), []
+    for left, top, width in faces:
+        small = resized(portrait, width / WIDTH)
+        photo[top : top + len(small), left : left + len(small)] = small
+        boxes.append(BOX * len(small) / len(portrait) + [left, top, left, top])
+    return photo, boxes
+
+
+def overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union."""
+    shared = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0).prod()
+    return float(shared / ((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod() - shared))
+
+
+def hits(faces, box: np.ndarray) -> int:
+    return sum(overlap(face.box, box) > 0.3 for face in faces)
+
+
+def same(faces, others) -> bool:
+    return len(faces) == len(others) and all(
+        np.array_equal(a.box, b.box) and a.score == b.score and np.array_equal(a.keypoints, b.keypoints)
+        for a, b in zip(faces, others, strict=True)
+    )
+
+
+def test_the_portrait_has_one_face_in_its_known_place(detector, portrait):
+    (face,) = detector(portrait)
+    assert overlap(face.box, BOX) > 0.8
+    assert face.score > 0.8
+    assert face.box.dtype == np.float32
+
+
+def test_keypoints_are_eyes_nose_and_mouth_corners_from_left_to_right(detector, portrait):
+    (face,) = detector(portrait)
+    left_eye, right_eye, nose, left_mouth, right_mouth = face.keypoints
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_mouth[0] < nose[0] < right_mouth[0]
+    assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+
+
+def test_a_face_turned_on_its_side_is_found(detector, portrait):
+    height = len(portrait)
+    (face,) = detector(np.ascontiguousarray(np.rot90(portrait)))  # turned counter-clockwise: x, y become y, height - x
+    assert overlap(face.box, np.array([BOX[1], height - BOX[2], BOX[3], height - BOX[0]])) > 0.5
+
+
+def test_small_faces_are_all_found_once_wherever_they_lie_to_the_tiles(detector, portrait, monkeypatch):
+    levels, whole = [], detection._tiles
+    with monkeypatch.context() as patch:
+        patch.setattr(detection, "_tiles", lambda *sizes: levels.append(list(whole(*sizes))) or levels[-1])
+        detector(np.zeros((1500, 2000, 3), np.uint8))
+    tiles = levels[0]
+    fine = max(tile[3] for tile in tiles) / 2000
+    # A face across the first inner border of a tile each way, one just within the overlap, and others anywhere.
+    x, y = (int(min(edge for tile in tiles for edge in tile[part] if edge) / fine) for part in (slice(2, 4), slice(2)))
+    spots = [(x - 28, 200), (300, y - 15), (x - 28, y - 15), (x + 5, 900), (1400, y + 5), (5, 1420), (1925, 5)]
+    photo, boxes = scene(portrait, (1500, 2000), [(left, top, 12.2) for left, top in spots])
+    faces = detector(photo)
+    assert [hits(faces, box) for box in boxes] == [1] * len(boxes)
+
+
+def row(box: tuple[float, float, float, float], score: float) -> np.ndarray:
+    return np.array([*box, *np.zeros(10), score], np.float32)
+
+
+def test_a_part_of_a_face_is_not_a_face_of_its_own():
+    whole, part = row((100, 100, 300, 400), 0.9), row((150, 130, 280, 260), 0.5)
+    assert detection._suppress(np.stack([part, whole])).tolist() == [whole.tolist()]
+
+
+def test_a_small_face_is_not_given_up_for_a_large_guess_round_it():
+    # Shoulders, or a picture on a wall, taken for a face by the overview.
+    face, guess = row((124, 108, 137, 125), 0.5), row((105, 100, 160, 169), 0.27)
+    assert face.tolist() in detection._suppress(np.stack([guess, face])).tolist()
+
+
+def test_a_face_that_fills_a_large_photo_is_found_once(detector, portrait):
+    photo = cv2.resize(portrait[20:220, 135:315], (2700, 3000), interpolation=cv2.INTER_LINEAR)
+    (face,) = detector(photo)
+    assert overlap(face.box, (BOX - [135, 20, 135, 20]) * 15) > 0.7
+
+
+@pytest.mark.parametrize("shape", EXTREME_SHAPES + THIN_SHAPES)
+def test_photos_of_extreme_shape_have_no_faces_and_raise_nothing(detector, shape):
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert detector(noise) == []
+
+
+@pytest.mark.parametrize("kind", ["black", "grey", "noise"])
+def test_an_empty_scene_has_no_faces(detector, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (500, 700, 3), dtype=np.uint8)
+    assert detector({"black": noise * 0, "grey": noise * 0 + 128, "noise": noise}[kind]) == []
+
+
+def test_faces_come_from_left_to_right(detector, portrait):
+    photo, boxes = scene(portrait, (400, 700), [(500, 0, 30), (20, 200, 30), (260, 100, 40)])
+    faces = [face for face in detector(photo) if max(overlap(face.box, box) for box in boxes) > 0.3]
+    assert len(faces) == 3
+    assert [face.box[0] for face in faces] == sorted(face.box[0] for face in faces)
+
+
+def test_the_threshold_of_a_call_replaces_the_configured_one(detector, portrait):
+    photo, _ = scene(portrait, (420, 600), [(0, 0, 70), (480, 0, 13)])
+    counts = [len(detector(photo, threshold)) for threshold in (0.95, 0.7, 0.2)]
+    assert counts[0] == 0
+    assert counts[1] == 1
+    assert counts[2] >= 2
+    assert same(FaceDetector(threshold=0.7)(photo), detector(photo, 0.7))
+    assert all(face.score > 0.7 for face in detector(photo, 0.7))
+
+
+def test_a_smaller_min_face_size_finds_smaller_faces(portrait):
+    photo, boxes = scene(portrait, (900, 1300), [(520, 600, 13), (820, 500, 13), (1100, 130, 13)])
+    counts = [sum(hits(FaceDetector(min_face_size=size)(photo), box) for box in boxes) for size in (12, 36)]
+    assert counts == [3, 0]
+
+
+def test_a_larger_min_face_size_looks_at_fewer_pixels(portrait, monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        FaceDetector, "_look", lambda self, image, _: looked.append(image.size) or np.zeros((0, 15), np.float32)
+    )
+    photo = np.zeros((1500, 2000, 3), np.uint8)
+    FaceDetector(min_face_size=12)(photo)
+    fine = sum(looked)
+    looked.clear()
+    FaceDetector(min_face_size=24)(photo)
+    assert sum(looked) < fine / 2
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(2, 30), st.floats(0, 0.5))
+@settings(max_examples=200, deadline=None)
+def test_tiles_cover_the_photo_and_overlap_as_asked(height, width, strides, share):
+    size = strides * detection.STRIDE
+    overlap = int(share * size)
+    tiles = list(detection._tiles(height, width, size, overlap))
+    spans = {0: sorted({t[:2] for t in tiles}), 1: sorted({t[2:] for t in tiles})}
+    assert len(tiles) == len(spans[0]) * len(spans[1])
+    for length, ends in zip((height, width), spans.values(), strict=True):
+        assert ends[0][0] == 0
+        assert ends[-1][1] == length
+        assert all(0 < end - start <= size for start, end in ends)
+        assert all(a[1] - b[0] >= overlap for a, b in zip(ends, ends[1:], strict=False))
+
+
+@pytest.mark.parametrize("shape", [(6124, 8165), (1600, 30000), (40, 100000)])
+def test_no_shape_of_photo_is_looked_at_many_times_over(shape, monkeypatch):
+    # Time is that of the pixels looked at. A panorama must not make the tiles' overlap eat the tiles.
+    looked = []
+
+    def count(self, image, threshold):
+        looked.append(image.shape[0] * image.shape[1])
+        assert sum(looked) < 5 * shape[0] * shape[1]
+        return np.zeros((0, 15), np.float32)
+
+    monkeypatch.setattr(FaceDetector, "_look", count)
+    FaceDetector()(np.zeros((*shape, 3), np.uint8))
+    assert max(looked) < 1500**2
+
+
+def test_the_same_photo_has_the_same_faces_again(detector, portrait):
+    assert same(detector(portrait), detector(portrait))
+    assert same(FaceDetector()(portrait), detector(portrait))
+
+
+def test_the_photo_is_left_as_it_is(detector, portrait):
+    before = portrait.copy()
+    detector(portrait)
+    assert np.array_equal(portrait, before)
+
+
+def test_a_second_detector_joins_without_doubling(portrait, monkeypatch):
+    photo, boxes = scene(portrait, (512, 900), [(0, 0, 90), (600, 100, 40)])
+    both = FaceDetector(second="mediapipe")
+    found = both._look_with_mediapipe(photo, 0.2)
+    assert any(overlap(row[:4], boxes[0]) > 0.3 for row in found)  # else there is nothing to be doubled
+    faces = both(photo)
+    assert [hits(faces, box) for box in boxes] == [1, 1]
+    # What CenterFace misses comes from the other, its keypoints in the same order.
+    monkeypatch.setattr(FaceDetector, "_look", lambda *_: np.zeros((0, 15), np.float32))
+    (face,) = (face for face in both(photo) if overlap(face.box, boxes[0]) > 0.3)
+    left_eye, right_eye, nose, *mouth = face.keypoints
+    assert left_eye[0] < nose[0] < right_eye[0]
+    assert left_eye[1] < nose[1] < mouth[0][1]
+
+
+def test_the_second_detector_minds_the_threshold_of_each_call(portrait):
+    both = FaceDetector(second="mediapipe")
+    strict = len(both._look_with_mediapipe(portrait, 0.99))
+    assert strict == 0
+    assert len(both._look_with_mediapipe(portrait, 0.2)) == 1
+
+
+def test_an_unknown_second_detector_is_refused():
+    with pytest.raises(ValueError, match="mediapipe"):
+        FaceDetector(second="dlib")
+
+
+def test_every_face_of_the_group_photos_is_found(detector, shared):
+    counts = {"2007_007763": 7, "2008_002506": 3, "2009_004587": 2}
+    for name, count in counts.items():
+        photo = np.array(Image.open(shared / "data" / "groups" / f"{name}.jpg").convert("RGB"))
+        assert len(detector(photo)) >= count, name
+
+
+MEASURE = """
+import itertools, resource, sys
+import numpy as np
+from faceanon_hub import FaceDetector, detection
+whole = detection._tiles
+# Memory is that of one tile, so two of the many tell it; all of them take a minute.
+detection._tiles = lambda *a: itertools.islice(whole(*a), 2)
+detector = FaceDetector()
+photo = np.tile(np.random.default_rng(0).integers(0, 256, (640, 830, 3), dtype=np.uint8), (10, 10, 1))[:6124, :8165]
+photo = np.ascontiguousarray(photo)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+detector(photo)
+print(before * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def test_a_photo_of_fifty_megapixels_needs_no_more_than_a_gigabyte_and_a_half():
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=120)
+    before, peak = map(int, done.stdout.split())
+    print(f"peak {peak / MEBIBYTE:.0f} MiB, {(peak - before) / MEBIBYTE:.0f} of them for finding")
+    assert peak < 1536 * MEBIBYTE
