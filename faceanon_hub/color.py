@@ -17,12 +17,12 @@ class SkinColorTransfer(Component):
     Args:
         strength (`float`, *optional*, defaults to `1.0`):
             0 leaves the colours as generated, 1 applies the whole map.
-        limit (`float`, *optional*, defaults to `1.5`):
+        limit (`float`, *optional*, defaults to `1.25`):
             Largest factor by which contrast is stretched or compressed along any direction of colour.
     """
 
     @register_to_config
-    def __init__(self, strength: float = 1.0, limit: float = 1.5) -> None:
+    def __init__(self, strength: float = 1.0, limit: float = 1.25) -> None:
         pass
 
     def estimate(self, image: np.ndarray, skin: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +219,9 @@ class _MeshGraph:
             self._graph.observe_output_stream(
                 name, lambda stream, packet, unpack=unpack: self._seen.__setitem__(stream, unpack(packet))
             )
-        self._graph.start_run({})
+        with _native_log_hidden():
+            self._graph.start_run({})
+            self.run(np.zeros((MESH_SIZE, MESH_SIZE, 3), np.uint8))
 
     def run(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
         """Crop (192, 192, 3) uint8 to points (478, 3) as fractions of the crop, and the presence, 0 to 1."""
@@ -227,6 +231,19 @@ class _MeshGraph:
             self._graph.wait_until_idle()
             points = [(p.x, p.y, p.z) for p in self._seen["landmarks"].landmark]
             return np.array(points, np.float32), float(self._seen["presence"])
+
+
+@contextmanager
+def _native_log_hidden() -> Iterator[None]:
+    """Keeps what TensorFlow Lite tells of itself at its start, past any log level, off the standard error stream."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @functools.cache

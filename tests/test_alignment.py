@@ -177,6 +177,17 @@ def test_a_crop_is_laid_back_where_the_matrix_says(scale, roll):
         assert drift(laid[rows, columns], wanted[rows, columns]) < 0.1
 
 
+def test_laying_back_averages_what_it_shrinks():
+    # Fine lines of a crop laid into a small face would else become a pattern of their own.
+    board = (np.indices((SIZE, SIZE)).sum(0) % 2 * 255).astype(np.float32)
+    matrix = crop_of(5, 0.3, 200, 200)
+    left, top, right, bottom = area = window(matrix, SIZE, (200, 200))
+    at = moved(grid(right - left, bottom - top, left, top), matrix)
+    inner = ((at > 15) & (at < SIZE - 16)).all(-1)
+    assert inner.sum() > 200
+    assert np.abs(warp_out(board, matrix, area)[inner] - 127.5).max() < 25
+
+
 @pytest.mark.parametrize("roll", [0, 0.8])
 @pytest.mark.parametrize("scale", [0.1, 0.35, 1, 2.3, 6])
 def test_there_and_back_a_smooth_photo_is_itself(scale, roll):

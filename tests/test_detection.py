@@ -93,6 +93,15 @@ def test_small_faces_are_all_found_once_wherever_they_lie_to_the_tiles(detector,
     assert [hits(faces, box) for box in boxes] == [1] * len(boxes)
 
 
+def test_a_face_that_a_tile_cuts_is_left_to_its_neighbour():
+    rows = np.zeros((5, 15), np.float32)
+    rows[:, :4] = [(0, 50, 30, 90), (50, 0, 90, 30), (170, 50, 200, 90), (50, 70, 90, 100), (80, 30, 120, 70)]
+    middle, corner = (300, 400, 200, 400), (0, 100, 0, 200)
+    assert detection._touches(rows, middle, (1000, 1000)).tolist() == [True, True, True, True, False]
+    assert detection._touches(rows, corner, (1000, 1000)).tolist() == [False, False, True, True, False]
+    assert not detection._touches(rows, corner, (100, 200)).any()  # what the photo itself cuts is all there is
+
+
 def row(box: tuple[float, float, float, float], score: float) -> np.ndarray:
     return np.array([*box, *np.zeros(10), score], np.float32)
 

@@ -184,6 +184,14 @@ def test_truncation_goes_from_one_face_to_full_variety(net, inputs, painted):
 
 
 @torch.no_grad()
+def test_truncation_is_the_share_of_the_way_from_the_mean_style(small):
+    context = torch.randn(2, 32, generator=torch.Generator().manual_seed(3))
+    mean, quarter, own = (small._style(latents(2), context, truncation) for truncation in (0.0, 0.25, 1.0))
+    assert (quarter - (0.75 * mean + 0.25 * own)).abs().max() < 1e-5
+    assert (own - mean).abs().max() > 0.01
+
+
+@torch.no_grad()
 def test_full_truncation_is_the_latents_own_face(net, inputs, painted):
     assert (net(*inputs, truncation=0.99999) - painted).abs().max() < 1e-3
 
