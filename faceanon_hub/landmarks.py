@@ -59,6 +59,7 @@ NOSE_BASE = [98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 
 FIVE = [468, 473, 4, 61, 291]
 
 MESH_SIZE = 192
+CERTAIN = 1 - 1e-7  # presence of a clear face that is rightly turned; a wrong tilt stays below
 # Face mesh with attention on a crop that is already cut out: the graph of mediapipe's face_landmark_cpu without its
 # own detector and cropping, which know nothing of tilted heads, and with the presence score it keeps to itself.
 GRAPH = """
@@ -86,15 +87,15 @@ node { calculator: "TensorsToFaceLandmarksWithAttention" input_stream: "TENSORS:
 class LandmarkExtractor(Component):
     r"""Finds 478 dense landmarks, irises included, with MediaPipe's attention mesh (arXiv 2006.10962), at any tilt.
 
-    The mesh is run on an upright crop round the detector's box and once more round its own result. Where the result
-    does not look like the face that was detected, other tilts are tried.
+    The mesh is run on an upright crop round the detector's box and once more round its own result. Where it is not
+    certain, other tilts are tried, and the most certain one is taken.
 
     Args:
         min_presence (`float`, *optional*, defaults to `0.5`):
             Confidence, 0 to 1, under which there is no face for the mesh.
-        max_deviation (`float`, *optional*, defaults to `0.35`):
-            Largest distance between mesh and detector's keypoints, in sides of the box, that still counts as the same
-            face.
+        max_deviation (`float`, *optional*, defaults to `0.25`):
+            Largest distance between the middles of mesh and detector's keypoints, in sides of the box, that still
+            counts as the same face.
         task_path (`str`, *optional*):
             A `face_landmarker.task` file of MediaPipe, which [`blendshapes`] needs; none is bundled.
 
@@ -110,7 +111,7 @@ class LandmarkExtractor(Component):
     """
 
     @register_to_config
-    def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.35, task_path: str | None = None) -> None:
+    def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = None) -> None:
         pass
 
     def __call__(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
@@ -157,30 +158,25 @@ class LandmarkExtractor(Component):
         center = (face.box[:2] + face.box[2:]) / 2
         side = 1.4 * face.size
         first = 0.0 if face.keypoints is None else _roll_of_five(face.keypoints)
-        best, best_presence, best_deviation = None, 0.0, np.inf
+        best, best_presence = None, 0.0
         for turn in (0.0, np.pi / 2, -np.pi / 2, np.pi):
             points, presence = _mesh(image, center, side, first + turn)
             if presence >= self.config.min_presence:
                 middle, extent, roll = placement(points)
                 points, presence = _mesh(image, middle, CROP_SCALE * extent, roll)
-            if presence < self.config.min_presence:
-                best_presence = max(best_presence, presence)
-                continue
-            deviation = self._deviation(points, face)
-            if deviation < best_deviation:
-                best, best_presence, best_deviation = points, presence, deviation
-            if best_deviation < self.config.max_deviation / 2:
+            # The mesh of a face that is wrongly turned looks plausible, but is always the less certain one.
+            if presence > best_presence and self._deviation(points, face) <= self.config.max_deviation:
+                best, best_presence = points, presence
+            if best_presence >= CERTAIN:
                 break
-        if best_deviation > self.config.max_deviation:
-            return None, best_presence
-        return best, best_presence
+        return (best if best_presence >= self.config.min_presence else None), best_presence
 
     @staticmethod
     def _deviation(points: np.ndarray, face: Face) -> float:
-        """Mean distance between the mesh and the detector's keypoints (or box), in sides of the box."""
-        if face.keypoints is None:
-            return float(np.abs(points[:, :2].mean(0) - (face.box[:2] + face.box[2:]) / 2).max() / face.size)
-        return float(np.linalg.norm(points[FIVE, :2] - face.keypoints, axis=1).mean() / face.size)
+        """Distance of the mesh from the middle of the detector's keypoints, or box, in sides of the box."""
+        found = points[:, :2].mean(0) if face.keypoints is None else points[FIVE, :2].mean(0)
+        wanted = (face.box[:2] + face.box[2:]) / 2 if face.keypoints is None else face.keypoints.mean(0)
+        return float(np.linalg.norm(found - wanted) / face.size)
 
 
 def _roll_of_five(keypoints: np.ndarray) -> float:

@@ -262,8 +262,8 @@ print(before * 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def test_a_photo_of_fifty_megapixels_needs_no_more_than_a_gigabyte_and_a_half():
+def test_a_photo_of_fifty_megapixels_needs_no_more_than_two_gigabytes():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=120)
     before, peak = map(int, done.stdout.split())
     print(f"peak {peak / MEBIBYTE:.0f} MiB, {(peak - before) / MEBIBYTE:.0f} of them for finding")
-    assert peak < 1536 * MEBIBYTE
+    assert peak < 2048 * MEBIBYTE

@@ -233,11 +233,12 @@ def test_a_face_without_landmarks_is_obfuscated(pipe, portrait, face, fallback, 
     assert result.faces[0][0].status is FaceStatus.OBFUSCATED
     assert "1 of 1 faces could not be replaced" in caplog.text
     left, top, right, bottom = face.box.astype(int)
-    inside = (slice(top + 5, bottom - 5), slice(left + 5, right - 5))
+    inside = (slice(top + 10, bottom - 10), slice(left + 10, right - 10))
     after = pixels_of(result)
     # No eyes, nose or mouth are left to see: what remains has six by six colours at most.
     assert np.abs(np.diff(after[inside].astype(int), axis=0)).mean() < 2.5
-    assert not pipe.find_faces(after) or fallback != "solid"
+    if fallback == "solid":
+        assert not after[inside].any()
 
 
 class Broken:
