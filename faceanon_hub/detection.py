@@ -147,6 +147,8 @@ def _load_centerface() -> Any:
         for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
             tensor.type.tensor_type.shape.dim[axis].dim_param = f"{tensor.name}_{name}"
     options = onnxruntime.SessionOptions()
+    # Threads that wait by spinning stall everything else on a busy machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # the file lists its batch norm constants as inputs, which would be a warning each
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

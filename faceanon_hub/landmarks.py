@@ -74,7 +74,7 @@ node { calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_
     output_tensor_float_range { min: 0.0 max: 1.0 } } } }
 node { calculator: "InferenceCalculator" input_stream: "TENSORS:input" output_stream: "TENSORS:output"
   input_side_packet: "MODEL:model" input_side_packet: "OP_RESOLVER:op_resolver"
-  options { [mediapipe.InferenceCalculatorOptions.ext] { delegate { xnnpack { num_threads: 2 } } } } }
+  options { [mediapipe.InferenceCalculatorOptions.ext] { delegate { xnnpack { num_threads: 1 } } } } }
 node { calculator: "SplitTensorVectorCalculator" input_stream: "output" output_stream: "points" output_stream: "flag"
   options { [mediapipe.SplitVectorCalculatorOptions.ext] { ranges { begin: 0 end: 6 } ranges { begin: 6 end: 7 } } } }
 node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag" output_stream: "FLOAT:presence"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from faceanon_hub import landmarks as lm
@@ -61,6 +61,14 @@ def test_opacity_rises_from_the_border_to_the_core(mask):
     assert (laid[mask == 1] > 0).mean() > 0.9
 
 
+def test_opacity_is_nothing_at_the_border_of_the_crop():
+    # Beyond the crop nothing is known, so a region that reaches its border ends there, softly.
+    laid = opacity(np.ones((SIZE, SIZE), np.uint8))
+    assert not laid[[0, -1]].any()
+    assert not laid[:, [0, -1]].any()
+    assert laid[SIZE // 2, SIZE // 2] == 1
+
+
 def test_opacity_never_falls_towards_the_inside():
     x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
     away = np.hypot(x - 63.5, y - 63.5)
@@ -95,6 +103,7 @@ def test_pasting_changes_nothing_outside_the_hidden_region(mask, spot, scale, ro
 
 
 @given(spots, scales, turns)
+@example((2.0, 0.0), 0.1353352832366127, 1.0)  # part + (new - part) is not always new
 @settings(max_examples=60, deadline=None)
 def test_pasted_cores_hold_nothing_of_the_canvas(mask, spot, scale, roll):
     matrix, new = crop_at(spot, scale, roll), noise((SIZE, SIZE, 3), 2)
@@ -103,6 +112,16 @@ def test_pasted_cores_hold_nothing_of_the_canvas(mask, spot, scale, roll):
         lay(canvas, new, mask, matrix)
     pixels = whole(*core(mask, matrix, SHAPE), SHAPE)
     assert np.array_equal(canvases[0][pixels], canvases[1][pixels])
+
+
+@pytest.mark.parametrize("scale", [0.3, 1, 2.5])
+def test_the_core_is_where_the_new_face_is_laid_with_full_opacity(mask, scale):
+    # Further out, overwriting old with new would show as an edge, and take visible pixels from the network.
+    matrix = crop_at((310.3, 290.7), scale, 0.6)
+    pixels = whole(*core(mask, matrix, (600, 620)), (600, 620))
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    x, y = np.round(in_crop(matrix, (600, 620))[pixels]).astype(int).T
+    assert depth[y, x].min() > FEATHER
 
 
 @pytest.mark.parametrize("scale", [0.3, 1, 3, 7])

@@ -78,19 +78,39 @@ def test_a_face_turned_on_its_side_is_found(detector, portrait):
     assert overlap(face.box, np.array([BOX[1], height - BOX[2], BOX[3], height - BOX[0]])) > 0.5
 
 
-def test_small_faces_are_all_found_once_wherever_they_lie_to_the_tiles(detector, portrait, monkeypatch):
-    levels, whole = [], detection._tiles
+def seams(monkeypatch, detector: FaceDetector, shape: tuple[int, int]) -> tuple[int, int]:
+    """The middle of the first overlap of the finest tiles, down and across, in pixels of the photo; 0 without one."""
+    tiles, whole = [], detection._tiles
     with monkeypatch.context() as patch:
-        patch.setattr(detection, "_tiles", lambda *sizes: levels.append(list(whole(*sizes))) or levels[-1])
-        detector(np.zeros((1500, 2000, 3), np.uint8))
-    tiles = levels[0]
-    fine = max(tile[3] for tile in tiles) / 2000
-    # A face across the first inner border of a tile each way, one just within the overlap, and others anywhere.
-    x, y = (int(min(edge for tile in tiles for edge in tile[part] if edge) / fine) for part in (slice(2, 4), slice(2)))
-    spots = [(x - 28, 200), (300, y - 15), (x - 28, y - 15), (x + 5, 900), (1400, y + 5), (5, 1420), (1925, 5)]
-    photo, boxes = scene(portrait, (1500, 2000), [(left, top, 12.2) for left, top in spots])
-    faces = detector(photo)
-    assert [hits(faces, box) for box in boxes] == [1] * len(boxes)
+        patch.setattr(detection, "_tiles", lambda *sizes: tiles.append(list(whole(*sizes))) or tiles[-1])
+        detector(np.zeros((*shape, 3), np.uint8))
+    found = []
+    for axis in (0, 1):
+        spans = sorted({tile[2 * axis : 2 * axis + 2] for tile in tiles[0]})
+        middle = (spans[0][1] + spans[1][0]) / 2 if len(spans) > 1 else 0
+        found.append(round(middle * shape[axis] / spans[-1][1]))
+    return found[0], found[1]
+
+
+def test_small_faces_are_all_found_once_wherever_they_lie_to_the_tiles(detector, portrait, monkeypatch):
+    y, x = seams(monkeypatch, detector, (1500, 2138))
+    # Across the seams each way, just beside them, in the corners of the photo, and larger than a narrow overlap.
+    spots = [(x - 28, 200), (300, y - 15), (x - 28, y - 15), (x + 5, 900), (1400, y + 5), (5, 1420), (2060, 5)]
+    faces = [(left, top, 12.2) for left, top in spots] + [(x - 72, 500, 30)]
+    photo, boxes = scene(portrait, (1500, 2138), faces)
+    found = detector(photo)
+    assert [hits(found, box) for box in boxes] == [1] * len(boxes)
+
+
+def test_a_face_too_large_for_the_overlap_is_found_whole_and_once(detector, portrait, monkeypatch):
+    # Cut by two tiles, and too small in the overview of a long photo.
+    _, x = seams(monkeypatch, detector, (490, 6084))
+    photo, (box,) = scene(portrait, (490, 6084), [(x - 214, 0, 90)])
+    assert abs((box[0] + box[2]) / 2 - x) < 5
+    found = detector(photo)
+    assert hits(found, box) == 1
+    middles = [(face.box[:2] + face.box[2:]) / 2 for face in found]
+    assert sum(((box[:2] < middle) & (middle < box[2:])).all() for middle in middles) == 1
 
 
 def test_a_face_that_a_tile_cuts_is_left_to_its_neighbour():
