@@ -343,6 +343,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         told = torch.from_numpy(maps)[None].float()
         skin = conditioning.skin_region(told)
         core = blending.core(maps[0], matrix, pixels.shape)
+        if not core[1].any():
+            raise ValueError("the face is too small to be erased")
         job = _Job(face, matrix, points, maps, skin[0, 0].numpy(), core)
         if options.use_hint:
             crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -279,6 +279,16 @@ def test_senseless_landmarks_are_obfuscated(pipe, portrait, face):
         assert (pixels_of(result)[inside] != portrait[inside]).any(2).mean() > 0.95
 
 
+def test_a_face_with_an_empty_core_is_obfuscated(pipe, portrait, face, monkeypatch):
+    # As a face of a pixel may have: nothing would be erased, and nothing pasted.
+    core = blending.core
+    monkeypatch.setattr(blending, "core", lambda *args: (core(*args)[0], core(*args)[1] & False))
+    result = pipe(portrait, seed=0, faces=[[copy.copy(face)]], fallback="solid")
+    assert result.faces[0][0].status is FaceStatus.OBFUSCATED and "too small" in result.faces[0][0].reason
+    x, y = ((face.box[:2] + face.box[2:]) / 2).astype(int)
+    assert not pixels_of(result)[y, x].any()
+
+
 def test_failing_detection_gives_no_picture(portrait, monkeypatch):
     pipe = FaceAnonPipeline.from_pretrained()
     monkeypatch.setattr(FaceDetector, "__call__", Broken.__call__)
