@@ -91,7 +91,7 @@ def hint_coefficients(image: torch.Tensor, maps: torch.Tensor, skin: torch.Tenso
 
     Returns:
         `torch.Tensor` of shape `(B, 4, S / 8, S / 8)`: mean skin colour and share of skin of each cell. The blur
-        that [`render_hint`] applies leaves about four by four independent numbers per channel of them.
+        that [`render_hint`] applies leaves few of them independent: tests/test_conditioning.py counts.
     """
     skin = skin_region(maps) if skin is None else skin
     return F.avg_pool2d(torch.cat([image * skin, skin], 1), HINT_CELL)
