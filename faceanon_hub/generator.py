@@ -78,6 +78,9 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         if info["missing_keys"]:
             missing = ", ".join(info["missing_keys"])
             raise CheckpointError(str(pretrained_model_name_or_path), f"weights lack {missing}")
+        # Weights mapped from a file lie at any address, and the last bit of a product depends on its alignment.
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data.clone()
         return (model, info) if wanted else model
 
     @property

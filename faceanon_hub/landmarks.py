@@ -190,7 +190,11 @@ def _roll_of_five(keypoints: np.ndarray) -> float:
 def _mesh(image: np.ndarray, center: np.ndarray, side: float, roll: float) -> tuple[np.ndarray, float]:
     """Runs the mesh on a turned square of the photo. Returns points (478, 3) in photo pixels and the presence."""
     matrix = similarity(np.asarray(center, float), side, roll, MESH_SIZE)
-    points, presence = _load_graph().run(warp_in(image, matrix, MESH_SIZE))
+    crop = warp_in(image, matrix, MESH_SIZE)
+    with _starting:
+        graph = _idle.pop() if _idle else _MeshGraph()
+    points, presence = graph.run(crop)
+    _idle.append(graph)
     # MediaPipe counts from the edge of a pixel, a matrix from its centre.
     points = transform(points * MESH_SIZE - [0.5, 0.5, 0], invert(matrix))
     return points + np.array([0.5, 0.5, 0], np.float32), presence
@@ -206,7 +210,6 @@ class _MeshGraph:
         from mediapipe.python._framework_bindings import calculator_graph, image_frame, resource_util
 
         resource_util.set_resource_dir(str(Path(mediapipe.__file__).parents[1]))
-        self._lock = threading.Lock()
         self._clock = 0
         self._seen: dict[str, Any] = {}
         self._pack = functools.partial(packet_creator.create_image_frame, image_format=image_frame.ImageFormat.SRGB)
@@ -221,12 +224,11 @@ class _MeshGraph:
 
     def run(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
         """Crop (192, 192, 3) uint8 to points (478, 3) as fractions of the crop, and the presence, 0 to 1."""
-        with self._lock:
-            self._clock += 1
-            self._graph.add_packet_to_input_stream("image", self._pack(data=crop).at(self._clock))
-            self._graph.wait_until_idle()
-            points = [(p.x, p.y, p.z) for p in self._seen["landmarks"].landmark]
-            return np.array(points, np.float32), float(self._seen["presence"])
+        self._clock += 1
+        self._graph.add_packet_to_input_stream("image", self._pack(data=crop).at(self._clock))
+        self._graph.wait_until_idle()
+        points = [(p.x, p.y, p.z) for p in self._seen["landmarks"].landmark]
+        return np.array(points, np.float32), float(self._seen["presence"])
 
 
 @contextmanager
@@ -242,6 +244,5 @@ def _native_log_hidden() -> Iterator[None]:
         os.close(kept)
 
 
-@functools.cache
-def _load_graph() -> _MeshGraph:
-    return _MeshGraph()
+_idle: list[_MeshGraph] = []  # waiting for a crop; as many are made as threads are ever at work at once
+_starting = threading.Lock()

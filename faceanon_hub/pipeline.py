@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
 
 logger = logging.getLogger(__name__)
+
+WORKERS = min(8, os.cpu_count() or 1)  # threads over the faces of a photo
 
 
 @dataclass
@@ -265,9 +268,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             for start in range(0, len(jobs), options.batch_size):
                 batch = jobs[start : start + options.batch_size]
                 try:
-                    crops = self._generate(batch, start, options)
-                    for job, crop in zip(batch, crops, strict=True):
-                        job.generated = self._correct(job, crop, options)
+                    self._correct(batch, self._generate(batch, start, options), options)
                 except _CallbackError as error:
                     raise error.cause from None
                 except Exception as error:
@@ -300,39 +301,46 @@ class FaceAnonPipeline(DiffusionPipeline):
             `list[Face]`: from left to right. Without `landmarks`, `reason` says why; such a face will be obfuscated.
         """
         faces = self.detector(image, threshold)
-        for face in faces:
-            try:
-                self.landmark_extractor(image, [face])
-                if face.landmarks is None:
-                    face.reason = f"no landmarks fit the face (presence {face.presence:.2f})"
-            except Exception as error:
-                logger.exception("landmarks failed; the face will be obfuscated")
-                face.landmarks, face.reason = None, f"landmarks failed: {error}"
+        _each(lambda face: self._find_landmarks(image, face), faces)
         return faces
+
+    def _find_landmarks(self, image: np.ndarray, face: Face) -> None:
+        try:
+            self.landmark_extractor(image, [face])
+            if face.landmarks is None:
+                face.reason = f"no landmarks fit the face (presence {face.presence:.2f})"
+        except Exception as error:
+            logger.exception("landmarks failed; the face will be obfuscated")
+            face.landmarks, face.reason = None, f"landmarks failed: {error}"
 
     def _hide(self, photo: Photo, faces: list[Face], options: _Options) -> _Scene:
         """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo."""
         canvas = photo.pixels.copy()
-        jobs: list[_Job] = []
-        for face in faces:
-            if face.status is FaceStatus.KEPT:
-                continue
-            try:
-                if face.landmarks is not None:
-                    jobs.append(self._measure(photo.pixels, face, face.landmarks, options))
-                    continue
-            except Exception as error:
-                logger.exception("measuring a face failed; it is obfuscated")
-                face.reason = f"measuring failed: {error}"
-            blending.obfuscate(canvas, face.box, options.fallback)
-            face.status = FaceStatus.OBFUSCATED
+        hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
+        measured = _each(lambda face: self._measure(photo.pixels, face, options), hidden)
+        jobs = [job for job in measured if job is not None]
+        for face, job in zip(hidden, measured, strict=True):
+            if job is None:
+                blending.obfuscate(canvas, face.box, options.fallback)
+                face.status = FaceStatus.OBFUSCATED
         blending.erase(canvas, [job.core for job in jobs])
-        for job in jobs:
-            job.surroundings = warp_in(canvas, job.matrix, len(job.mask))
+        for job, crop in zip(jobs, _each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), jobs), strict=True):
+            job.surroundings = crop
         return _Scene(photo, canvas, jobs)
 
-    def _measure(self, pixels: np.ndarray, face: Face, landmarks: np.ndarray, options: _Options) -> _Job:
-        """The last look at an original face: its geometry and a handful of coefficients."""
+    def _measure(self, pixels: np.ndarray, face: Face, options: _Options) -> _Job | None:
+        """The last look at an original face. None, and the face's reason, where it cannot be replaced."""
+        if face.landmarks is None:
+            return None
+        try:
+            return self._job(pixels, face, face.landmarks, options)
+        except Exception as error:
+            logger.exception("measuring a face failed; it is obfuscated")
+            face.reason = f"measuring failed: {error}"
+            return None
+
+    def _job(self, pixels: np.ndarray, face: Face, landmarks: np.ndarray, options: _Options) -> _Job:
+        """A face's geometry and a handful of coefficients."""
         if not _lie_on(landmarks, face.box):
             raise ValueError("the landmarks do not lie on the face")
         size = self.generator.config.sample_size
@@ -389,8 +397,14 @@ class FaceAnonPipeline(DiffusionPipeline):
         pictures = ((crops.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return list(pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
-    def _correct(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
-        """Runs the photometric post-processors on a generated crop."""
+    def _correct(self, jobs: list[_Job], crops: list[np.ndarray], options: _Options) -> None:
+        """Runs the photometric post-processors on generated crops."""
+        for job, crop in zip(jobs, crops, strict=True):
+            job.generated = crop
+        for job, crop in zip(jobs, _each(lambda job: self._corrected(job, job.generated, options), jobs), strict=True):
+            job.generated = crop
+
+    def _corrected(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
         inside = blending.depth(job.mask)
         region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
         if self.lighting_transfer is not None and job.lighting is not None:
@@ -531,6 +545,14 @@ def _deal_seeds(faces: list[Face], base: int) -> None:
     for number, face in enumerate(faces):
         if face.seed is None:
             face.seed = int(np.random.SeedSequence([base % 2**64, number]).generate_state(1)[0])
+
+
+def _each(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+    """The function's results for all items, side by side: OpenCV, NumPy and MediaPipe let go of the interpreter."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), WORKERS)) as pool:
+        return list(pool.map(function, items))
 
 
 def _draw(seed: int | None, generator: FaceAnonGenerator) -> tuple[torch.Tensor, list[torch.Tensor]]:

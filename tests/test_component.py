@@ -96,7 +96,7 @@ def test_import_is_light():
         import faceanon_hub
         faceanon_hub.__version__, dir(faceanon_hub)
         from faceanon_hub import CheckpointError, UnreadableImageError
-        heavy = "torch", "diffusers", "huggingface_hub", "mediapipe", "cv2", "onnxruntime", "numpy", "PIL"
+        heavy = "torch", "diffusers", "huggingface_hub", "mediapipe", "cv2", "onnx", "numpy", "PIL"
         print([name for name in heavy if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
