@@ -7,8 +7,10 @@ cannot be read; 5 an output cannot be written.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import secrets
+import shutil
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +36,13 @@ app = typer.Typer(
     help="Replace every face by a realistic face of nobody; keep expression, gaze, pose, light and skin colour.",
 )
 console = Console(stderr=True)
+
+
+class PairsChoice(str, Enum):
+    """What the folders of photos stand for."""
+
+    NONE = "none"
+    IDENTITIES = "identities"
 
 
 class FallbackChoice(str, Enum):
@@ -147,6 +156,68 @@ def image(
 
 
 @app.command()
+def evaluate(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Photos, in any depth of folders.")],
+    out: Annotated[Path, typer.Option(help="Folder for the report. It shows faces: not for publication.")],
+    pairs: Annotated[
+        PairsChoice, typer.Option(help="identities: the photos of one subfolder show one person.")
+    ] = PairsChoice.NONE,
+    methods: Annotated[
+        str | None, typer.Option(help="Rows of the table, separated by commas: all unless given.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    seed: Annotated[int, typer.Option(help="Picks the new identities.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Measure about so many photos, drawn at random.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
+    dataset: Annotated[str, typer.Option(help="What the photos are, for the card.")] = "held-out photos",
+    card: Annotated[Path | None, typer.Option(help="Model card whose table is to be renewed.")] = None,
+    keep_state: Annotated[bool, typer.Option(help="Keep the records, which hold face embeddings.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+) -> None:
+    """Measure how well expression, pose, light and colour are kept and identity is hidden.
+
+    Stopped half-way, the same command goes on where it was.
+    """
+    try:
+        from . import DEFAULT_CHECKPOINT, evaluation, report
+        from .hub import renew_card
+        from .io import write_photo
+
+        rows = list(evaluation.METHODS) if methods is None else _parse_methods(methods, list(evaluation.METHODS))
+        tasks = evaluation.find_photos(folders, pairs is PairsChoice.IDENTITIES, limit)
+        place, state = checkpoint or str(DEFAULT_CHECKPOINT), out / "state"
+        with _progress(quiet) as progress:
+            task = progress.add_task("measuring", total=len(tasks))
+            records = evaluation.evaluate(
+                tasks, place, rows, state, seed, workers or os.cpu_count() or 1, lambda: progress.advance(task)
+            )
+            progress.update(task, description="summing up", total=None)
+            summary = report.summarize(tasks, records, rows)
+            summary |= {
+                "version": __version__,
+                "checkpoint": checkpoint or "bundled",
+                "seed": seed,
+                "dataset": dataset,
+            }
+            _write_text(out / "report.json", json.dumps(summary, indent=2) + "\n")
+            _write_text(out / "report.md", report.to_markdown(summary))
+            report.plot(summary, out / "plots")
+            if evaluation.DEFAULT in rows:
+                evaluator = evaluation.Evaluator(_load(checkpoint, "cpu"), rows, seed)
+                write_photo(report.worst_sheet(evaluator, tasks, records), out / "worst.jpg")
+            if card is not None:
+                renew_card(card, summary)
+            if not keep_state:
+                shutil.rmtree(state)
+    except FaceAnonError as error:
+        _fail(error)
+    if not quiet:
+        for path, reason in list(summary["left_out"].items())[:10]:
+            console.print(f"left out: {path}: {reason}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(f"{out / 'report.md'}: {summary['photos']} photos", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def info(
     checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -199,6 +270,14 @@ def _parse_keep(entry: str) -> int | tuple[float, ...]:
     except ValueError:
         pass
     raise typer.BadParameter(f"{entry!r} is neither a number nor LEFT,TOP,RIGHT,BOTTOM", param_hint="--keep")
+
+
+def _parse_methods(names: str, known: list[str]) -> list[str]:
+    chosen = [name.strip() for name in names.split(",")]
+    for name in chosen:
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is none of: {', '.join(known)}", param_hint="--methods")
+    return chosen
 
 
 def _progress(quiet: bool) -> Progress:

@@ -7,14 +7,16 @@ import numpy as np
 from diffusers.configuration_utils import register_to_config
 
 from .component import Component
+from .lighting import to_linear, to_srgb
 
 
 class SkinColorTransfer(Component):
-    r"""Moves generated skin's colours so that their mean and covariance in CIELAB become those of the original skin.
-
-    The closed-form linear Monge-Kantorovich map (Pitie and Kokaram 2007): the smallest move that does.
+    r"""Moves generated skin's colours so that their middle and covariance in CIELAB become those of the original skin.
 
     Args:
+        method (`str`, *optional*, defaults to `"monge-kantorovich"`):
+            `"monge-kantorovich"` is the smallest linear move that does (Pitie and Kokaram 2007, closed form);
+            `"reinhard"` stretches each channel on its own (Reinhard et al. 2001); `"mean"` moves the middle alone.
         strength (`float`, *optional*, defaults to `1.0`):
             0 leaves the colours as generated, 1 applies the whole map.
         limit (`float`, *optional*, defaults to `1.25`):
@@ -22,11 +24,12 @@ class SkinColorTransfer(Component):
     """
 
     @register_to_config
-    def __init__(self, strength: float = 1.0, limit: float = 1.25) -> None:
-        pass
+    def __init__(self, method: str = "monge-kantorovich", strength: float = 1.0, limit: float = 1.25) -> None:
+        if method not in METHODS:
+            raise ValueError(f"`method` must be one of {', '.join(METHODS)}, not {method!r}")
 
     def estimate(self, image: np.ndarray, skin: np.ndarray) -> np.ndarray:
-        """Mean and covariance of skin colour: all that this component takes from an original.
+        """Middle and covariance of skin colour: all that this component takes from an original.
 
         Args:
             image (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -35,7 +38,7 @@ class SkinColorTransfer(Component):
                 Where skin is expected, non-zero; hair, beard and glasses in it are trimmed as outliers.
 
         Returns:
-            `np.ndarray` of shape `(9,)`, float32: mean (3), then the covariance's upper triangle (6), in CIELAB. All
+            `np.ndarray` of shape `(9,)`, float32: median (3), then the covariance's upper triangle (6), in CIELAB. All
             zero where too little skin is seen.
         """
         colors = to_lab(image)[skin > 0]
@@ -47,7 +50,7 @@ class SkinColorTransfer(Component):
         if len(colors) < 10:
             return np.zeros(9, np.float32)
         covariance = np.cov(colors.T)
-        return np.concatenate([colors.mean(0), covariance[np.triu_indices(3)]]).astype(np.float32)
+        return np.concatenate([middle, covariance[np.triu_indices(3)]]).astype(np.float32)
 
     def __call__(
         self,
@@ -56,6 +59,7 @@ class SkinColorTransfer(Component):
         region: np.ndarray,
         original: np.ndarray,
         strength: float | None = None,
+        neutral: np.ndarray | None = None,
     ) -> np.ndarray:
         """Recolours a generated face.
 
@@ -65,11 +69,13 @@ class SkinColorTransfer(Component):
             skin (`np.ndarray` of shape `(S, S)`):
                 Where skin is expected, as in [`estimate`].
             region (`np.ndarray` of shape `(S, S)`, float32):
-                Where to act, 0 to 1, soft at its border and 0 on eyes and teeth.
+                Where to act, 0 to 1, soft at its border.
             original (`np.ndarray` of shape `(9,)`):
                 [`estimate`] of the original face.
             strength (`float`, *optional*):
                 In place of the configured one.
+            neutral (`np.ndarray` of shape `(S, S)`, float32, *optional*):
+                What is not to be tinted, only made as much brighter or darker as the skin: eyes and teeth, 0 to 1.
 
         Returns:
             `np.ndarray` of shape `(S, S, 3)`, uint8.
@@ -78,11 +84,21 @@ class SkinColorTransfer(Component):
         present = self.estimate(image, skin)
         if strength == 0 or not original.any() or not present.any():
             return image
-        stretch = _monge_kantorovich(_covariance(present), _covariance(original), self.config.limit)
-        lab = to_lab(image)
-        moved = (lab - present[:3]) @ stretch.T + original[:3]
+        # Darkening is a gain in linear light, which keeps shadows: taking away in CIELAB blackens them.
+        wanted, found = (to_linear(from_lab(middle[None, None, :3])).mean() + 0.003 for middle in (original, present))
+        lab, light = to_lab(image), to_linear(image)
+        if wanted < found:
+            exposed = to_srgb(light * (wanted / found))
+            present = self.estimate(exposed, skin)
+        else:
+            exposed = image
+        stretch = METHODS[self.config.method](_covariance(present), _covariance(original), self.config.limit)
+        moved = (to_lab(exposed) - present[:3]) @ stretch.T
+        moved += original[:3] - np.median(moved[skin > 0], 0)
+        if neutral is not None:
+            moved += neutral[..., None] * (to_lab(to_srgb(light * (wanted / found))) - moved)
         # Where nothing is to change, nothing does: not every colour survives the way to CIELAB and back.
-        weight = strength * region[..., None]
+        weight = (strength * region)[..., None]
         return np.where(weight > 0, from_lab(lab + weight * (moved - lab)), image)
 
 
@@ -98,6 +114,18 @@ def _monge_kantorovich(source: np.ndarray, target: np.ndarray, limit: float) -> 
     inverse = _power(source, -0.5)
     values, vectors = np.linalg.eigh(inverse @ _power(root @ target @ root, 0.5) @ inverse)
     return ((vectors * values.clip(1 / limit, limit)) @ vectors.T).astype(np.float32)
+
+
+def _reinhard(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarray:
+    """The diagonal matrix that turns the variances of source into those of target, kept within [1 / limit, limit]."""
+    return np.diag(np.sqrt(np.diag(target) / np.diag(source)).clip(1 / limit, limit)).astype(np.float32)
+
+
+def _unstretched(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)
+
+
+METHODS = {"monge-kantorovich": _monge_kantorovich, "reinhard": _reinhard, "mean": _unstretched}
 
 
 def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:

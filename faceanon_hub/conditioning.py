@@ -60,6 +60,27 @@ def draw_maps(points: np.ndarray, size: int, margin: float = MASK_MARGIN) -> np.
     return maps
 
 
+def only_keypoints(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Blanks what dense landmarks add to DeepPrivacy's conditioning: centres of eyes and mouth and nose tip remain.
+
+    Args:
+        maps (`np.ndarray` of shape `(8, S, S)`, uint8):
+            From [`draw_maps`].
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Mesh in pixels of the crop.
+
+    Returns:
+        `np.ndarray` of shape `(8, S, S)`, uint8: the hidden region as it was, the rest dots.
+    """
+    few = np.zeros_like(maps)
+    few[0] = maps[0]
+    dots = [("irises", points[group, :2].mean(0)) for group in (lm.LEFT_EYE, lm.RIGHT_EYE)]
+    dots += [("nose", points[lm.NOSE_BRIDGE[6], :2]), ("mouth", points[lm.INNER_LIPS, :2].mean(0))]
+    for name, (x, y) in dots:
+        cv2.circle(few[MAPS.index(name)], (round(float(x)), round(float(y))), 2, 1, -1)
+    return few
+
+
 def skin_region(maps: torch.Tensor) -> torch.Tensor:
     """Where skin is, safely inside the hidden region and off eyes, brows and lips.
 

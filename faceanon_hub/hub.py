@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .errors import CheckpointError
 
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
@@ -38,10 +41,16 @@ A replaced face hides a person from a glance, not from every recognizer: the out
 face, hair, clothes and place remain. Faces that are not detected are not hidden. Look at every result before you
 publish it.
 
+## Evaluation
+
+{table}
+
 ## Licence of the weights
 
 {licence_note}
 """
+# The table of a card, in which the front matter's results are written out.
+TABLE_START, TABLE_END = "<!-- evaluation: made by `faceanon evaluate --card` -->", "<!-- end of evaluation -->"
 PROJECT = "https://arxiv.org/abs/2603.17567"
 BASE_LICENCE_NOTE = (
     "Derived from the bundled base checkpoint, which was trained on research-only faces (Labeled Faces in the\n"
@@ -49,22 +58,99 @@ BASE_LICENCE_NOTE = (
 )
 
 
-def make_card(repo_id: str) -> ModelCard:
+# What a card names, and where it stands in a method's summary.
+MEASURES = {
+    "Expression error (478 points, % of the inter-ocular distance, median)": ("values", "expression", "median"),
+    "Head pose error (degrees, median)": ("values", "pose", "median"),
+    "Light vector error (degrees, median)": ("values", "light", "median"),
+    "Skin colour error (CIEDE2000, median)": ("values", "ciede2000", "median"),
+    "Faces found again": ("rates", "redetected"),
+    "Mated-pair AUC (dlib; 0.5 is hidden)": ("identity", "auc"),
+    "Fréchet distance on EfficientNet-Lite0 features (not FID)": ("realism", "frechet"),
+}
+
+
+def make_card(repo_id: str, summary: dict[str, Any] | None = None) -> ModelCard:
     """The card that is uploaded with a checkpoint.
 
     Args:
         repo_id (`str`):
             Hub id of the checkpoint.
+        summary (`dict`, *optional*):
+            What [`~faceanon_hub.report.summarize`] found of this checkpoint, for the card's results.
 
     Returns:
         `huggingface_hub.ModelCard`: with front matter that the Hub validates.
     """
+    results = [] if summary is None else eval_results(summary)
     data = ModelCardData(
         library_name="diffusers",
         pipeline_tag="image-to-image",
         license="other",
         license_name="non-commercial-research",
         tags=["faceanon-hub", "face-anonymization", "privacy", "inpainting"],
+        model_name=repo_id if results else None,
+        eval_results=results or None,
     )
-    text = CARD.format(front_matter=data.to_yaml(), repo_id=repo_id, project=PROJECT, licence_note=BASE_LICENCE_NOTE)
+    table = results_table(results) if results else "Not measured: `faceanon evaluate` does."
+    text = CARD.format(
+        front_matter=data.to_yaml(), repo_id=repo_id, project=PROJECT, table=table, licence_note=BASE_LICENCE_NOTE
+    )
     return ModelCard(text)
+
+
+def renew_card(path: Path, summary: dict[str, Any]) -> None:
+    """Writes an evaluation into a card: its front matter, and the table between the two marks.
+
+    Args:
+        path (`Path`):
+            The card.
+        summary (`dict`):
+            From [`~faceanon_hub.report.summarize`].
+
+    Raises:
+        CheckpointError: the file is no card with the two marks.
+    """
+    try:
+        card = ModelCard.load(path, ignore_metadata_errors=True)
+        before, rest = card.text.split(TABLE_START)
+        after = rest.split(TABLE_END)[1]
+    except (OSError, ValueError, IndexError) as error:
+        raise CheckpointError(path, f"no model card with the marks of an evaluation: {error}") from error
+    card.data.model_name = card.data.model_name or "faceanon_hub base"
+    card.data.eval_results = eval_results(summary)
+    card.text = f"{before}{TABLE_START}\n\n{results_table(card.data.eval_results)}\n\n{TABLE_END}{after}"
+    card.save(path)
+
+
+def eval_results(summary: dict[str, Any]) -> list[EvalResult]:
+    """Results for the front matter of a card.
+
+    Args:
+        summary (`dict`):
+            From [`~faceanon_hub.report.summarize`]: the row of the pipeline's defaults is taken.
+    """
+    results = []
+    for title, path in MEASURES.items():
+        value: Any = summary["methods"]["+ both"]
+        for key in path:
+            value = value.get(key) if value else None
+        if value is not None:
+            results.append(
+                EvalResult(
+                    task_type="image-to-image",
+                    task_name="Face anonymization",
+                    dataset_type="custom",
+                    dataset_name=f"{summary['dataset']}, {summary['photos']} photos",
+                    metric_type="_".join(path),
+                    metric_name=title,
+                    metric_value=round(value, 3),
+                )
+            )
+    return results
+
+
+def results_table(results: list[EvalResult]) -> str:
+    """Results as Markdown."""
+    lines = [f"Measured on {results[0].dataset_name}.", "", "| measure | value |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {result.metric_name} | {result.metric_value} |" for result in results)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
@@ -37,6 +38,7 @@ from .lighting import LightingTransfer
 
 logger = logging.getLogger(__name__)
 
+GREY = 2  # largest difference between the channels of a photo without colour
 WORKERS = min(8, os.cpu_count() or 1)  # threads over the faces of a photo
 
 
@@ -405,15 +407,16 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.generated = crop
 
     def _corrected(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
+        if np.ptp(job.surroundings, axis=2).max() <= GREY:
+            crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
         inside = blending.depth(job.mask)
         region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
         if self.lighting_transfer is not None and job.lighting is not None:
             crop = self.lighting_transfer(crop, job.points, region, job.lighting, options.lighting_strength)
         if self.skin_color_transfer is not None and job.color is not None:
-            untinted = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
-            untinted = cv2.GaussianBlur(cv2.dilate(untinted, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
-            region = region * (1 - untinted)
-            crop = self.skin_color_transfer(crop, job.skin, region, job.color, options.color_strength)
+            neutral = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
+            neutral = cv2.GaussianBlur(cv2.dilate(neutral, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
+            crop = self.skin_color_transfer(crop, job.skin, region, job.color, options.color_strength, neutral)
         return crop
 
     def _compose(self, scene: _Scene, options: _Options) -> None:
@@ -494,6 +497,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         create_pr: bool = False,
         safe_serialization: bool = True,
         variant: str | None = None,
+        evaluation: str | os.PathLike[str] | None = None,
     ) -> str:
         """Uploads the pipeline to the Hub, with a model card where the repository has none.
 
@@ -502,6 +506,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Hub id, created if it does not exist.
             commit_message, private, token, create_pr, safe_serialization, variant (*optional*):
                 As in [`~diffusers.utils.PushToHubMixin.push_to_hub`].
+            evaluation (`str` or `os.PathLike`, *optional*):
+                The `report.json` that `faceanon evaluate` made of this pipeline, for the card's results.
 
         Returns:
             `str`: address of the commit.
@@ -510,7 +516,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, safe_serialization=safe_serialization, variant=variant)
             if not file_exists(repo_id, "README.md", token=token):
-                make_card(repo_id).save(Path(folder, "README.md"))
+                summary = None if evaluation is None else json.loads(Path(evaluation).read_text())
+                make_card(repo_id, summary).save(Path(folder, "README.md"))
             return self._upload_folder(
                 folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr
             )

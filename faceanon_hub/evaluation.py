@@ -1,0 +1,463 @@
+"""Measures how well methods anonymize the photos of a folder, photo by photo; `report` makes tables of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import random
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+
+from . import blending, conditioning, metrics
+from .alignment import align, transform, warp_in
+from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
+from .faces import Face
+from .io import Photo, read_photo
+from .pipeline import FaceAnonPipeline, _deal_seeds, _Options, _Scene
+
+SUFFIXES = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
+QUALITY = 90  # of the JPEG through which the row "original" goes
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table.
+
+    Args:
+        kind (`str`):
+            `"original"` re-encodes the photo and shifts it by a pixel: what the estimators themselves scatter;
+            `"shuffled"` takes the face of another photo: what chance gives; `"blur"` and `"mosaic"` hide the face in
+            its box; `"generator"` replaces it.
+        hint, light, color (`bool`):
+            For `"generator"`: whether the photometric hint and the post-processors are on.
+        keypoints (`bool`):
+            For `"generator"`: whether it is told no more than DeepPrivacy is.
+    """
+
+    kind: Literal["original", "shuffled", "blur", "mosaic", "generator"]
+    hint: bool = False
+    light: bool = False
+    color: bool = False
+    keypoints: bool = False
+
+
+METHODS: dict[str, Method] = {
+    "original": Method("original"),
+    "shuffled pairs": Method("shuffled"),
+    "blur": Method("blur"),
+    "mosaic": Method("mosaic"),
+}
+for _told in ("", " (no hint)"):
+    METHODS |= {
+        f"generator alone{_told}": Method("generator", not _told),
+        f"+ color{_told}": Method("generator", not _told, color=True),
+        f"+ light{_told}": Method("generator", not _told, light=True),
+        f"+ both{_told}": Method("generator", not _told, light=True, color=True),
+        f"seven keypoints only{_told}": Method("generator", not _told, keypoints=True),
+    }
+DEFAULT = "+ both"  # what the pipeline does unless told otherwise
+DIVERSITY_STEP = 5  # every fifth photo is anonymized with a second seed
+
+
+@dataclass(frozen=True)
+class Task:
+    """A photo to measure: where it is, who is on it, and a photo of somebody else."""
+
+    number: int
+    path: Path
+    identity: str
+    mated: bool
+    partner: Path
+
+
+def find_photos(folders: Iterable[Path], pairs: bool, limit: int | None = None) -> list[Task]:
+    """Lists the photos below folders, sorted.
+
+    Args:
+        folders (`list[Path]`):
+            Where to look.
+        pairs (`bool`):
+            Whether the photos of one subfolder show one person.
+        limit (`int`, *optional*):
+            Take so many, people whole and spread over all.
+
+    Raises:
+        UnreadableImageError: a folder does not exist or holds no photo.
+    """
+    people: dict[str, list[Path]] = {}
+    for folder in folders:
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise UnreadableImageError(folder, "holds no photo" if folder.is_dir() else "is no folder")
+        for path in found:
+            alone = not pairs or path.parent == folder
+            people.setdefault(str(path if alone else path.parent), []).append(path)
+    names = list(people)
+    if limit is not None:
+        random.Random(0).shuffle(names)
+        counts = np.cumsum([len(people[name]) for name in names])
+        names = sorted(names[: int((counts < limit).sum()) + 1])
+    chosen = [(name, path) for name in names for path in people[name]]
+    half = len(chosen) // 2
+    return [
+        Task(i, path, name, len(people[name]) > 1, chosen[(i + half) % len(chosen)][1])
+        for i, (name, path) in enumerate(chosen)
+    ]
+
+
+class Evaluator:
+    """Anonymizes one face by every method and measures it.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            What is evaluated.
+        methods (`list[str]`):
+            Names in `METHODS`.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the new identities.
+        recognizer (`Callable`, *optional*):
+            See [`metrics.Recognizer`]; dlib's unless given.
+    """
+
+    def __init__(
+        self, pipe: FaceAnonPipeline, methods: list[str], seed: int = 0, recognizer: metrics.Recognizer | None = None
+    ) -> None:
+        self.pipe, self.methods, self.seed = pipe, methods, seed
+        self.recognizer = recognizer or metrics.DlibRecognizer()
+
+    @cached_property
+    def _features(self) -> metrics.EfficientNetFeatures:
+        return metrics.EfficientNetFeatures()
+
+    @cached_property
+    def _independent(self) -> metrics.MediaPipeFaces:
+        return metrics.MediaPipeFaces()
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Measures the largest face of a photo.
+
+        Returns:
+            `dict`: `"photo"` with what holds for all methods; for each method `"values"`, numbers by metric, and
+            arrays `"embedding"` and `"feature"`; or `"failed"`, a reason.
+        """
+        try:
+            return self._record(task)
+        except UnreadableImageError as error:
+            return {"failed": f"unreadable: {error.cause}"}
+        except FaceAnonError as error:
+            return {"failed": str(error)}
+
+    def _record(self, task: Task) -> dict[str, Any]:
+        photo = read_photo(task.path)
+        faces = self.pipe.find_faces(photo.pixels)
+        face = _largest(faces)
+        if face is None or face.landmarks is None:
+            return {"failed": "no face with landmarks was found"}
+        points = face.landmarks
+        geometry = self._geometry(photo, face, points)
+        if not geometry.skin.any():
+            return {"failed": "no skin is seen on the face"}
+        others = self._independent(photo.pixels)
+        seen = metrics.covered(others, np.array([f.box for f in faces])) if len(others) else np.empty(0)
+        record: dict[str, Any] = {
+            "photo": {
+                "tone": metrics.skin_tone(metrics.median_skin(geometry.crop, geometry.skin)),
+                "independent": len(others),
+                "covered": int(seen.sum()),
+                "hidden": len(faces),
+            },
+            "methods": {},
+        }
+        embed = self.recognizer if task.mated else None
+        if embed is not None:
+            record["embedding"] = embed(photo.pixels, points)
+        results = dict(self._results(geometry, self.seed))
+        dlib_points = metrics.dlib_landmarks(photo.pixels, points)
+        crops = [geometry.crop]
+        for name in self.methods:
+            method = METHODS[name]
+            pixels = results.get(method)
+            row: dict[str, Any] = {"values": {}}
+            if method.kind == "shuffled":
+                partner = self._partner(task)
+                if partner is None:
+                    continue
+                their_photo, their_points = partner
+                crop = warp_in(their_photo.pixels, align(their_points, geometry.size), geometry.size)
+                row["values"] = _shape_values(their_points, points) | geometry.color_and_light(crop)
+                new = metrics.dlib_landmarks(their_photo.pixels, their_points)
+            else:
+                assert pixels is not None
+                crop = warp_in(pixels, geometry.matrix, geometry.size)
+                found = self._again(pixels, face)
+                row["values"]["redetected"] = float(found is not None)
+                row["values"]["redetected_independent"] = _seen_again(others, self._independent(pixels), face)
+                if found is not None and found.landmarks is not None:
+                    values = _shape_values(found.landmarks, points)
+                    if values["pose"] < UPSIDE_DOWN:
+                        row["values"] |= values
+                new = metrics.dlib_landmarks(pixels, points)
+                row["values"] |= geometry.color_and_light(crop)
+                row["values"]["border"] = metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0])
+                if embed is not None and method.kind != "original":
+                    row["embedding"] = embed(pixels, points)
+            row["values"]["expression_dlib"] = metrics.procrustes_error(new, dlib_points)
+            crops.append(crop)
+            record["methods"][name] = row
+        features = self._features(crops)
+        record["feature"] = features[0]
+        for name, feature in zip(record["methods"], features[1:], strict=True):
+            record["methods"][name]["feature"] = feature
+        if embed is not None and DEFAULT in self.methods and task.number % DIVERSITY_STEP == 0:
+            second = dict(self._results(geometry, self.seed + 1, only=METHODS[DEFAULT]))
+            record["second"] = embed(second[METHODS[DEFAULT]], points)
+        return record
+
+    def anonymized(self, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Crops (S, S, 3) of the original and of what a method made of it, for looking at."""
+        photo = read_photo(path)
+        face = _largest(self.pipe.find_faces(photo.pixels))
+        assert face is not None and face.landmarks is not None
+        geometry = self._geometry(photo, face, face.landmarks)
+        pixels = dict(self._results(geometry, self.seed, only=METHODS[name]))[METHODS[name]]
+        return geometry.crop, warp_in(pixels, geometry.matrix, geometry.size)
+
+    def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> _Geometry:
+        return _Geometry(photo, face, points, self.pipe.generator.config.sample_size, self.pipe.config.mask_margin)
+
+    def _partner(self, task: Task) -> tuple[Photo, np.ndarray] | None:
+        try:
+            photo = read_photo(task.partner)
+        except UnreadableImageError:
+            return None
+        face = _largest(self.pipe.find_faces(photo.pixels))
+        return None if face is None or face.landmarks is None else (photo, face.landmarks)
+
+    def _again(self, pixels: np.ndarray, face: Face) -> Face | None:
+        """The face as it is found in the result."""
+        found = self.pipe.find_faces(pixels)
+        again = [f for f in found if metrics.redetected(face.box[None], f.box[None])[0]]
+        return max(again, key=lambda f: f.score, default=None)
+
+    def _results(
+        self, geometry: _Geometry, seed: int, only: Method | None = None
+    ) -> Iterator[tuple[Method, np.ndarray]]:
+        """Photos as the methods leave them. The network runs once for all post-processors."""
+        wanted = [METHODS[name] for name in self.methods] if only is None else [only]
+        pixels = geometry.photo.pixels
+        for method in wanted:
+            if method.kind == "original":
+                ok, code = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+                again = cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1]
+                yield method, np.concatenate([again[:, :1], again[:, :-1]], 1)
+            elif method.kind in ("blur", "mosaic"):
+                canvas = pixels.copy()
+                blending.obfuscate(canvas, geometry.face.box, method.kind)
+                yield method, canvas
+        for hint, keypoints in sorted({(m.hint, m.keypoints) for m in wanted if m.kind == "generator"}):
+            options = _Options("blur", geometry.margin, 1, 0.7, hint, 1.0, 1.0, None, ())
+            face = replace(geometry.face, seed=None)
+            _deal_seeds([face], seed)
+            scene = self.pipe._hide(geometry.photo, [face], options)
+            if not scene.jobs:
+                raise FaceAnonError(f"the face cannot be replaced: {face.reason}")
+            (job,) = scene.jobs
+            if keypoints:
+                job.maps = conditioning.only_keypoints(job.maps, job.points)
+            (crop,) = self.pipe._generate([job], 0, options)
+            taken = job.lighting, job.color
+            for method in wanted:
+                if method.kind == "generator" and (method.hint, method.keypoints) == (hint, keypoints):
+                    job.lighting, job.color = taken[0] if method.light else None, taken[1] if method.color else None
+                    self.pipe._correct([job], [crop], options)
+                    result = _Scene(scene.photo, scene.canvas.copy(), [job])
+                    self.pipe._compose(result, options)
+                    yield method, result.canvas
+
+
+@dataclass
+class _Geometry:
+    """An original face, and where the skin in its crop is."""
+
+    photo: Photo
+    face: Face
+    landmarks: np.ndarray
+    size: int
+    margin: float
+
+    def __post_init__(self) -> None:
+        self.matrix = align(self.landmarks, self.size)
+        self.points = transform(self.landmarks, self.matrix)
+        self.crop = warp_in(self.photo.pixels, self.matrix, self.size)
+        self.maps = conditioning.draw_maps(self.points, self.size, self.margin)
+        self.skin = conditioning.skin_region(torch.from_numpy(self.maps)[None].float())[0, 0].numpy()
+
+    def color_and_light(self, crop: np.ndarray) -> dict[str, float]:
+        return {
+            **metrics.color_errors(crop, self.crop, self.skin),
+            "light": metrics.light_angle(crop, self.crop, self.points),
+            "shading": metrics.shading_distance(crop, self.crop, self.points),
+            "side": metrics.side_ratio_error(crop, self.crop, self.points),
+        }
+
+
+def _largest(faces: list[Face]) -> Face | None:
+    return max((face for face in faces if face.landmarks is not None), key=lambda face: face.size, default=None)
+
+
+def _shape_values(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Expression, pose and gaze, from two meshes."""
+    ratios = metrics.ratio_errors(points, reference)
+    return {
+        "expression": metrics.procrustes_error(points, reference),
+        "eyes": (ratios["eye_left"] + ratios["eye_right"]) / 2,
+        "mouth": ratios["mouth_open"],
+        "smile": ratios["smile"],
+        "brows": (ratios["brow_left"] + ratios["brow_right"]) / 2,
+        "pose": metrics.pose_error(points, reference),
+        "gaze": metrics.gaze_error(points, reference),
+    }
+
+
+def _seen_again(before: np.ndarray, after: np.ndarray, face: Face) -> float:
+    """Whether the independent detector, which saw the face, still does; NaN if it did not."""
+    if not len(before) or not metrics.covered(before, face.box[None]).any():
+        return float("nan")
+    mine = before[metrics.covered(before, face.box[None])]
+    return float(len(after) > 0 and metrics.redetected(mine, after).any())
+
+
+_evaluator: Evaluator  # of a worker process
+
+
+def _start(checkpoint: str, methods: list[str], seed: int) -> None:
+    global _evaluator
+    from diffusers.utils import logging
+
+    # One thread each: several processes with several threads stall one another.
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    logging.disable_progress_bar()
+    pipe = FaceAnonPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    _evaluator = Evaluator(pipe, methods, seed)
+
+
+def _measure(task: Task) -> dict[str, Any]:
+    return _evaluator(task)
+
+
+def evaluate(
+    tasks: list[Task],
+    checkpoint: str,
+    methods: list[str],
+    state: Path,
+    seed: int = 0,
+    workers: int = 1,
+    on_photo: Callable[[], None] = lambda: None,
+) -> list[dict[str, Any]]:
+    """Measures photos in several processes, resuming where an earlier run stopped.
+
+    Args:
+        tasks (`list[Task]`):
+            From [`find_photos`].
+        checkpoint (`str`):
+            Folder or Hub id of a pipeline.
+        methods (`list[str]`):
+            Names in `METHODS`.
+        state (`Path`):
+            Folder for the records of finished photos. They hold face embeddings, which are biometric: delete it when
+            the report is written.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the new identities.
+        workers (`int`, *optional*, defaults to `1`):
+            Number of processes, of one thread each.
+        on_photo (`Callable`, *optional*):
+            Called after each photo.
+
+    Returns:
+        `list[dict]`: the records of [`Evaluator`], in the order of the tasks.
+
+    Raises:
+        FaceAnonError: the folder holds records of a run with other settings.
+    """
+    settings = {
+        "checkpoint": checkpoint,
+        "methods": methods,
+        "seed": seed,
+        "photos": hashlib.sha256("\n".join(str(task.path.resolve()) for task in tasks).encode()).hexdigest(),
+    }
+    _claim(state, settings)
+    open_tasks = []
+    for task in tasks:
+        if _file(state, task).is_file():
+            on_photo()
+        else:
+            open_tasks.append(task)
+    if open_tasks:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, _start, (checkpoint, methods, seed)) as pool:
+            waiting = {pool.submit(_measure, task): task for task in open_tasks}
+            for done in as_completed(waiting):
+                _save(_file(state, waiting[done]), done.result())
+                on_photo()
+    return [_load(_file(state, task)) for task in tasks]
+
+
+def _claim(state: Path, settings: dict[str, Any]) -> None:
+    """Marks the folder as that of a run."""
+    state.mkdir(parents=True, exist_ok=True)
+    mark = state / "settings.json"
+    if mark.is_file() and json.loads(mark.read_text()) != settings:
+        raise FaceAnonError(f"{state}: holds a run with other photos or settings; delete it or choose another folder")
+    mark.write_text(json.dumps(settings, indent=2))
+
+
+def _file(state: Path, task: Task) -> Path:
+    return state / f"{task.number:06d}.npz"
+
+
+def _save(path: Path, record: dict[str, Any]) -> None:
+    """Writes a record whole or not at all: numbers as JSON, arrays beside it."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def plain(value: Any, place: str) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(entry, f"{place}/{key}") for key, entry in value.items()}
+        if isinstance(value, np.ndarray):
+            arrays[place] = value
+            return None
+        return value
+
+    text = json.dumps(plain(record, ""))
+    temporary = path.with_name(f".{secrets.token_hex(8)}.npz")
+    try:
+        np.savez(temporary, record=np.array(text), **arrays)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UnwritableImageError(path, error.strerror or str(error)) from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with np.load(path) as file:
+        record = json.loads(str(file["record"]))
+        for place in file.files:
+            if place != "record":
+                *parents, last = place.strip("/").split("/")
+                target = record
+                for key in parents:
+                    target = target[key]
+                target[last] = file[place]
+    return record

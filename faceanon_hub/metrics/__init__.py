@@ -1,0 +1,54 @@
+"""Measures of an anonymized face against its original, one file a property."""
+
+from .bootstrap import median_interval
+from .color import color_errors, median_skin, skin_tone, typology_angle
+from .coverage import MediaPipeFaces, covered, redetected
+from .expression import blendshape_error, dlib_landmarks, expression_ratios, procrustes_error, ratio_errors
+from .gaze import gaze_error, iris_positions
+from .identity import DlibRecognizer, Recognizer, Verification, auc_interval, diversity, protection_rate, verify
+from .lighting import light_angle, light_vector, shading_distance, side_ratio, side_ratio_error
+from .pose import head_rotation, pose_error
+from .realism import (
+    EfficientNetFeatures,
+    border_gradient,
+    border_gradient_ratio,
+    frechet_distance,
+    kernel_distance,
+)
+
+__all__ = [
+    "DlibRecognizer",
+    "EfficientNetFeatures",
+    "MediaPipeFaces",
+    "Recognizer",
+    "Verification",
+    "auc_interval",
+    "blendshape_error",
+    "border_gradient",
+    "border_gradient_ratio",
+    "color_errors",
+    "covered",
+    "diversity",
+    "dlib_landmarks",
+    "expression_ratios",
+    "frechet_distance",
+    "gaze_error",
+    "head_rotation",
+    "iris_positions",
+    "kernel_distance",
+    "light_angle",
+    "light_vector",
+    "median_interval",
+    "median_skin",
+    "pose_error",
+    "procrustes_error",
+    "protection_rate",
+    "ratio_errors",
+    "redetected",
+    "shading_distance",
+    "side_ratio",
+    "side_ratio_error",
+    "skin_tone",
+    "typology_angle",
+    "verify",
+]

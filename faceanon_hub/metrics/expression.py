@@ -1,0 +1,162 @@
+"""How far a face's expression is from that of its original: landmarks, ratios and blendshapes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ..alignment import invert, placement, roll_of, similarity, transform, warp_in
+from ..errors import FaceAnonError
+from ..landmarks import LEFT_BROW, RIGHT_BROW
+
+LEFT_IRIS_CENTER, RIGHT_IRIS_CENTER = 468, 473
+# Outer and inner corner, then upper and lower lid in pairs. Left and right are those of the picture.
+LEFT_CORNERS, LEFT_UPPER, LEFT_LOWER = [33, 133], [160, 159, 158], [144, 145, 153]
+RIGHT_CORNERS, RIGHT_UPPER, RIGHT_LOWER = [263, 362], [387, 386, 385], [373, 374, 380]
+MOUTH_CORNERS, UPPER_LIP, LOWER_LIP = [61, 291], 13, 14
+# dlib sees an upright crop of twice the mesh's longer side; the rectangle in it, left, top, right and bottom, is the
+# mean of those that dlib's own detector gives over several scales of a photo.
+DLIB_CROP = 400
+DLIB_BOX = (115, 120, 285, 290)
+
+
+def as_complex(points: np.ndarray) -> np.ndarray:
+    """The x and y of points of shape `(N, >= 2)` as complex numbers, of shape `(N,)`, complex128."""
+    return points[:, 0].astype(float) + 1j * points[:, 1]
+
+
+def procrustes_error(points: np.ndarray, reference: np.ndarray) -> float:
+    """Distance of two sets of landmarks that place, size and in-plane rotation do not explain.
+
+    The points are laid onto the reference by the similarity of least squares, without reflection (Goodall 1991,
+    Umeyama 1991); what is left is the normalised mean error of face alignment.
+
+    Args:
+        points (`np.ndarray` of shape `(478, >= 2)` or `(68, 2)`, float32):
+            Mesh or dlib's landmarks in pixels; only x and y count.
+        reference (`np.ndarray` of the same shape, float32):
+            Landmarks of the original.
+
+    Returns:
+        `float`: mean distance in percent of the distance of the reference's eyes, from 0 (perfect) without bound.
+    """
+    moved, fixed = as_complex(points), as_complex(reference)
+    moved, fixed = moved - moved.mean(), fixed - fixed.mean()
+    # On complex numbers a rotation and scale is one factor, and never a reflection.
+    factor = np.vdot(moved, fixed) / np.vdot(moved, moved)
+    return float(100 * np.abs(factor * moved - fixed).mean() / _eye_distance(reference))
+
+
+def expression_ratios(points: np.ndarray) -> dict[str, float]:
+    """What eyes, mouth and brows do, free of the face's place, size and in-plane rotation.
+
+    Heights are measured along the face's own axes, see [`roll_of`]. The opening of an eye is the eye aspect ratio
+    (Soukupova and Cech 2016) with one pair of lid points more.
+
+    Args:
+        points (`np.ndarray` of shape `(478, >= 2)`, float32):
+            Mesh in pixels.
+
+    Returns:
+        `dict[str, float]`: `eye_left` and `eye_right`, opening of the lids in percent of the eye's width; and in
+        percent of the distance of the eyes `mouth_open`, opening of the inner lips, `mouth_width`, distance of the
+        corners, `smile`, how far the corners are above the middle of the inner lips, negative where they hang, and
+        `brow_left` and `brow_right`, how far the brow is above the corners of the eye.
+    """
+    # Turned upright, in distances of the eyes: x to the right, y down.
+    face = as_complex(points) * np.exp(-1j * roll_of(points)) / _eye_distance(points)
+    height = face.imag
+    return {
+        "eye_left": _opening(face, LEFT_CORNERS, LEFT_UPPER, LEFT_LOWER),
+        "eye_right": _opening(face, RIGHT_CORNERS, RIGHT_UPPER, RIGHT_LOWER),
+        "mouth_open": 100 * float(height[LOWER_LIP] - height[UPPER_LIP]),
+        "mouth_width": 100 * float(abs(np.subtract(*face[MOUTH_CORNERS]))),
+        "smile": 100 * float(height[[UPPER_LIP, LOWER_LIP]].mean() - height[MOUTH_CORNERS].mean()),
+        "brow_left": 100 * float(height[LEFT_CORNERS].mean() - height[LEFT_BROW].mean()),
+        "brow_right": 100 * float(height[RIGHT_CORNERS].mean() - height[RIGHT_BROW].mean()),
+    }
+
+
+def ratio_errors(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Absolute differences of the [`expression_ratios`] of two faces.
+
+    Args:
+        points (`np.ndarray` of shape `(478, >= 2)`, float32):
+            Mesh in pixels.
+        reference (`np.ndarray` of shape `(478, >= 2)`, float32):
+            Mesh of the original.
+
+    Returns:
+        `dict[str, float]`: in percentage points, from 0 (perfect) without bound, by name of the ratio.
+    """
+    found, wanted = expression_ratios(points), expression_ratios(reference)
+    return {name: abs(found[name] - wanted[name]) for name in wanted}
+
+
+def dlib_landmarks(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The 68 landmarks of dlib (Kazemi and Sullivan 2014), an estimator that shares nothing with the mesh.
+
+    The mesh only says where to start: on an upright crop, in a rectangle like that of dlib's detector. The model was
+    trained on iBUG 300-W, whose licence excludes commercial use.
+
+    Args:
+        image (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            RGB photo.
+        points (`np.ndarray` of shape `(478, >= 2)`, float32):
+            Mesh of the face in pixels of the photo.
+
+    Returns:
+        `np.ndarray` of shape `(68, 2)`, float32: landmarks in pixels of the photo.
+
+    Raises:
+        FaceAnonError: dlib or its model is not installed.
+    """
+    predictor, box = _predictor()
+    center, extent, roll = placement(points)
+    matrix = similarity(center, 2 * extent, roll, DLIB_CROP)
+    shape = predictor(warp_in(image, matrix, DLIB_CROP), box)
+    found = np.array([(part.x, part.y) for part in shape.parts()])
+    # The mesh counts from the edge of a pixel, a matrix from its centre.
+    return transform(found, invert(matrix)) + np.float32(0.5)
+
+
+def blendshape_error(scores: dict[str, float], reference: dict[str, float]) -> float:
+    """Mean absolute difference of two faces' expression coefficients, over the names they share.
+
+    Args:
+        scores (`dict[str, float]`):
+            Coefficients, 0 to 1, as of [`LandmarkExtractor.blendshapes`].
+        reference (`dict[str, float]`):
+            Coefficients of the original.
+
+    Returns:
+        `float`: 0 (perfect) to 1.
+    """
+    return float(np.mean([abs(scores[name] - reference[name]) for name in scores.keys() & reference.keys()]))
+
+
+def _eye_distance(points: np.ndarray) -> float:
+    """Distance of the eyes in pixels: the irises of the mesh, or the centres of dlib's eyes."""
+    face = as_complex(points)
+    if len(face) == 68:
+        return float(abs(face[36:42].mean() - face[42:48].mean()))
+    return float(abs(face[LEFT_IRIS_CENTER] - face[RIGHT_IRIS_CENTER]))
+
+
+def _opening(face: np.ndarray, corners: list[int], upper: list[int], lower: list[int]) -> float:
+    """How far the lids of an upright face are apart, in percent of the eye's width."""
+    outer, inner = face[corners]
+    return 100 * float((face[lower] - face[upper]).imag.mean() / abs(outer - inner))
+
+
+@functools.cache
+def _predictor() -> tuple[Any, Any]:
+    """The predictor of dlib and the rectangle it starts from."""
+    try:
+        import dlib
+        import face_recognition_models
+    except ImportError as error:
+        raise FaceAnonError("dlib's landmarks need faceanon-hub[eval]") from error
+    return dlib.shape_predictor(face_recognition_models.pose_predictor_model_location()), dlib.rectangle(*DLIB_BOX)

@@ -1,0 +1,50 @@
+"""How far a head's pose is from that of its original: the rotation between two meshes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# What sits on the skull and stays where it is when the face speaks, blinks or frowns.
+FOREHEAD = [10, 151, 109, 338, 67, 297, 103, 332]
+TEMPLES = [54, 284, 21, 251, 162, 389, 127, 356, 139, 368, 143, 372]
+NOSE_BRIDGE = [168, 6, 197, 195, 5]
+OUTER_EYE_CORNERS = [33, 263]
+CHEEK_BONES = [234, 454, 227, 447, 116, 345]
+RIGID = FOREHEAD + TEMPLES + NOSE_BRIDGE + OUTER_EYE_CORNERS + CHEEK_BONES
+
+
+def head_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The rotation that turns a head as another one is turned, by least squares over the rigid part of the mesh.
+
+    That of Kabsch (1976), after both are centred; a difference in size does not change it.
+
+    Args:
+        points (`np.ndarray` of shape `(478, 3)`, float32):
+            Mesh in pixels.
+        reference (`np.ndarray` of shape `(478, 3)`, float32):
+            Mesh of the original.
+
+    Returns:
+        `np.ndarray` of shape `(3, 3)`, float64: takes centred points, as columns, to those of the reference.
+    """
+    moved, fixed = (mesh[RIGID].astype(float) - mesh[RIGID].mean(0, dtype=float) for mesh in (points, reference))
+    u, _, vt = np.linalg.svd(fixed.T @ moved)
+    # The third direction is the one that the points fix least; it takes the sign that leaves out a reflection.
+    return u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+
+
+def pose_error(points: np.ndarray, reference: np.ndarray) -> float:
+    """Angle of the [`head_rotation`] between two faces, the geodesic distance of their poses (Huynh 2009).
+
+    Args:
+        points (`np.ndarray` of shape `(478, 3)`, float32):
+            Mesh in pixels.
+        reference (`np.ndarray` of shape `(478, 3)`, float32):
+            Mesh of the original.
+
+    Returns:
+        `float`: degrees, 0 (perfect) to 180.
+    """
+    # The chord, unlike the arc cosine of the trace, keeps its digits near 0.
+    chord = np.linalg.norm(head_rotation(points, reference) - np.eye(3)) / np.sqrt(8)
+    return float(np.degrees(2 * np.arcsin(min(chord, 1))))

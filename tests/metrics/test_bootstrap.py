@@ -1,0 +1,54 @@
+"""Medians and how sure they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceanon_hub.metrics import bootstrap
+from faceanon_hub.metrics.bootstrap import median_interval
+
+
+def sample(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(5, 2, count)
+
+
+def test_the_interval_has_the_width_that_theory_gives():
+    median, low, high = median_interval(sample(1000))
+    assert median == np.median(sample(1000))
+    assert low < median < high
+    # A normal sample's median has a standard error of sqrt(pi / 2) sigma / sqrt(n).
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(np.pi / 2) * 2 / np.sqrt(1000), rel=0.25)
+
+
+def test_the_interval_holds_the_true_median_about_as_often_as_it_says():
+    intervals = [median_interval(sample(100, seed), confidence=0.8, repeats=300) for seed in range(200)]
+    assert 0.72 < np.mean([low <= 5 <= high for _, low, high in intervals]) < 0.88
+
+
+def test_the_same_seed_gives_the_same_interval():
+    assert median_interval(sample(50), seed=1) == median_interval(sample(50), seed=1)
+    # Of continuous numbers, so that two draws rarely agree.
+    assert median_interval(sample(50), seed=1) != median_interval(sample(50), seed=2)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    whole = median_interval(sample(50))
+    monkeypatch.setattr(bootstrap, "CHUNK", 50 * 7)
+    assert median_interval(sample(50)) == whole
+
+
+def test_missing_values_are_left_out():
+    holes = np.insert(sample(50), [0, 20, 50], np.nan)
+    assert median_interval(holes) == median_interval(sample(50))
+
+
+@pytest.mark.parametrize("values", [[], [np.nan, np.nan]])
+def test_of_nothing_nothing_is_known(values):
+    assert np.isnan(median_interval(np.array(values))).all()
+
+
+def test_more_confidence_is_wider():
+    _, low, high = median_interval(sample(100), confidence=0.5)
+    _, lower, higher = median_interval(sample(100), confidence=0.99)
+    assert lower < low < high < higher
