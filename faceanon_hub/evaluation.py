@@ -390,7 +390,7 @@ def evaluate(
         `list[dict]`: the records of [`Evaluator`], in the order of the tasks.
 
     Raises:
-        FaceAnonError: the folder holds records of a run with other settings.
+        FaceAnonError: the folder holds records of a run with other settings, or cannot be made.
     """
     settings = {
         "checkpoint": checkpoint,
@@ -417,7 +417,10 @@ def evaluate(
 
 def _claim(state: Path, settings: dict[str, Any]) -> None:
     """Marks the folder as that of a run."""
-    state.mkdir(parents=True, exist_ok=True)
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableImageError(state, error.strerror or str(error)) from error
     mark = state / "settings.json"
     if mark.is_file() and json.loads(mark.read_text()) != settings:
         raise FaceAnonError(f"{state}: holds a run with other photos or settings; delete it or choose another folder")

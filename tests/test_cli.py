@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from benchmarks.scenes import turned
 from faceanon_hub import __version__
 from faceanon_hub.cli import app
+from faceanon_hub.hub import TABLE_END, TABLE_START
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,54 @@ def test_help_is_quick_to_import():
     code = "import sys, faceanon_hub.cli; print(sorted({'torch', 'diffusers', 'mediapipe', 'cv2'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory, head):
+    """Two photos of one person in a folder, and a file that is none."""
+    folder = tmp_path_factory.mktemp("album")
+    (folder / "somebody").mkdir()
+    head.save(folder / "somebody" / "1.png")
+    head.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "somebody" / "2.png")
+    (folder / "somebody" / "3.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_evaluate_measures_a_folder_and_goes_on_after_a_stop(album, tmp_path):
+    out, card = tmp_path / "report", tmp_path / "card.md"
+    card.write_text(f"# Card\n\n{TABLE_START}\n{TABLE_END}\n")
+    command = (
+        "evaluate", album, "--out", out, "--pairs", "identities", "--methods", "original, + both", "--workers", 1,
+        "--card", card, "--keep-state",
+    )  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 0 and "2 photos" in result.stderr and "3.png: unreadable" in result.stderr
+    summary = json.loads((out / "report.json").read_text())
+    assert (
+        summary["photos"] == 2 and len(summary["left_out"]) == 1 and list(summary["methods"]) == ["original", "+ both"]
+    )
+    assert summary["methods"]["+ both"]["values"]["ciede2000"]["n"] == 2
+    assert "| + both | 2 | 0 |" in (out / "report.md").read_text()
+    assert PIL.Image.open(out / "worst.jpg").width == 1280 and (out / "plots" / "light.png").is_file()
+    assert "Skin colour error" in card.read_text()
+
+    records = sorted((out / "state").glob("*.npz"))
+    written = [record.stat().st_mtime_ns for record in records]
+    records[1].unlink()
+    assert run(*command[:-1], "--quiet").exit_code == 0
+    assert json.loads((out / "report.json").read_text()) == summary
+    assert len(records) == len(written) == 3 and not (out / "state").exists()  # embeddings are gone
+
+
+def test_evaluate_says_what_is_wrong(album, tmp_path, photo):
+    out = tmp_path / "report"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    result = run("evaluate", empty, "--out", out)
+    assert result.exit_code == 4 and "empty: holds no photo" in without_blanks(result.stderr)
+    assert run("evaluate", tmp_path / "nowhere", "--out", out).exit_code == 4
+    result = run("evaluate", album, "--out", out, "--methods", "magic")
+    assert result.exit_code == 2 and "magic" in without_blanks(result.stderr)
+    result = run("evaluate", album, "--out", photo)
+    assert result.exit_code == 5 and "photo.png" in without_blanks(result.stderr)
+    assert not out.exists()

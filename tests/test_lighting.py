@@ -230,7 +230,6 @@ def test_known_harmonics_are_read_back(transfer, points, name):
     assert np.linalg.norm(found - wanted) < 0.2 * np.linalg.norm(wanted)
 
 
-@pytest.mark.xfail(reason="fit_shading's lamp is weaker by pi: `strength / np.pi * KEPT`")
 @pytest.mark.parametrize("name", ["above", "above left", "far left", "far right"])
 def test_a_shading_points_at_its_lamp(points, name):
     normal = vertex_normals(points)
@@ -480,3 +479,9 @@ def test_linear_light_follows_the_standard():
     for level, light in wanted.items():
         assert to_linear(np.array([level], np.uint8))[0] == pytest.approx(light, abs=1e-5)
     assert to_srgb(np.array([-1, 2.0], np.float32)).tolist() == [0, 255]
+
+
+def test_coefficients_of_another_order_are_refused(points, everywhere):
+    picture = lit(points, LIGHTS["left"])
+    with pytest.raises(ValueError, match="order"):
+        LightingTransfer(order=1)(picture, points, everywhere, LightingTransfer().estimate(picture, points))

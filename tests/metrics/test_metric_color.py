@@ -107,3 +107,8 @@ def test_tones_leave_no_gap():
     assert [high for _, high in bounds[:-1]] == [low for low, _ in bounds[1:]]
     for light, yellow in ((0, 0), (100, 0), (0, 60), (100, 60), (50, -20)):
         assert skin_tone(np.array([light, 10, yellow])) in TONES
+
+
+def test_no_skin_has_no_tone():
+    with pytest.raises(ValueError, match="no skin"):
+        skin_tone(np.full(3, np.nan))

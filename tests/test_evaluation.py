@@ -1,0 +1,142 @@
+"""Evaluation: photos found, one face measured by every method, records that survive a stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from faceanon_hub import FaceAnonError, UnreadableImageError
+from faceanon_hub.evaluation import DEFAULT, METHODS, Evaluator, Task, _claim, _load, _save, find_photos
+
+
+@pytest.fixture(scope="module")
+def photos(portrait, pipe, tmp_path_factory) -> Path:
+    """Two photos of one person and one of nobody."""
+    folder = tmp_path_factory.mktemp("photos")
+    head = portrait[:256, 96:352]
+    somebody = np.asarray(pipe(head, seed=3).images[0])
+    for name, picture in {"a/1": head, "a/2": head[:, ::-1], "b/1": somebody}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(np.ascontiguousarray(picture)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(photos, pipe) -> dict:
+    (task, *_) = find_photos([photos], pairs=True)
+    return Evaluator(pipe, list(METHODS))(task)
+
+
+def test_photos_of_a_folder_are_one_person(photos):
+    tasks = find_photos([photos], pairs=True)
+    assert [task.path.relative_to(photos).as_posix() for task in tasks] == ["a/1.png", "a/2.png", "b/1.png"]
+    assert [task.mated for task in tasks] == [True, True, False]
+    assert tasks[0].identity == tasks[1].identity != tasks[2].identity
+    assert all(task.partner != task.path for task in tasks)
+
+
+def test_without_pairs_every_photo_is_somebody_else(photos):
+    tasks = find_photos([photos], pairs=False)
+    assert len({task.identity for task in tasks}) == 3
+    assert not any(task.mated for task in tasks)
+
+
+def test_a_limit_keeps_people_whole(tmp_path):
+    for person in range(20):
+        for number in range(3):
+            (tmp_path / f"{person:02d}").mkdir(exist_ok=True)
+            (tmp_path / f"{person:02d}" / f"{number}.jpg").touch()
+    tasks = find_photos([tmp_path], pairs=True, limit=10)
+    assert len(tasks) == 12
+    assert all(task.mated for task in tasks)
+    assert tasks == find_photos([tmp_path], pairs=True, limit=10)
+    assert len(find_photos([tmp_path], pairs=True, limit=1000)) == 60
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_folder_without_photos_is_named(tmp_path, made):
+    if made:
+        (tmp_path / "none").mkdir()
+    with pytest.raises(UnreadableImageError, match="none: (holds no photo|is no folder)"):
+        find_photos([tmp_path / "none"], pairs=False)
+
+
+def test_every_method_is_measured(record):
+    assert list(record["methods"]) == list(METHODS)
+    for name, row in record["methods"].items():
+        assert np.isfinite(row["feature"]).all(), name
+        assert row["values"]["ciede2000"] >= 0, name
+    assert record["photo"]["covered"] == record["photo"]["independent"] == 1
+
+
+def test_the_floor_is_near_nothing_and_chance_is_far(record):
+    values = {name: row["values"] for name, row in record["methods"].items()}
+    floor, chance, ours = values["original"], values["shuffled pairs"], values[DEFAULT]
+    for key, bound in {"expression": 1.0, "pose": 1.5, "ciede2000": 0.5, "light": 5.0}.items():
+        assert floor[key] < bound, key
+    assert chance["expression"] > 2 * floor["expression"]
+    assert floor["expression"] < ours["expression"] < 10
+    assert floor["redetected"] == ours["redetected"] == 1
+
+
+def test_each_post_processor_keeps_what_it_is_for(record):
+    values = {name: row["values"] for name, row in record["methods"].items()}
+    for told in ("", " (no hint)"):
+        alone, color, light, both = (values[f"{n}{told}"] for n in ("generator alone", "+ color", "+ light", "+ both"))
+        assert color["ciede2000"] < 0.5 * alone["ciede2000"]
+        assert light["shading"] < 0.7 * alone["shading"]
+        assert both["ciede2000"] < 0.5 * alone["ciede2000"]
+        assert both["shading"] < 0.8 * alone["shading"]
+
+
+def test_keypoints_alone_do_not_hold_the_expression(record):
+    values = {name: row["values"] for name, row in record["methods"].items()}
+    few = values["seven keypoints only"]
+    assert few.get("expression", np.inf) > values["generator alone"]["expression"]
+
+
+def test_the_recognizer_sees_the_original_and_not_the_new_face(record):
+    def distance(name: str) -> float:
+        return float(np.linalg.norm(record["embedding"] - record["methods"][name]["embedding"]))
+
+    assert distance(DEFAULT) > 0.4
+    assert distance("blur") > 0.4
+    assert record["second"].shape == record["embedding"].shape
+    assert np.linalg.norm(record["second"] - record["methods"][DEFAULT]["embedding"]) > 0.1
+
+
+def test_rows_can_be_chosen_and_are_the_same(photos, pipe, record):
+    task = find_photos([photos], pairs=True)[0]
+    few = Evaluator(pipe, ["+ both"])(task)
+    assert list(few["methods"]) == ["+ both"]
+    assert few["methods"]["+ both"]["values"] == record["methods"]["+ both"]["values"]
+
+
+def test_a_photo_without_face_or_that_is_none_is_left_out(tmp_path, pipe):
+    PIL.Image.new("RGB", (64, 64), "gray").save(tmp_path / "empty.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    evaluator = Evaluator(pipe, ["+ both"])
+    for name, reason in {"empty.png": "no face", "broken.png": "unreadable"}.items():
+        path = tmp_path / name
+        assert reason in evaluator(Task(0, path, "x", False, path))["failed"]
+
+
+def test_records_survive_being_written(tmp_path, record):
+    _save(tmp_path / "0.npz", record)
+    again = _load(tmp_path / "0.npz")
+    assert again["photo"] == record["photo"]
+    assert np.array_equal(again["embedding"], record["embedding"])
+    for name, row in record["methods"].items():
+        assert again["methods"][name]["values"] == pytest.approx(row["values"], nan_ok=True)
+        assert np.array_equal(again["methods"][name]["feature"], row["feature"])
+    assert [path.name for path in tmp_path.iterdir()] == ["0.npz"]
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    _claim(tmp_path / "state", {"seed": 0})
+    _claim(tmp_path / "state", {"seed": 0})
+    with pytest.raises(FaceAnonError, match="other photos or settings"):
+        _claim(tmp_path / "state", {"seed": 1})
