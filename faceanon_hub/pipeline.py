@@ -407,8 +407,9 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.generated = crop
 
     def _corrected(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
-        if np.ptp(job.surroundings, axis=2).max() <= GREY:
-            crop = np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+        grey = np.ptp(job.surroundings, axis=2).max() <= GREY
+        if grey:
+            crop = _without_color(crop)
         inside = blending.depth(job.mask)
         region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
         if self.lighting_transfer is not None and job.lighting is not None:
@@ -417,7 +418,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             neutral = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
             neutral = cv2.GaussianBlur(cv2.dilate(neutral, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
             crop = self.skin_color_transfer(crop, job.skin, region, job.color, options.color_strength, neutral)
-        return crop
+        return _without_color(crop) if grey else crop
 
     def _compose(self, scene: _Scene, options: _Options) -> None:
         """Lays the new faces into the erased photo, small ones (far away) first."""
@@ -604,6 +605,10 @@ def _lie_on(landmarks: np.ndarray, box: np.ndarray) -> bool:
         return False
     middle = (landmarks[:, :2].min(0) + landmarks[:, :2].max(0)) / 2
     return bool((middle > box[:2]).all() and (middle < box[2:]).all())
+
+
+def _without_color(crop: np.ndarray) -> np.ndarray:
+    return np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
 
 
 def _strength(component: LightingTransfer | SkinColorTransfer | None, strength: float | None) -> float:

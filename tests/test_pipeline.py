@@ -427,3 +427,10 @@ def test_the_input_is_left_alone(pipe, portrait):
     before = portrait.copy()
     pipe(portrait, seed=0)
     assert np.array_equal(portrait, before)
+
+
+def test_a_photo_without_colour_stays_without(pipe, portrait):
+    grey = np.repeat(portrait.mean(2, keepdims=True).round().astype(np.uint8), 3, 2)
+    result = pixels_of(pipe(grey, seed=0))
+    assert (result != grey).any()
+    assert np.ptp(result, axis=2).max() <= 1
