@@ -13,6 +13,7 @@ _HOMES = {
     "CheckpointError": "errors",
     "Component": "component",
     "DEFAULT_CHECKPOINT": "hub",
+    "Draft": "draft",
     "Face": "faces",
     "FaceAnonError": "errors",
     "FaceAnonGenerator": "generator",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .color import SkinColorTransfer
     from .component import Component, ModelMixin
     from .detection import FaceDetector
+    from .draft import Draft
     from .errors import (
         AnimatedImageError,
         CheckpointError,

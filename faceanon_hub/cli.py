@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 from . import __version__
-from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
+from .errors import FaceAnonError, MissingDependencyError, UnreadableImageError, UnwritableImageError
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -215,6 +215,24 @@ def evaluate(
         for path, reason in list(summary["left_out"].items())[:10]:
             console.print(f"left out: {path}: {reason}", style="yellow", highlight=False, soft_wrap=True)
         console.print(f"{out / 'report.md'}: {summary['photos']} photos", highlight=False, soft_wrap=True)
+
+
+@app.command(name="app")
+def demo(
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="The first free one from 7860 on unless given.")] = None,
+) -> None:
+    """Open the web demo."""
+    try:
+        from . import DEFAULT_CHECKPOINT
+        from .demo import launch
+    except ImportError as error:
+        _fail(MissingDependencyError(error.name or "gradio", "faceanon-hub[demo]"))
+    try:
+        launch(checkpoint or str(DEFAULT_CHECKPOINT), server_name=host, server_port=port)
+    except FaceAnonError as error:
+        _fail(error)
 
 
 @app.command()

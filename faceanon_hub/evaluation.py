@@ -23,7 +23,7 @@ from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face
 from .io import Photo, read_photo
-from .pipeline import FaceAnonPipeline, _deal_seeds, _Options, _Scene
+from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
 
 SUFFIXES = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
@@ -266,7 +266,7 @@ class Evaluator:
                 blending.obfuscate(canvas, geometry.face.box, method.kind)
                 yield method, canvas
         for hint, keypoints in sorted({(m.hint, m.keypoints) for m in wanted if m.kind == "generator"}):
-            options = _Options("blur", geometry.margin, 1, 0.7, hint, 1.0, 1.0, None, ())
+            options = self.pipe._options(margin=geometry.margin, use_hint=hint, lighting_strength=1, color_strength=1)
             face = replace(geometry.face, seed=None)
             _deal_seeds([face], seed)
             scene = self.pipe._hide(geometry.photo, [face], options)

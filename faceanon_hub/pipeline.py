@@ -240,18 +240,21 @@ class FaceAnonPipeline(DiffusionPipeline):
             ```
         """
         images = _as_list(image)
-        options = _Options(
-            fallback=fallback or self.config.fallback,
-            margin=self.config.mask_margin if mask_margin is None else mask_margin,
-            batch_size=self.config.batch_size if batch_size is None else batch_size,
+        options = self._options(
+            fallback=fallback,
+            margin=mask_margin,
+            batch_size=batch_size,
             truncation=truncation,
             use_hint=use_hint,
-            lighting_strength=_strength(self.lighting_transfer, lighting_strength),
-            color_strength=_strength(self.skin_color_transfer, color_strength),
+            lighting_strength=lighting_strength,
+            color_strength=color_strength,
             callback=callback_on_step_end,
             callback_tensors=callback_on_step_end_tensor_inputs,
         )
-        self._check_inputs(images, faces, options, output_type)
+        if faces is not None and len(faces) != len(images):
+            raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
         keeps = _keeps(keep, image, len(images))
         seeds = _seeds(seed, generator, len(images))
 
@@ -430,11 +433,31 @@ class FaceAnonPipeline(DiffusionPipeline):
                 blending.paste(scene.canvas, job.generated, job.mask, job.matrix, *job.core)
                 job.face.status = FaceStatus.ANONYMIZED
 
-    def _check_inputs(
-        self, images: list[Any], faces: list[list[Face]] | None, options: _Options, output_type: str
-    ) -> None:
-        if faces is not None and len(faces) != len(images):
-            raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
+    def _options(
+        self,
+        *,
+        fallback: Fallback | None = None,
+        margin: float | None = None,
+        batch_size: int | None = None,
+        truncation: float = 0.7,
+        use_hint: bool = True,
+        lighting_strength: float | None = None,
+        color_strength: float | None = None,
+        callback: Callable[..., dict[str, Any] | None] | None = None,
+        callback_tensors: Sequence[str] = (),
+    ) -> _Options:
+        """Fills in what is configured, and checks all."""
+        options = _Options(
+            fallback=fallback or self.config.fallback,
+            margin=self.config.mask_margin if margin is None else margin,
+            batch_size=self.config.batch_size if batch_size is None else batch_size,
+            truncation=truncation,
+            use_hint=use_hint,
+            lighting_strength=_strength(self.lighting_transfer, lighting_strength),
+            color_strength=_strength(self.skin_color_transfer, color_strength),
+            callback=callback,
+            callback_tensors=callback_tensors,
+        )
         if options.fallback not in FALLBACKS:
             raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {options.fallback!r}")
         if options.batch_size < 1:
@@ -444,11 +467,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         for name in ("truncation", "lighting_strength", "color_strength"):
             if not 0 <= getattr(options, name) <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, not {getattr(options, name)}")
-        if output_type not in ("pil", "np", "pt"):
-            raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
-        unknown = sorted(set(options.callback_tensors) - set(self._callback_tensor_inputs))
+        unknown = sorted(set(callback_tensors) - set(self._callback_tensor_inputs))
         if unknown:
             raise ValueError(f"callbacks get {self._callback_tensor_inputs}, not {unknown}")
+        return options
 
     @classmethod
     def from_pretrained(

@@ -1,0 +1,211 @@
+"""The demo as its users meet it: through gradio_client, and with a browser where there is one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from benchmarks.scenes import turned
+from faceanon_hub.translations import TRANSLATIONS
+
+gradio = pytest.importorskip("gradio")
+from gradio_client import Client, handle_file  # noqa: E402
+from gradio_client.exceptions import AppError  # noqa: E402
+
+README = Path(__file__).parents[1] / "README.md"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def server(pipe, tmp_path_factory):
+    """The running demo's address."""
+    from faceanon_hub.demo import CSS, MAX_FILE, build
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
+        page, text = build(pipe)
+        _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, max_file_size=MAX_FILE, i18n=text, css=CSS)
+        yield address
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def client(server, tmp_path_factory) -> Client:
+    return Client(server, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / "head.png"
+    PIL.Image.fromarray(turned(0)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def nobody(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / "nobody.png"
+    PIL.Image.new("RGB", (300, 200), "gray").save(path)
+    return path
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path).convert("RGB")).astype(int)
+
+
+def test_one_photo_through_the_client(client, head, pipe):
+    path, report = client.predict(handle_file(head), seed=4, light=0.5, api_name="/anonymize")
+    expected = np.asarray(pipe(head, seed=4, lighting_strength=0.5).images[0]).astype(int)
+    assert np.abs(pixels(path) - expected).mean() < 2  # JPEG
+    (face,) = report["faces"]
+    assert face["status"] == "anonymized" and "seed" not in face and "landmarks" not in face
+
+
+def test_the_readme_tells_the_truth(server, head):
+    (code,) = re.findall(r"```python\n(from gradio_client.*?)```", README.read_text(), re.S)
+    told: dict = {}
+    exec(code.replace("http://127.0.0.1:7860", server).replace("photo.jpg", str(head)), told)
+    assert told["report"]["faces"][0]["status"] == "anonymized"
+    assert pixels(told["path"]).shape == (320, 320, 3)
+
+
+def test_several_photos_come_back_as_an_archive(client, head, nobody, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    archive = zipfile.ZipFile(client.predict([handle_file(p) for p in (head, nobody, broken)], api_name="/batch"))
+    assert archive.namelist() == ["000-head.jpg", "001-nobody.jpg", "report.json"]
+    report = json.loads(archive.read("report.json"))
+    assert [entry["input"] for entry in report] == ["head.png", "nobody.png", "broken.jpg"]
+    assert len(report[0]["faces"]) == 1 and report[1]["faces"] == [] and "error" in report[2]
+    assert np.abs(pixels(archive.open("000-head.jpg")) - pixels(head)).max() > 30
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"just text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x89PNG\r\n\x1a\n"]
+)
+def test_a_file_that_is_no_photo_is_a_clear_error_and_the_next_user_is_served(client, head, tmp_path, content):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(content)
+    with pytest.raises(AppError) as error:
+        client.predict(handle_file(bad), api_name="/anonymize")
+    assert str(tmp_path) not in str(error.value)
+    assert client.predict(handle_file(head), api_name="/anonymize")[1]["faces"]
+
+
+def test_files_of_the_machine_are_not_served(server):
+    import urllib.error
+    import urllib.request
+
+    for path in (Path(__file__), Path("/etc/passwd")):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(f"{server}gradio_api/file={path}")
+        assert error.value.code in (403, 404)
+
+
+def test_every_language_has_every_label():
+    assert set(TRANSLATIONS) == {"en", "de", "fr", "es", "it", "ja"}
+    for labels in TRANSLATIONS.values():
+        assert labels.keys() == TRANSLATIONS["en"].keys()
+        assert all(labels.values())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """Opens the demo with a context's options; errors on the page's console fail the test."""
+    contexts, errors = [], []
+
+    def opened(**options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server)
+        page.wait_for_selector("#photo input[type=file]", state="attached")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+def source(page, selector: str = "#result img") -> str:
+    """Address of the last picture in an element: it changes with the picture."""
+    return page.locator(selector).last.get_attribute("src")
+
+
+def changed(page, before: str) -> str:
+    page.wait_for_function("b => [...document.querySelectorAll('#result img')].pop()?.src !== b", arg=before)
+    return source(page)
+
+
+def test_a_visitor_replaces_keeps_and_relights_faces(open_page, head, tmp_path):
+    page = open_page()
+    page.set_input_files("#photo input[type=file]", head)
+    page.wait_for_selector("#result img")
+    page.wait_for_selector("#faces img")
+    first = source(page)
+    page.locator("#light input[type=number]").fill("0.2")
+    page.locator("#light input[type=number]").press("Enter")
+    first = changed(page, first)
+    page.locator("#faces img").first.click()
+    page.wait_for_selector("#chosen >> text=0")
+    page.locator("#keep").click()
+    kept = changed(page, first)
+    page.wait_for_selector("#faces >> text=0: kept")
+    page.locator("#renew").click()
+    changed(page, kept)
+    page.wait_for_selector("#faces >> text=0: new face")
+    page.get_by_role("tab", name="What was kept").click()
+    assert "Face 0" in page.locator("#kept").inner_text()
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    download.value.save_as(tmp_path / "result.jpg")
+    assert pixels(tmp_path / "result.jpg").shape == (320, 320, 3)
+
+
+def test_a_photo_without_faces_is_announced(open_page, nobody):
+    page = open_page()
+    page.set_input_files("#photo input[type=file]", nobody)
+    page.wait_for_selector("text=No face was found")
+
+
+def test_a_broken_file_is_an_error_and_the_page_goes_on(open_page, head, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    page = open_page()
+    page.set_input_files("#photo input[type=file]", broken)
+    page.wait_for_selector("text=not an image")
+    page.locator("[aria-label='Clear'], [aria-label='Remove Image']").first.click()
+    page.set_input_files("#photo input[type=file]", head)
+    page.wait_for_selector("#result img")
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 375, "height": 700}}, {"color_scheme": "dark"}])
+def test_a_phone_and_a_dark_page_are_readable(open_page, options):
+    page = open_page(**options)
+    page.wait_for_selector("text=Faces of nobody")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+
+def test_german_visitors_read_german(open_page):
+    page = open_page(locale="de-DE")
+    page.wait_for_selector("text=Gesichter von niemandem")
+    assert page.locator("#dice").inner_text() == "Neue Gesichter"
