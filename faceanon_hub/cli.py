@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import shutil
+import tempfile
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -215,6 +216,43 @@ def evaluate(
         for path, reason in list(summary["left_out"].items())[:10]:
             console.print(f"left out: {path}: {reason}", style="yellow", highlight=False, soft_wrap=True)
         console.print(f"{out / 'report.md'}: {summary['photos']} photos", highlight=False, soft_wrap=True)
+
+
+space = typer.Typer(no_args_is_help=True, help="The demo as a Hugging Face Space.")
+app.add_typer(space, name="space")
+
+
+@space.command()
+def build(folder: Annotated[Path, typer.Argument(help="Folder to make; it must not exist.")]) -> None:
+    """Write the folder that a Space runs."""
+    from .space import assemble
+
+    try:
+        assemble(folder)
+    except FaceAnonError as error:
+        _fail(error)
+    console.print(f"{folder}: run it with `python app.py` inside it", highlight=False, soft_wrap=True)
+
+
+@space.command()
+def push(
+    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The Space, made if it does not exist.")],
+    private: Annotated[bool, typer.Option(help="Make it private.")] = False,
+) -> None:
+    """Upload the demo as a Space, with the token of `hf auth login`."""
+    from huggingface_hub.errors import HTTPError
+
+    from .space import assemble
+    from .space import push as upload
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            address = upload(repo_id, assemble(Path(folder) / "space"), private or None)
+    except FaceAnonError as error:
+        _fail(error)
+    except (HTTPError, OSError, ValueError) as error:
+        _fail(FaceAnonError(f"{repo_id}: {error}"))
+    typer.echo(address)
 
 
 @app.command(name="app")

@@ -53,18 +53,6 @@ class Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class PhotoInput(gr.Image):
-    """An image input that hands over the uploaded file as it came: our own reader checks it, with clear errors."""
-
-    def get_block_name(self) -> str:
-        """What the page takes it for."""
-        return "image"
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The file's path."""
-        return None if payload is None else payload.path
-
-
 def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
     """Builds the page.
 
@@ -204,10 +192,12 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
         with gr.Tabs():
             with gr.Tab(text("photo")), gr.Row():
                 with gr.Column(scale=2):
-                    photo = PhotoInput(
+                    photo = gr.Image(
                         label=text("photo"), type="filepath", sources=["upload", "webcam", "clipboard"], height=300,
                         elem_id="photo",
                     )  # fmt: skip
+                    # The file as it came: our own reader checks it, with clear errors.
+                    photo.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore
                     gr.Examples([[str(example)]], [photo], label=text("example"))
                     light = gr.Slider(0, 1, 1, label=text("light"), elem_id="light")
                     color = gr.Slider(0, 1, 1, label=text("color"), elem_id="color")

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 OWNER = "hf_owner"  # the only token that may write, and read what is private
-ADDRESS = re.compile(r"(?:/api/models)?/([^/]+/[^/]+)(?:/([a-z]+)/([^/]+)(?:/(.+))?)?")
+ADDRESS = re.compile(r"(?:/api/models|/api/spaces|/spaces)?/([^/]+/[^/]+)(?:/([a-z]+)/([^/]+)(?:/(.+))?)?")
 
 
 class Repo:
