@@ -183,37 +183,19 @@ class Evaluator:
         if embed is not None:
             record["embedding"] = embed(photo.pixels, points)
         results = dict(self._results(geometry, self.seed))
-        dlib_points = metrics.dlib_landmarks(photo.pixels, points)
         crops = [geometry.crop]
         for name in self.methods:
             method = METHODS[name]
-            pixels = results.get(method)
-            row: dict[str, Any] = {"values": {}}
             if method.kind == "shuffled":
-                partner = self._partner(task)
-                if partner is None:
+                measured = self._shuffled(task, geometry)
+                if measured is None:
                     continue
-                their_photo, their_points = partner
-                crop = warp_in(their_photo.pixels, align(their_points, geometry.size), geometry.size)
-                row["values"] = _shape_values(their_points, points) | geometry.color_and_light(crop)
-                new = metrics.dlib_landmarks(their_photo.pixels, their_points)
             else:
-                assert pixels is not None
-                crop = warp_in(pixels, geometry.matrix, geometry.size)
-                found = self._again(pixels, face)
-                row["values"]["redetected"] = float(found is not None)
-                row["values"]["redetected_independent"] = _seen_again(others, self._independent(pixels), face)
-                if found is not None and found.landmarks is not None:
-                    values = _shape_values(found.landmarks, points)
-                    if values["pose"] < UPSIDE_DOWN:
-                        row["values"] |= values
-                new = metrics.dlib_landmarks(pixels, points)
-                row["values"] |= geometry.color_and_light(crop)
-                row["values"]["border"] = metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0])
-                if embed is not None and method.kind != "original":
-                    row["embedding"] = embed(pixels, points)
-            row["values"]["expression_dlib"] = metrics.procrustes_error(new, dlib_points)
-            crops.append(crop)
+                measured = self._measured(geometry, results[method], others)
+            row: dict[str, Any] = {"values": measured[0]}
+            if embed is not None and method.kind not in ("original", "shuffled"):
+                row["embedding"] = embed(results[method], points)
+            crops.append(measured[1])
             record["methods"][name] = row
         features = self._features(crops)
         record["feature"] = features[0]
@@ -223,6 +205,41 @@ class Evaluator:
             second = dict(self._results(geometry, self.seed + 1, only=METHODS[DEFAULT]))
             record["second"] = embed(second[METHODS[DEFAULT]], points)
         return record
+
+    def _measured(
+        self, geometry: _Geometry, pixels: np.ndarray, others: np.ndarray
+    ) -> tuple[dict[str, float], np.ndarray]:
+        """Numbers of a result, and its crop. `others` is what the independent detector saw in the original."""
+        crop = warp_in(pixels, geometry.matrix, geometry.size)
+        found = self._again(pixels, geometry.face)
+        values = {
+            "redetected": float(found is not None),
+            "redetected_independent": _seen_again(others, self._independent(pixels), geometry.face),
+            "border": metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0]),
+            **geometry.dlib_error(pixels, geometry.landmarks),
+            **geometry.color_and_light(crop),
+        }
+        if found is not None and found.landmarks is not None:
+            shape = _shape_values(found.landmarks, geometry.landmarks)
+            if shape["pose"] < UPSIDE_DOWN:
+                values |= shape
+        return values, crop
+
+    def _shuffled(self, task: Task, geometry: _Geometry) -> tuple[dict[str, float], np.ndarray] | None:
+        """Numbers of another photo's face in place of this one, and its crop; None where it shows no face."""
+        try:
+            photo = read_photo(task.partner)
+        except UnreadableImageError:
+            return None
+        face = _largest(self.pipe.find_faces(photo.pixels))
+        if face is None or face.landmarks is None:
+            return None
+        crop = warp_in(photo.pixels, align(face.landmarks, geometry.size), geometry.size)
+        return {
+            **_shape_values(face.landmarks, geometry.landmarks),
+            **geometry.dlib_error(photo.pixels, face.landmarks),
+            **geometry.color_and_light(crop),
+        }, crop
 
     def anonymized(self, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Crops (S, S, 3) of the original and of what a method made of it, for looking at."""
@@ -235,14 +252,6 @@ class Evaluator:
 
     def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> _Geometry:
         return _Geometry(photo, face, points, self.pipe.generator.config.sample_size, self.pipe.config.mask_margin)
-
-    def _partner(self, task: Task) -> tuple[Photo, np.ndarray] | None:
-        try:
-            photo = read_photo(task.partner)
-        except UnreadableImageError:
-            return None
-        face = _largest(self.pipe.find_faces(photo.pixels))
-        return None if face is None or face.landmarks is None else (photo, face.landmarks)
 
     def _again(self, pixels: np.ndarray, face: Face) -> Face | None:
         """The face as it is found in the result."""
@@ -302,6 +311,13 @@ class _Geometry:
         self.crop = warp_in(self.photo.pixels, self.matrix, self.size)
         self.maps = conditioning.draw_maps(self.points, self.size, self.margin)
         self.skin = conditioning.skin_region(torch.from_numpy(self.maps)[None].float())[0, 0].numpy()
+
+    @cached_property
+    def _dlib(self) -> np.ndarray:
+        return metrics.dlib_landmarks(self.photo.pixels, self.landmarks)
+
+    def dlib_error(self, pixels: np.ndarray, points: np.ndarray) -> dict[str, float]:
+        return {"expression_dlib": metrics.procrustes_error(metrics.dlib_landmarks(pixels, points), self._dlib)}
 
     def color_and_light(self, crop: np.ndarray) -> dict[str, float]:
         return {

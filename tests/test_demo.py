@@ -98,6 +98,22 @@ def test_a_file_that_is_no_photo_is_a_clear_error_and_the_next_user_is_served(cl
     assert client.predict(handle_file(head), api_name="/anonymize")[1]["faces"]
 
 
+def test_a_bomb_is_refused_before_it_is_unpacked(client, tmp_path):
+    bomb = tmp_path / "bomb.png"
+    PIL.Image.new("1", (20_000, 10_000)).save(bomb)
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(AppError, match="pixels"):
+        client.predict(handle_file(bomb), api_name="/anonymize")
+
+
+def test_names_cannot_leave_the_archive(client, head, tmp_path):
+    odd = tmp_path / "..%2F..%2F.. evil\\..\\x'\".png"
+    odd.write_bytes(head.read_bytes())
+    archive = zipfile.ZipFile(client.predict([handle_file(odd)], api_name="/batch"))
+    name, _ = archive.namelist()
+    assert name.startswith("000-") and "/" not in name and "\\" not in name
+
+
 def test_files_of_the_machine_are_not_served(server):
     import urllib.error
     import urllib.request
