@@ -120,6 +120,34 @@ def _inputs(batch: int) -> tuple[torch.Tensor, ...]:
     return torch.randn(batch, 3, 128, 128), maps[:, :1], condition(maps), torch.randn(batch, 64)
 
 
+def post_processors(pipe: FaceAnonPipeline, repeats: int = 50) -> dict[str, float]:
+    """Milliseconds a face that the post-processors take on one thread."""
+    from faceanon_hub.alignment import align, transform, warp_in
+    from faceanon_hub.conditioning import draw_maps, skin_region
+
+    photo = crowd(columns=1, rows=1, faces=1)
+    landmarks = pipe.find_faces(photo)[0].landmarks
+    matrix = align(landmarks, 128)
+    crop, points = warp_in(photo, matrix, 128), transform(landmarks, matrix)
+    skin = skin_region(torch.from_numpy(draw_maps(points, 128))[None].float())[0, 0].numpy()
+    light, color, region = pipe.lighting_transfer, pipe.skin_color_transfer, np.ones((128, 128), np.float32)
+    told, other = light.estimate(crop, points), color.estimate(crop, skin) + 1
+    steps: dict[str, Callable[[], Any]] = {
+        "light, coefficients": lambda: light.estimate(crop, points),
+        "light, transfer": lambda: light(crop, points, region, told),
+        "colour, coefficients": lambda: color.estimate(crop, skin),
+        "colour, transfer": lambda: color(crop, skin, region, other),
+    }
+    spent = {}
+    for name, step in steps.items():
+        step()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            step()
+        spent[name] = 1000 * (time.perf_counter() - start) / repeats
+    return spent
+
+
 def fresh(code: str) -> str:
     """Output of a fresh interpreter."""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -146,6 +174,11 @@ def main() -> None:
     rest = spent["total"] - spent["generator"]
     print(f"| all but the network | {rest:.0f} | {rest / faces:.1f} |")
     print(f"| total | {spent['total']:.0f} | {spent['total'] / faces:.1f} |")
+
+    spent = post_processors(pipe)
+    print("\n| post-processors, one face, one thread | ms |\n|---|---|")
+    for name, value in {**spent, "together": sum(spent.values())}.items():
+        print(f"| {name} | {value:.1f} |")
 
     print(f"\npeak memory, fresh process, same photo: {float(fresh(MEMORY)):.2f} GiB")
     clock = "import time; start = time.perf_counter(); import faceanon_hub; {}print(time.perf_counter() - start)"
