@@ -119,7 +119,7 @@ def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
         method (`"blur"`, `"mosaic"` or `"solid"`):
             Blur and mosaic leave six by six colours of the face, smoothly or as squares; solid leaves nothing, black.
     """
-    center, half = (box[:2] + box[2:]) / 2, REACH * (box[2:] - box[:2]) / 2
+    center, half = (box[:2] + box[2:]) / 2, np.maximum(REACH * (box[2:] - box[:2]) / 2, 0.5)
     low = np.floor(center - half).clip(0).astype(int)
     high = np.minimum(np.ceil(center + half).astype(int) + 1, canvas.shape[1::-1])
     if (high <= low).any():

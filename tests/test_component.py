@@ -30,8 +30,8 @@ CONFIGS = [
         {"threshold": 0.4, "min_face_size": 20.0, "overview_size": 320, "tile_size": 512, "second": "mediapipe"},
     ),
     (LandmarkExtractor, {"min_presence": 0.3, "max_deviation": 0.2, "task_path": "face_landmarker.task"}),
-    (LightingTransfer, {"strength": 0.5, "limit": 1.4}),
-    (SkinColorTransfer, {"strength": 0.5, "limit": 1.2}),
+    (LightingTransfer, {"strength": 0.5, "limit": 1.4, "order": 1}),
+    (SkinColorTransfer, {"strength": 0.5, "limit": 1.2, "method": "reinhard"}),
 ]
 configs = pytest.mark.parametrize(("part", "config"), CONFIGS, ids=[part.__name__ for part, _ in CONFIGS])
 
