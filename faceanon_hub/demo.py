@@ -7,10 +7,12 @@ import secrets
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gradio as gr
 import numpy as np
 import PIL.Image
@@ -48,6 +50,15 @@ class Session:
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="faceanon-")))
     chosen: int | None = None
 
+    @cached_property
+    def _before(self) -> PIL.Image.Image:
+        return _small(self.draft.photo.with_pixels(self.draft.photo.pixels))
+
+    def framed(self) -> PIL.Image.Image:
+        """The original as it is shown, its faces framed."""
+        scale = self._before.width / self.draft.photo.pixels.shape[1]
+        return draw_faces(self._before, [replace(face, box=face.box * scale) for face in self.draft.faces])
+
     def delete(self) -> None:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -83,18 +94,16 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
             return [None, *_nothing()]
         light, color, hint, truncation, fallback, margin = options
         result = session.draft.render(light, color, hint, truncation, fallback, margin)
-        file = session.folder / f"{secrets.token_urlsafe(16)}.{'png' if result.mode in ('LA', 'RGBA') else 'jpg'}"
         for old in session.folder.iterdir():
             old.unlink()
-        write_photo(result, file)
-        before = draw_faces(session.draft.photo.with_pixels(session.draft.photo.pixels), session.draft.faces)
+        file = _save(result, session.folder, "png" if result.mode in ("LA", "RGBA") else "jpg")
         return [
             session,
-            (_small(before), _small(result)),
+            (_save(session.framed(), session.folder, "jpg"), _save(_small(result), session.folder, "jpg")),
             _gallery(session.draft, result),
             _stages(session.draft),
             _told(session.draft, result),
-            gr.DownloadButton(value=str(file), interactive=True),
+            gr.DownloadButton(value=file, interactive=True),
         ]
 
     def choose(session: Session | None, event: gr.SelectData) -> Any:
@@ -211,7 +220,7 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
                         margin = gr.Slider(0.05, 0.3, pipe.config.mask_margin, label=text("margin"))
                         truncation = gr.Slider(0, 1, 0.7, label=text("truncation"))
                 with gr.Column(scale=3):
-                    compare = gr.ImageSlider(label=text("result"), format="png", type="pil", elem_id="result")  # type: ignore[arg-type]
+                    compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
                     download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")  # type: ignore[arg-type]
                     with gr.Tabs():
                         with gr.Tab(text("faces")):
@@ -306,12 +315,11 @@ def _one(
             truncation=truncation, fallback=fallback, mask_margin=margin,
         )  # fmt: skip
         (image,), (faces,) = result.images, result.faces
-        target = folder / f"{secrets.token_urlsafe(16)}.{'png' if image.mode in ('LA', 'RGBA') else 'jpg'}"
-        write_photo(image, target)
+        target = _save(image, folder, "png" if image.mode in ("LA", "RGBA") else "jpg")
     except FaceAnonError as error:
         raise gr.Error(_cause(error)) from error
     _announce(faces)
-    return str(target), {"faces": [{"number": n, **face.to_dict()} for n, face in enumerate(faces)]}
+    return target, {"faces": [{"number": n, **face.to_dict()} for n, face in enumerate(faces)]}
 
 
 def _nothing() -> list[Any]:
@@ -340,9 +348,15 @@ def _cache() -> str:
 
 
 def _small(image: PIL.Image.Image) -> PIL.Image.Image:
-    small = image.convert("RGB")
-    small.thumbnail((SHOWN, SHOWN))
-    return small
+    pixels = np.asarray(image.convert("RGB"))
+    scale = min(1.0, SHOWN / max(image.size))
+    size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+    return PIL.Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+
+
+def _save(image: PIL.Image.Image, folder: Path, kind: str) -> str:
+    """Writes a picture under a name that cannot be guessed."""
+    return str(write_photo(image, folder / f"{secrets.token_urlsafe(16)}.{kind}"))
 
 
 def _around(face: Face, image: PIL.Image.Image) -> PIL.Image.Image:
