@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_faces import SIZE, drawn, lit
 
 from faceanon_hub.alignment import align, transform, warp_in
-from faceanon_hub.lighting import mesh_triangles, to_linear, to_srgb, vertex_normals
+from faceanon_hub.lighting import to_linear, to_srgb, vertex_normals
 from faceanon_hub.metrics.lighting import (
     DIRECTED,
     light_angle,
@@ -16,7 +17,6 @@ from faceanon_hub.metrics.lighting import (
     side_ratio_error,
 )
 
-SIZE = 128
 LIGHTS = {
     "front": (0, 0, 1),
     "left": (-0.6, 0, 0.8),
@@ -26,7 +26,6 @@ LIGHTS = {
     "far left": (-0.9, 0, 0.4),
     "far right": (0.9, 0, 0.4),
 }
-MESHES: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -37,41 +36,6 @@ def points(face) -> np.ndarray:
 @pytest.fixture(scope="module")
 def even(points) -> np.ndarray:
     return drawn(points, np.full(468, 0.4))
-
-
-def corners_and_parts(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel the vertices of the nearest triangle and what each one contributes, all zero beside the mesh."""
-    corners, parts = np.zeros((SIZE, SIZE, 3), int), np.zeros((SIZE, SIZE, 3))
-    depth = np.full((SIZE, SIZE), np.inf)
-    for triangle in mesh_triangles():
-        at = points[triangle].astype(float)
-        (left, top), (right, bottom) = np.floor(at[:, :2].min(0)).astype(int), np.ceil(at[:, :2].max(0)).astype(int)
-        y, x = np.mgrid[max(top, 0) : min(bottom + 1, SIZE), max(left, 0) : min(right + 1, SIZE)]
-        matrix = np.vstack([at[:, :2].T, np.ones(3)])
-        if abs(np.linalg.det(matrix)) < 1e-9 or not x.size:
-            continue
-        part = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(matrix).T
-        z = part @ at[:, 2]
-        nearer = (part > -1e-6).all(-1) & (z < depth[y, x])
-        row, column = y[nearer], x[nearer]
-        depth[row, column], corners[row, column], parts[row, column] = z[nearer], triangle, part[nearer]
-    return corners, parts
-
-
-def drawn(points: np.ndarray, values: np.ndarray, background: float = 0.4) -> np.ndarray:
-    """A picture of the mesh, grey, its vertices of given linear light, nearer triangles over farther ones."""
-    key = points.tobytes()
-    if key not in MESHES:
-        MESHES[key] = corners_and_parts(points)
-    corners, parts = MESHES[key]
-    light = np.where(parts.any(2), (values[corners] * parts).sum(2), background)
-    return np.repeat(to_srgb(light)[..., None], 3, 2)
-
-
-def lit(points: np.ndarray, light: tuple[float, ...], ambient: float = 0.3, lamp: float = 0.4) -> np.ndarray:
-    """A face of plain matte grey under a lamp and some light from all around."""
-    direction = np.array(light, np.float32) / np.linalg.norm(light)
-    return drawn(points, ambient + lamp * (vertex_normals(points) @ direction).clip(0))
 
 
 def degrees_between(one: np.ndarray, other: np.ndarray) -> float:
