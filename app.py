@@ -10,4 +10,6 @@ from faceanon_hub.demo import launch
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), help="folder or Hub id of a pipeline")
-    launch(parser.parse_args().checkpoint)
+    parser.add_argument("--mcp", action="store_true", help="serve language models, too (extra `mcp`)")
+    arguments = parser.parse_args()
+    launch(arguments.checkpoint, mcp=arguments.mcp)

@@ -17,7 +17,7 @@ import skimage.data
 from gradio_client import Client, handle_file
 
 from faceanon_hub import Draft, FaceAnonPipeline
-from faceanon_hub.demo import CSS, MAX_FILE, build
+from faceanon_hub.demo import launch
 
 
 def portrait(side: int) -> PIL.Image.Image:
@@ -94,8 +94,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pipe = FaceAnonPipeline.from_pretrained()
     pipe.set_progress_bar_config(disable=True)
-    page, text = build(pipe)
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, max_file_size=MAX_FILE, i18n=text, css=CSS)
+    page, address = launch(pipe, prevent_thread_lock=True, quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         speed(pipe, address, Path(folder))
         load(address, Path(folder), arguments.clients, arguments.seconds)

@@ -260,6 +260,7 @@ def demo(
     checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="The first free one from 7860 on unless given.")] = None,
+    mcp: Annotated[bool, typer.Option(help="Serve language models, too, by the Model Context Protocol.")] = False,
 ) -> None:
     """Open the web demo."""
     try:
@@ -268,7 +269,7 @@ def demo(
     except ImportError as error:
         _fail(MissingDependencyError(error.name or "gradio", "faceanon-hub[demo]"))
     try:
-        launch(checkpoint or str(DEFAULT_CHECKPOINT), server_name=host, server_port=port)
+        launch(checkpoint or DEFAULT_CHECKPOINT, mcp=mcp, server_name=host, server_port=port)
     except FaceAnonError as error:
         _fail(error)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
 import shutil
-import tempfile
+import threading
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +20,18 @@ import cv2
 import gradio as gr
 import numpy as np
 import PIL.Image
+import torch
 
+from . import panel, retention
+from .alignment import similarity, warp_in
 from .draft import Draft
-from .errors import FaceAnonError
+from .errors import FaceAnonError, MissingDependencyError
 from .faces import Face, FaceStatus
 from .hub import DEFAULT_CHECKPOINT
 from .io import write_photo
 from .pipeline import FaceAnonPipeline
 from .preview import draw_faces
-from .translations import TRANSLATIONS
+from .translations import TRANSLATIONS, words
 
 HOUR = 3600
 SHOWN = 1600  # longest side of what is sent to the page; the download has all pixels
@@ -32,79 +39,105 @@ MAX_FILE = "50mb"
 MAX_FILES = 50  # of a batch
 VARIANTS = 4
 THUMBNAIL = 192
-STATUS = {FaceStatus.ANONYMIZED: "new face", FaceStatus.OBFUSCATED: "hidden", FaceStatus.KEPT: "kept"}
-STAGES = {
-    "hidden": "What the network sees",
-    "landmarks": "478 landmarks",
-    "generated": "Painted",
-    "corrected": "Light and colour of the original",
-}
 CSS = ".notice {font-size: .9em; opacity: .85} footer {display: none !important}"
 
 
 @dataclass
 class Session:
-    """What one visitor works on: in memory, and one folder that goes when the session does."""
+    """What one visitor works on. On disk lie only the pictures that are shown, which go with the session."""
 
     draft: Draft
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="faceanon-")))
+    folder: Path
     chosen: int | None = None
+    result: PIL.Image.Image | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _framed: tuple[list[FaceStatus], Path] | None = None
+    _shown: list[Path] = field(default_factory=list)
 
     @cached_property
     def _before(self) -> PIL.Image.Image:
-        return _small(self.draft.photo.with_pixels(self.draft.photo.pixels))
+        return _small(self.draft.photo.pixels)
 
-    def framed(self) -> PIL.Image.Image:
-        """The original as it is shown, its faces framed."""
-        scale = self._before.width / self.draft.photo.pixels.shape[1]
-        return draw_faces(self._before, [replace(face, box=face.box * scale) for face in self.draft.faces])
+    def pictures(self) -> tuple[str, str]:
+        """Files of the original, its faces framed, and of the last rendering, both as large as the page shows them."""
+        status = [face.status for face in self.draft.faces]
+        if self._framed is None or self._framed[0] != status:  # else the page has it already
+            scale = self._before.width / self.draft.photo.pixels.shape[1]
+            faces = [replace(face, box=face.box * scale) for face in self.draft.faces]
+            self._framed = status, self._save(draw_faces(self._before, faces))
+        after = self._save(_small(self.draft.pixels))
+        # The page may still be loading those of the rendering before.
+        self._delete([file for file in self._shown[:-4] if file != self._framed[1]])
+        return str(self._framed[1]), str(after)
 
     def delete(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the pictures."""
+        self._delete(list(self._shown))
+
+    def _save(self, image: PIL.Image.Image) -> Path:
+        self._shown.append(write_photo(image, retention.place(self.folder, "face.jpg"), quality=90))
+        return self._shown[-1]
+
+    def _delete(self, files: list[Path]) -> None:
+        for file in files:
+            shutil.rmtree(file.parent, ignore_errors=True)
+            self._shown.remove(file)
 
 
-def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
+def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple[gr.Blocks, gr.I18n]:
     """Builds the page.
 
     Args:
         pipe ([`FaceAnonPipeline`]):
             Paints the faces; one visitor at a time, the others wait in the queue.
+        folder (`Path`):
+            Where files lie, see [`retention.private_folder`].
+        lifetime (`float`, *optional*, defaults to `HOUR`):
+            Seconds after which files and sessions go.
 
     Returns:
         `tuple[gradio.Blocks, gradio.I18n]`: the page and its translations, both for `launch`.
     """
     text = gr.I18n(**TRANSLATIONS)
-    example = _example()
 
-    def open_photo(photo: str | None, session: Session | None, seed: float, threshold: float, *options: Any) -> Any:
+    def open_photo(
+        photo: str | None, session: Session | None, seed: float, threshold: float, request: gr.Request, *options: Any
+    ) -> Any:
         if session is not None:
             session.delete()
         if photo is None:
-            return [None, *_nothing()]
-        try:
+            return [None, None, [], gr.DownloadButton(interactive=False)]
+        said = _said(request)
+        with _told(said):
             draft = Draft(pipe, photo, seed=int(seed or 0), threshold=threshold)
-        except FaceAnonError as error:
-            raise gr.Error(_cause(error)) from error
-        _announce(draft.faces)
-        return show(Session(draft), *options)
+        _announce(draft.faces, said)
+        return show(Session(draft, folder), request, *options)
 
-    def show(session: Session | None, *options: Any) -> Any:
+    def show(session: Session | None, request: gr.Request, *options: Any) -> Any:
         if session is None:
-            return [None, *_nothing()]
-        light, color, hint, truncation, fallback, margin = options
-        result = session.draft.render(light, color, hint, truncation, fallback, margin)
-        for old in session.folder.iterdir():
-            old.unlink()
-        file = _save(result, session.folder, "png" if result.mode in ("LA", "RGBA") else "jpg")
-        return [
-            session,
-            (_save(session.framed(), session.folder, "jpg"), _save(_small(result), session.folder, "jpg")),
-            _gallery(session.draft, result),
-            _stages(session.draft),
-            _told(session.draft, result),
-            gr.DownloadButton(value=file, interactive=True),
-        ]
+            return [None, None, [], gr.DownloadButton(interactive=False)]
+        with session.lock:
+            session.result = session.draft.render(*options)
+            pictures, faces = session.pictures(), _gallery(session.draft, _said(request))
+        return [session, pictures, faces, gr.DownloadButton(interactive=False)]
+
+    def finish(session: Session | None, tab: str, request: gr.Request) -> Any:
+        """What takes its time, after the picture is there: the file in full size, and what the open tab tells."""
+        if session is None or session.result is None:
+            return [gr.DownloadButton(value=None, interactive=False), "", []]
+        with session.lock:
+            kind = "png" if session.result.mode in ("LA", "RGBA") else "jpg"
+            file = str(write_photo(session.result, retention.place(folder, f"anonymized.{kind}")))
+            return [gr.DownloadButton(value=file, interactive=True), *_details(session.draft, tab, _said(request))]
+
+    def details(tab: str) -> Callable[..., Any]:
+        def opened(session: Session | None, request: gr.Request) -> Any:
+            if session is None:
+                return [tab, "", []]
+            with session.lock:
+                return [tab, *_details(session.draft, tab, _said(request))]
+
+        return opened
 
     def choose(session: Session | None, event: gr.SelectData) -> Any:
         if session is None:
@@ -112,90 +145,130 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
         session.chosen = int(event.index)
         return session, f"**{session.chosen}**"
 
-    def with_chosen(session: Session | None) -> tuple[Session, int]:
+    def with_chosen(session: Session | None, request: gr.Request) -> tuple[Session, int]:
         if session is None or session.chosen is None:
-            raise gr.Error("Choose a face in the gallery first.")
+            raise gr.Error(_said(request)["choose_face"])
         return session, session.chosen
 
-    def keep(session: Session | None, *options: Any) -> Any:
-        session, number = with_chosen(session)
+    def keep(session: Session | None, request: gr.Request, *options: Any) -> Any:
+        session, number = with_chosen(session, request)
         session.draft.keep(number)
-        return show(session, *options)
+        return show(session, request, *options)
 
-    def replace(session: Session | None, *options: Any) -> Any:
-        session, number = with_chosen(session)
+    def anonymize_again(session: Session | None, request: gr.Request, *options: Any) -> Any:
+        session, number = with_chosen(session, request)
         session.draft.keep(number, False)
-        return show(session, *options)
+        return show(session, request, *options)
 
-    def renew(session: Session | None, *options: Any) -> Any:
-        session, number = with_chosen(session)
+    def renew(session: Session | None, request: gr.Request, *options: Any) -> Any:
+        session, number = with_chosen(session, request)
         session.draft.keep(number, False)
         session.draft.faces[number].seed = secrets.randbelow(2**31)
-        return show(session, *options)
+        return show(session, request, *options)
 
-    def variants(session: Session | None, *options: Any) -> Any:
-        session, number = with_chosen(session)
-        light, color, hint, truncation, fallback, margin = options
+    def variants(session: Session | None, request: gr.Request, *options: Any) -> Any:
+        session, number = with_chosen(session, request)
         session.draft.keep(number, False)
         face, shown = session.draft.faces[number], []
         before = face.seed
-        for _ in range(VARIANTS):
-            face.seed = secrets.randbelow(2**31)
-            result = session.draft.render(light, color, hint, truncation, fallback, margin)
-            shown.append((_around(face, result), str(face.seed)))
+        with session.lock:
+            for _ in range(VARIANTS):
+                face.seed = secrets.randbelow(2**31)
+                session.draft.render(*options)
+                shown.append((_around(face, session.draft.pixels), str(face.seed)))
         face.seed = before
-        return [shown, *show(session, *options)]
+        return [shown, *show(session, request, *options)]
 
-    def take(session: Session | None, shown: list[tuple[Any, str]], event: gr.SelectData, *options: Any) -> Any:
-        session, number = with_chosen(session)
+    def take(
+        session: Session | None, shown: list[tuple[Any, str]], event: gr.SelectData, request: gr.Request, *options: Any
+    ) -> Any:
+        session, number = with_chosen(session, request)
         session.draft.keep(number, False)
         session.draft.faces[number].seed = int(shown[int(event.index)][1])
-        return show(session, *options)
+        return show(session, request, *options)
 
-    def roll(photo: str | None, session: Session | None, threshold: float, *options: Any) -> Any:
+    def roll(photo: str | None, session: Session | None, threshold: float, request: gr.Request, *options: Any) -> Any:
         seed = secrets.randbelow(2**31)
-        return [seed, *open_photo(photo, session, seed, threshold, *options)]
+        return [seed, *open_photo(photo, session, seed, threshold, request, *options)]
 
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, hint: bool, truncation: float,
-        fallback: str, margin: float,
+        fallback: str, margin: float, request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
+        """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
+
+        Args:
+            photo: The photo.
+            seed: Picks the new identities.
+            threshold: Confidence from which on something is a face, 0.05 to 0.9.
+            light: Strength of the transfer of light, 0 to 1.
+            color: Strength of the transfer of skin colour, 0 to 1.
+            hint: Whether the network is told a blurred skin colour of the hidden face.
+            truncation: 0 average faces, 1 full variety.
+            fallback: blur, mosaic or solid, for a face that cannot be replaced.
+            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
+
+        Returns:
+            The anonymized photo, and what was done to each face.
+        """
+        said = _said(request)
         if photo is None:
-            raise gr.Error("Choose a photo first.")
-        folder = Path(tempfile.mkdtemp(prefix="faceanon-", dir=_cache()))
-        return _one(pipe, Path(photo), folder, int(seed), threshold, light, color, hint, truncation, fallback, margin)
+            raise gr.Error(said["choose_photo"])
+        with _told(said):
+            return _one(pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin)
 
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, hint: bool,
-        truncation: float, fallback: str, margin: float, progress: gr.Progress = gr.Progress(),  # noqa: B008
+        truncation: float, fallback: str, margin: float, request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
+        """Replaces every face of several photos.
+
+        Args:
+            files: The photos.
+            seed: Picks the new identities.
+            threshold: Confidence from which on something is a face, 0.05 to 0.9.
+            light: Strength of the transfer of light, 0 to 1.
+            color: Strength of the transfer of skin colour, 0 to 1.
+            hint: Whether the network is told a blurred skin colour of the hidden face.
+            truncation: 0 average faces, 1 full variety.
+            fallback: blur, mosaic or solid, for a face that cannot be replaced.
+            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
+
+        Returns:
+            An archive of the anonymized photos with a report.
+        """
+        said = _said(request)
         if not files:
-            raise gr.Error("Choose some photos first.")
+            raise gr.Error(said["choose_photo"])
         if len(files) > MAX_FILES:
-            raise gr.Error(f"At most {MAX_FILES} photos at a time.")
-        options = (int(seed), threshold, light, color, hint, truncation, fallback, margin)
-        folder = Path(tempfile.mkdtemp(prefix="faceanon-", dir=_cache()))
-        target, report = folder / "anonymized.zip", []
+            raise gr.Error(said["too_many"].format(MAX_FILES))
+        options = (seed, threshold, light, color, hint, truncation, fallback, margin)
+        target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
                 try:
-                    path, record = _one(pipe, Path(file), folder, *options)
-                except gr.Error as error:
-                    record = {"error": str(error.message)}
+                    path, record = _one(pipe, folder, said, file, *options)
+                except FaceAnonError as error:
+                    record = {"error": _cause(error)}
                 else:
                     name = f"{number:03d}-{Path(file).stem}{Path(path).suffix}"
                     archive.write(path, name)
-                    Path(path).unlink()
+                    shutil.rmtree(Path(path).parent)
                     record["output"] = name
                 report.append({"input": Path(file).name, **record})
             archive.writestr("report.json", json.dumps(report, indent=2))
         failed = sum("error" in record for record in report)
         if failed:
-            gr.Warning(f"{failed} of {len(files)} files could not be read: see report.json in the archive.")
+            gr.Warning(said["some_failed"].format(failed, len(files)))
         return str(target)
 
-    with gr.Blocks(title="Faces of nobody", delete_cache=(HOUR, HOUR), analytics_enabled=False) as page:
-        session = gr.State(None, time_to_live=HOUR, delete_callback=lambda s: s.delete() if s else None)
+    often = max(1, round(lifetime / retention.SWEEPS))
+    with gr.Blocks(
+        title="Faces of nobody", delete_cache=(often, max(1, round(lifetime) - often)), analytics_enabled=False
+    ) as page:
+        session = gr.State(None, time_to_live=lifetime, delete_callback=lambda s: s.delete() if s else None)
+        tab = gr.State("faces")
         gr.Markdown(text("title"))
         gr.Markdown(text("notice"), elem_classes="notice")
         with gr.Tabs():
@@ -207,7 +280,7 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
                     )  # fmt: skip
                     # The file as it came: our own reader checks it, with clear errors.
                     photo.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore
-                    gr.Examples([[str(example)]], [photo], label=text("example"))
+                    gr.Examples([[str(_example(folder))]], [photo], label=text("example"))
                     light = gr.Slider(0, 1, 1, label=text("light"), elem_id="light")
                     color = gr.Slider(0, 1, 1, label=text("color"), elem_id="color")
                     with gr.Row():
@@ -223,7 +296,7 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
                     compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
                     download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")  # type: ignore[arg-type]
                     with gr.Tabs():
-                        with gr.Tab(text("faces")):
+                        with gr.Tab(text("faces")) as faces_tab:
                             gallery = gr.Gallery(
                                 label=text("faces"), columns=6, height=220, fit_columns=False, allow_preview=False,
                                 format="png", elem_id="faces",
@@ -243,9 +316,9 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
                                 format="png",
                                 interactive=False,
                             )
-                        with gr.Tab(text("kept")):
+                        with gr.Tab(text("kept")) as kept_tab:
                             told = gr.Markdown("", elem_id="kept")
-                        with gr.Tab(text("stages")):
+                        with gr.Tab(text("stages")) as stages_tab:
                             stages = gr.Gallery(
                                 label=text("stages"),
                                 columns=4,
@@ -259,25 +332,33 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
                 start = gr.Button(text("anonymize"), variant="primary", elem_id="start")
                 archive = gr.File(label=text("archive"), interactive=False)
         options = [light, color, hint, truncation, fallback, margin]
-        shown = [session, compare, gallery, stages, told, download]
+        shown = [session, compare, gallery, download]
+        whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
         one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
-        whole = [photo, session, seed, threshold, *options]
-        photo.change(open_photo, whole, shown, api_visibility="private", **one)
-        seed.submit(open_photo, whole, shown, api_visibility="private", **one)
-        threshold.release(open_photo, whole, shown, api_visibility="private", **one)
-        dice.click(roll, [photo, session, threshold, *options], [seed, *shown], api_visibility="private", **one)
-        for control in (light, color, margin, truncation):
-            control.change(
-                show, [session, *options], shown, api_visibility="private", trigger_mode="always_last", **one
+
+        def on(event: Any, function: Any, inputs: list[Any], outputs: list[Any] = shown, **kwargs: Any) -> None:
+            event(function, inputs, outputs, api_visibility="private", **one, **kwargs).success(
+                finish, [session, tab], [download, told, stages], api_visibility="private", concurrency_id="finish"
             )
+
+        on(photo.change, open_photo, whole)
+        on(seed.submit, open_photo, whole)
+        on(threshold.release, open_photo, whole)
+        on(dice.click, roll, [photo, session, threshold, *options], [seed, *shown])
+        for control in (light, color, margin, truncation):
+            on(control.change, show, [session, *options], trigger_mode="always_last")
         for choice in (hint, fallback):
-            choice.input(show, [session, *options], shown, api_visibility="private", **one)
+            on(choice.input, show, [session, *options])
+        for button, action in ((keep_button, keep), (replace_button, anonymize_again), (renew_button, renew)):
+            on(button.click, action, [session, *options])
+        on(variants_button.click, variants, [session, *options], [several, *shown])
+        on(several.select, take, [session, several, *options])
         gallery.select(choose, session, [session, chosen], api_visibility="private")
-        for button, action in ((keep_button, keep), (replace_button, replace), (renew_button, renew)):
-            button.click(action, [session, *options], shown, api_visibility="private", **one)
-        variants_button.click(variants, [session, *options], [several, *shown], api_visibility="private", **one)
-        several.select(take, [session, several, *options], shown, api_visibility="private", **one)
+        for name, opened in (("faces", faces_tab), ("kept", kept_tab), ("stages", stages_tab)):
+            opened.select(
+                details(name), session, [tab, told, stages], api_visibility="private", concurrency_id="finish"
+            )
         start.click(batch, [files, seed, threshold, *options], archive, api_name="batch", **one)
         # For gradio_client: the same without a page.
         with gr.Row(visible=False):
@@ -289,49 +370,102 @@ def build(pipe: FaceAnonPipeline) -> tuple[gr.Blocks, gr.I18n]:
     return page, text
 
 
-def launch(checkpoint: str = str(DEFAULT_CHECKPOINT), **kwargs: Any) -> None:
+def launch(
+    checkpoint: str | Path | FaceAnonPipeline = DEFAULT_CHECKPOINT,
+    lifetime: float = HOUR,
+    mcp: bool = False,
+    **kwargs: Any,
+) -> tuple[gr.Blocks, str]:
     """Opens the demo and waits.
 
     Args:
-        checkpoint (`str`, *optional*):
-            Folder or Hub id of a pipeline.
+        checkpoint (`str`, `Path` or [`FaceAnonPipeline`], *optional*, defaults to `DEFAULT_CHECKPOINT`):
+            Folder or Hub id of a pipeline, or one that is loaded.
+        lifetime (`float`, *optional*, defaults to `HOUR`):
+            Seconds after which what visitors sent is deleted.
+        mcp (`bool`, *optional*, defaults to `False`):
+            Serve the endpoints to language models, too, by the Model Context Protocol.
         kwargs (*optional*):
-            Those of [`~gradio.Blocks.launch`].
+            Those of [`~gradio.Blocks.launch`]; with `prevent_thread_lock=True` it does not wait.
+
+    Returns:
+        `tuple[gradio.Blocks, str]`: the page and its address.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be loaded.
+        MissingDependencyError: the extra `mcp` is not installed.
     """
-    pipe = FaceAnonPipeline.from_pretrained(checkpoint)
-    pipe.set_progress_bar_config(disable=True)
-    page, text = build(pipe)
-    page.launch(max_file_size=MAX_FILE, i18n=text, css=CSS, **kwargs)
+    if mcp and find_spec("mcp") is None:
+        raise MissingDependencyError("mcp", "faceanon-hub[mcp]")
+    if isinstance(checkpoint, FaceAnonPipeline):
+        pipe = checkpoint
+    else:
+        pipe = FaceAnonPipeline.from_pretrained(checkpoint)
+        pipe.set_progress_bar_config(disable=True)
+    lend_gpu(pipe)
+    pipe.find_faces(_portrait())  # the first visitor does not wait for what is loaded on first use
+    folder = retention.private_folder()
+    # Gradio asks the environment where uploads go.
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    page, text = build(pipe, folder, lifetime)
+    _, address, _ = page.launch(
+        max_file_size=MAX_FILE,
+        i18n=text,
+        css=CSS,
+        mcp_server=mcp,
+        app_kwargs={"lifespan": retention.sweeping(lifetime)},
+        **kwargs,
+    )
+    return page, address
+
+
+def lend_gpu(pipe: FaceAnonPipeline) -> None:
+    """Moves the network to the GPU where there is one; a ZeroGPU Space lends it for each run of the network alone."""
+    try:  # before anything asks for a GPU: on ZeroGPU it changes what torch answers
+        from spaces import GPU  # type: ignore[attr-defined]
+    except ImportError:
+        GPU = None  # noqa: N806
+    if torch.cuda.is_available():
+        pipe.to("cuda")
+    if GPU is not None:
+        pipe._generate = GPU(pipe._generate)  # type: ignore[method-assign]
 
 
 def _one(
-    pipe: FaceAnonPipeline, photo: Path, folder: Path, seed: int, threshold: float, light: float, color: float,
-    hint: bool, truncation: float, fallback: Any, margin: float,
+    pipe: FaceAnonPipeline, folder: Path, said: dict[str, str], photo: str, seed: float, threshold: float,
+    light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float,
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
-    """Anonymizes a file into a folder. Returns the new file and a record of its faces."""
+    """Anonymizes a file. Returns the new file and a record of its faces."""
+    result = pipe(
+        photo, seed=int(seed or 0), threshold=threshold, lighting_strength=light, color_strength=color, use_hint=hint,
+        truncation=truncation, fallback=fallback, mask_margin=margin,
+    )  # fmt: skip
+    (image,), (faces,) = result.images, result.faces
+    kind = "png" if image.mode in ("LA", "RGBA") else "jpg"
+    target = write_photo(image, retention.place(folder, f"anonymized.{kind}"))
+    _announce(faces, said)
+    return str(target), {"faces": [{"number": n, **face.to_dict()} for n, face in enumerate(faces)]}
+
+
+def _said(request: gr.Request) -> dict[str, str]:
+    return words(request.headers.get("accept-language"))
+
+
+@contextlib.contextmanager
+def _told(said: dict[str, str]) -> Any:
+    """Turns our errors into messages on the page."""
     try:
-        result = pipe(
-            photo, seed=seed, threshold=threshold, lighting_strength=light, color_strength=color, use_hint=hint,
-            truncation=truncation, fallback=fallback, mask_margin=margin,
-        )  # fmt: skip
-        (image,), (faces,) = result.images, result.faces
-        target = _save(image, folder, "png" if image.mode in ("LA", "RGBA") else "jpg")
+        yield
     except FaceAnonError as error:
-        raise gr.Error(_cause(error)) from error
-    _announce(faces)
-    return target, {"faces": [{"number": n, **face.to_dict()} for n, face in enumerate(faces)]}
+        raise gr.Error(said["unusable"].format(_cause(error))) from error
 
 
-def _nothing() -> list[Any]:
-    return [None, [], [], "", gr.DownloadButton(value=None, interactive=False)]
-
-
-def _announce(faces: list[Face]) -> None:
+def _announce(faces: list[Face], said: dict[str, str]) -> None:
     if not faces:
-        gr.Warning("No face was found: the photo is unchanged. What is not found is not hidden.")
+        gr.Warning(said["no_face"])
     weak = [f"{n} ({face.reason})" for n, face in enumerate(faces) if face.reason]
     if weak:
-        gr.Warning(f"Hidden, not replaced: face {', '.join(weak)}.")
+        gr.Warning(said["weak"].format(", ".join(weak)))
 
 
 def _cause(error: FaceAnonError) -> str:
@@ -339,75 +473,41 @@ def _cause(error: FaceAnonError) -> str:
     return str(getattr(error, "cause", error))
 
 
-def _cache() -> str:
-    """Gradio's folder of files, which it empties."""
-    from gradio.utils import get_upload_folder
-
-    Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
-    return get_upload_folder()
-
-
-def _small(image: PIL.Image.Image) -> PIL.Image.Image:
-    pixels = np.asarray(image.convert("RGB"))
-    scale = min(1.0, SHOWN / max(image.size))
-    size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+def _small(pixels: np.ndarray) -> PIL.Image.Image:
+    """As large as the page shows it."""
+    scale = min(1.0, SHOWN / max(pixels.shape))
+    size = max(1, round(scale * pixels.shape[1])), max(1, round(scale * pixels.shape[0]))
     return PIL.Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
-def _save(image: PIL.Image.Image, folder: Path, kind: str) -> str:
-    """Writes a picture under a name that cannot be guessed."""
-    return str(write_photo(image, folder / f"{secrets.token_urlsafe(16)}.{kind}"))
+def _around(face: Face, pixels: np.ndarray) -> PIL.Image.Image:
+    matrix = similarity((face.box[:2] + face.box[2:]) / 2, 1.6 * face.size, 0.0, THUMBNAIL)
+    return PIL.Image.fromarray(warp_in(pixels, matrix, THUMBNAIL))
 
 
-def _around(face: Face, image: PIL.Image.Image) -> PIL.Image.Image:
-    (x, y), half = (face.box[:2] + face.box[2:]) / 2, 0.8 * face.size
-    box = (round(x - half), round(y - half), round(x + half), round(y + half))
-    return image.convert("RGB").crop(box).resize((THUMBNAIL, THUMBNAIL))
+def _gallery(draft: Draft, said: dict[str, str]) -> list[tuple[PIL.Image.Image, str]]:
+    return [(_around(face, draft.pixels), f"{n}: {panel.status(face, said)}") for n, face in enumerate(draft.faces)]
 
 
-def _gallery(draft: Draft, result: PIL.Image.Image) -> list[tuple[PIL.Image.Image, str]]:
-    return [(_around(face, result), f"{n}: {STATUS[face.status]}") for n, face in enumerate(draft.faces)]
-
-
-def _stages(draft: Draft) -> list[tuple[np.ndarray, str]]:
-    return [
-        (picture, f"{number}: {STAGES[name]}")
-        for number in range(len(draft.faces))
+def _details(draft: Draft, tab: str, said: dict[str, str]) -> tuple[str, list[tuple[np.ndarray, str]]]:
+    """What was kept and the stages, where their tab is open."""
+    stages = [
+        (picture, f"{number}: {said[f'stage_{name}']}")
+        for number in range(len(draft.faces) if tab == "stages" else 0)
         for name, picture in draft.stages(number).items()
     ]
+    return panel.tell(draft, said) if tab == "kept" else "", stages
 
 
-def _told(draft: Draft, result: PIL.Image.Image) -> str:
-    """What was kept of each face, in words and numbers."""
-    lines = []
-    for number, face in enumerate(draft.faces):
-        values = draft.kept_of(number, result)
-        if not values:
-            lines.append(f"**Face {number}**: {STATUS[face.status]}{f': {face.reason}' if face.reason else ''}.")
-            continue
-        parts = []
-        if "expression" in values:
-            word = "kept" if values["expression"] < 4 else "roughly kept" if values["expression"] < 8 else "changed"
-            parts.append(f"expression {word} (points {values['expression']:.1f} % off)")
-        else:
-            parts.append("expression not measurable")
-        if np.isnan(values["light"]):
-            parts.append("light from all around")
-        else:
-            word = "kept" if values["light"] < 10 else "roughly kept" if values["light"] < 25 else "changed"
-            parts.append(f"light {word} ({values['light']:.0f}° off)")
-        word = "kept" if values["ciede2000"] < 1 else "nearly kept" if values["ciede2000"] < 3 else "changed"
-        parts.append(f"skin colour {word} (ΔE {values['ciede2000']:.1f})")
-        lines.append(f"**Face {number}**: {', '.join(parts)}.")
-    lines.append("*A score is no guarantee: hair, clothes and place still tell who somebody is.*")
-    return "\n\n".join(lines)
-
-
-def _example() -> Path:
+def _portrait() -> np.ndarray:
     """The public-domain portrait that comes with scikit-image."""
     import skimage.data
 
-    file = Path(_cache()) / "example" / "portrait.png"
+    return skimage.data.astronaut()
+
+
+def _example(folder: Path) -> Path:
+    file = folder / retention.SPARED / "portrait.png"
     file.parent.mkdir(exist_ok=True)
-    PIL.Image.fromarray(skimage.data.astronaut()).save(file)
+    PIL.Image.fromarray(_portrait()).save(file)
     return file

@@ -40,6 +40,8 @@ class Draft:
     Attributes:
         faces (`list[Face]`):
             From left to right. Their `seed` and, by [`keep`], their status may be changed between two renderings.
+        pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            The last rendering; before the first one the original.
 
     Raises:
         UnreadableImageError: the input is no image.
@@ -64,6 +66,7 @@ class Draft:
         self._kept: set[int] = set()
         self._painted: dict[bytes, np.ndarray] = {}
         self._jobs: dict[int, tuple[_Job, np.ndarray]] = {}  # and the face before the post-processors
+        self.pixels = self.photo.pixels
         _deal_seeds(self.faces, seed)
 
     def keep(self, number: int, kept: bool = True) -> None:
@@ -129,6 +132,7 @@ class Draft:
         self.pipe._compose(scene, options)
         numbers = {id(face): number for number, face in enumerate(self.faces)}
         self._jobs = {numbers[id(job.face)]: (job, crop) for job, crop in zip(scene.jobs, crops, strict=False)}
+        self.pixels = scene.canvas
         return scene.photo.with_pixels(scene.canvas)
 
     def stages(self, number: int) -> dict[str, np.ndarray]:
@@ -152,33 +156,36 @@ class Draft:
             cv2.circle(drawn, (round(float(x)), round(float(y))), 0, (90, 220, 130), -1)
         return {"hidden": job.surroundings, "landmarks": drawn, "generated": crop, "corrected": job.generated}
 
-    def kept_of(self, number: int, result: PIL.Image.Image) -> dict[str, float]:
-        """How much of a face was kept, measured on a rendering.
+    def kept_of(self, number: int, recognizer: metrics.Recognizer | None = None) -> dict[str, float]:
+        """How much of a face was kept in the last rendering.
 
         Args:
             number (`int`):
                 Which face, 0 is the leftmost.
-            result (`PIL.Image.Image`):
-                What [`render`] returned.
+            recognizer (`Callable`, *optional*):
+                Tells how like the new face is to the original, e.g. [`metrics.DlibRecognizer`].
 
         Returns:
             `dict[str, float]`: `"expression"` (% of the inter-ocular distance; only where a mesh is found again),
-            `"light"` (degrees; NaN for undirected light) and `"ciede2000"`; empty for a face that was not painted.
+            `"light"` (degrees; NaN for undirected light), `"ciede2000"` and, with a recognizer, `"distance"` (of the
+            embeddings, in their unit); empty for a face that was not painted.
         """
         if number not in self._jobs:
             return {}
         (job, _), face = self._jobs[number], self.faces[number]
-        pixels = np.asarray(result.convert("RGB"))
-        size = len(job.mask)
-        before, after = (warp_in(picture, job.matrix, size) for picture in (self.photo.pixels, pixels))
+        photos = self.photo.pixels, self.pixels
+        before, after = (warp_in(pixels, job.matrix, len(job.mask)) for pixels in photos)
         again = Face(face.box, face.score, face.keypoints)
-        self.pipe.landmark_extractor(pixels, [again])
+        self.pipe.landmark_extractor(self.pixels, [again])
         values = {
             "light": metrics.light_angle(after, before, job.points),
             "ciede2000": metrics.color_errors(after, before, job.skin)["ciede2000"],
         }
         if again.landmarks is not None and face.landmarks is not None:
             values["expression"] = metrics.procrustes_error(again.landmarks, face.landmarks)
+        if recognizer is not None and face.landmarks is not None:
+            original, new = (recognizer(pixels, face.landmarks) for pixels in photos)
+            values["distance"] = float(np.linalg.norm(new - original))
         return values
 
 

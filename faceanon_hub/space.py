@@ -44,9 +44,10 @@ def assemble(folder: Path) -> Path:
 
 
 def requirements() -> list[str]:
-    """What the package and its demo need directly, in the versions installed here; gradio is the Space's own."""
+    """What the package, its demo and its measures need directly, as installed here; gradio is the Space's own."""
     needed = [Requirement(line) for line in requires("faceanon-hub") or []]
-    names = {r.name for r in needed if r.marker is None or r.marker.evaluate({"extra": "demo"})} - {"gradio"}
+    extras = [{"extra": "demo"}, {"extra": "eval"}]
+    names = {r.name for r in needed if r.marker is None or any(map(r.marker.evaluate, extras))} - {"gradio"}
     return [f"{name}=={re.sub(r'[+].*', '', version(name))}" for name in sorted(names)]
 
 

@@ -1,4 +1,4 @@
-"""The demo's labels in other languages."""
+"""The demo's words in other languages: labels, which the browser picks, and what is said about a photo."""
 
 from __future__ import annotations
 
@@ -81,4 +81,110 @@ _TEXTS = {
     ],
 }  # fmt: skip
 
+_SAID_KEYS = [
+    "face", "status_new", "status_hidden", "status_kept", "stage_hidden", "stage_landmarks", "stage_generated",
+    "stage_corrected", "expression_kept", "expression_roughly", "expression_changed", "expression_unknown",
+    "light_kept", "light_roughly", "light_changed", "light_diffuse", "color_kept", "color_roughly", "color_changed",
+    "recognized", "not_recognized", "similarity_unknown", "no_guarantee", "no_face", "weak", "choose_face",
+    "choose_photo", "too_many", "some_failed", "unusable",
+]  # fmt: skip
+
+_SAID = {
+    "en": [
+        "Face", "new face", "hidden", "kept", "What the network sees", "478 landmarks", "Painted",
+        "Light and colour of the original", "expression kept", "expression roughly kept", "expression changed",
+        "expression not measurable", "light kept", "light roughly kept", "light changed", "light from all around",
+        "skin colour kept", "skin colour nearly kept", "skin colour changed",
+        "a face recognizer still takes it for the original", "a face recognizer takes it for somebody else",
+        "likeness not measured", "A score is no guarantee: hair, clothes and place still tell who somebody is.",
+        "No face was found: the photo is unchanged. What is not found is not hidden.",
+        "Hidden, not replaced: {}.", "Choose a face in the gallery first.", "Choose a photo first.",
+        "At most {} photos at a time.", "{} of {} files could not be read: see report.json in the archive.",
+        "This file cannot be used: {}",
+    ],
+    "de": [
+        "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was das Netz sieht", "478 Punkte", "Gemalt",
+        "Licht und Farbe des Originals", "Ausdruck erhalten", "Ausdruck ungefähr erhalten", "Ausdruck verändert",
+        "Ausdruck nicht messbar", "Licht erhalten", "Licht ungefähr erhalten", "Licht verändert",
+        "Licht von allen Seiten", "Hautfarbe erhalten", "Hautfarbe fast erhalten", "Hautfarbe verändert",
+        "eine Gesichtserkennung hält es noch für das Original", "eine Gesichtserkennung hält es für jemand anderen",
+        "Ähnlichkeit nicht gemessen",
+        "Eine Zahl ist keine Gewähr: Haare, Kleidung und Ort verraten weiterhin, wer jemand ist.",
+        "Kein Gesicht gefunden: Das Foto ist unverändert. Was nicht gefunden wird, ist nicht verborgen.",
+        "Verborgen statt ersetzt: {}.", "Wählen Sie zuerst ein Gesicht in der Galerie.",
+        "Wählen Sie zuerst ein Foto.", "Höchstens {} Fotos auf einmal.",
+        "{} von {} Dateien waren nicht lesbar: siehe report.json im Archiv.",
+        "Diese Datei ist nicht verwendbar: {}",
+    ],
+    "fr": [
+        "Visage", "nouveau visage", "caché", "laissé", "Ce que voit le réseau", "478 points", "Peint",
+        "Lumière et couleur de l'original", "expression conservée", "expression à peu près conservée",
+        "expression changée", "expression non mesurable", "lumière conservée", "lumière à peu près conservée",
+        "lumière changée", "lumière de tous côtés", "couleur de peau conservée", "couleur de peau presque conservée",
+        "couleur de peau changée", "une reconnaissance faciale le prend encore pour l'original",
+        "une reconnaissance faciale le prend pour quelqu'un d'autre", "ressemblance non mesurée",
+        "Un chiffre ne garantit rien : cheveux, vêtements et lieu disent encore qui est la personne.",
+        "Aucun visage trouvé : la photo est inchangée. Ce qui n'est pas trouvé n'est pas caché.",
+        "Caché, non remplacé : {}.", "Choisissez d'abord un visage dans la galerie.", "Choisissez d'abord une photo.",
+        "Au plus {} photos à la fois.", "{} fichiers sur {} sont illisibles : voir report.json dans l'archive.",
+        "Ce fichier est inutilisable : {}",
+    ],
+    "es": [
+        "Cara", "cara nueva", "oculta", "intacta", "Lo que ve la red", "478 puntos", "Pintada",
+        "Luz y color del original", "expresión conservada", "expresión casi conservada", "expresión cambiada",
+        "expresión no medible", "luz conservada", "luz casi conservada", "luz cambiada", "luz de todos lados",
+        "color de piel conservado", "color de piel casi conservado", "color de piel cambiado",
+        "un reconocedor facial aún la toma por el original", "un reconocedor facial la toma por otra persona",
+        "parecido no medido",
+        "Una cifra no garantiza nada: el pelo, la ropa y el lugar aún dicen quién es alguien.",
+        "No se encontró ninguna cara: la foto no ha cambiado. Lo que no se encuentra no queda oculto.",
+        "Ocultas, no sustituidas: {}.", "Elija primero una cara en la galería.", "Elija primero una foto.",
+        "Como mucho {} fotos a la vez.", "{} de {} archivos no se pudieron leer: vea report.json en el archivo.",
+        "Este archivo no se puede usar: {}",
+    ],
+    "it": [
+        "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che vede la rete", "478 punti", "Dipinto",
+        "Luce e colore dell'originale", "espressione conservata", "espressione quasi conservata",
+        "espressione cambiata", "espressione non misurabile", "luce conservata", "luce quasi conservata",
+        "luce cambiata", "luce da ogni lato", "colore della pelle conservato", "colore della pelle quasi conservato",
+        "colore della pelle cambiato", "un riconoscitore lo prende ancora per l'originale",
+        "un riconoscitore lo prende per un'altra persona", "somiglianza non misurata",
+        "Un numero non garantisce nulla: capelli, abiti e luogo dicono ancora chi è una persona.",
+        "Nessun volto trovato: la foto è invariata. Ciò che non è trovato non è nascosto.",
+        "Nascosti, non sostituiti: {}.", "Scelga prima un volto nella galleria.", "Scelga prima una foto.",
+        "Al massimo {} foto alla volta.", "{} file su {} non erano leggibili: veda report.json nell'archivio.",
+        "Questo file non è utilizzabile: {}",
+    ],
+    "ja": [
+        "顔", "新しい顔", "隠した顔", "そのままの顔", "ネットワークに見えるもの", "478の点", "描いた顔", "元の光と色",
+        "表情は保たれています", "表情はおおよそ保たれています", "表情が変わりました", "表情は測定できません",
+        "光は保たれています", "光はおおよそ保たれています", "光が変わりました", "全方向からの光",
+        "肌の色は保たれています", "肌の色はほぼ保たれています", "肌の色が変わりました",
+        "顔認識はまだ元の人と判断します", "顔認識は別人と判断します", "類似度は未測定",
+        "数値は保証ではありません。髪、服、場所から誰か分かることがあります。",
+        "顔が見つかりませんでした。写真は変わっていません。見つからない顔は隠されません。",
+        "置き換えずに隠しました：{}。", "先にギャラリーで顔を選んでください。", "先に写真を選んでください。",
+        "一度に{}枚までです。", "{}件（全{}件）を読み込めませんでした。アーカイブのreport.jsonをご覧ください。",
+        "このファイルは使えません：{}",
+    ],
+}  # fmt: skip
+
 TRANSLATIONS = {language: dict(zip(_KEYS, texts, strict=True)) for language, texts in _TEXTS.items()}
+SAID = {language: dict(zip(_SAID_KEYS, texts, strict=True)) for language, texts in _SAID.items()}
+
+
+def words(accepted: str | None) -> dict[str, str]:
+    """What is said about a photo, in a visitor's language.
+
+    Args:
+        accepted (`str`, *optional*):
+            The `Accept-Language` that the browser sent, e.g. `"de-AT,de;q=0.9,en;q=0.8"`; its order decides.
+
+    Returns:
+        `dict[str, str]`: English where none of the languages is known.
+    """
+    for entry in (accepted or "").split(","):
+        language = entry.split(";")[0].split("-")[0].strip().lower()
+        if language in SAID:
+            return SAID[language]
+    return SAID["en"]

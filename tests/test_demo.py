@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
+import os
+import pickle
 import re
 import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
 import zipfile
+from copy import copy
 from pathlib import Path
 
+import httpx
 import numpy as np
 import PIL.Image
 import pytest
 
 from benchmarks.scenes import turned
-from faceanon_hub.translations import TRANSLATIONS
+from faceanon_hub.io import read_photo
+from faceanon_hub.translations import SAID, TRANSLATIONS, words
 
 gradio = pytest.importorskip("gradio")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
+
+from faceanon_hub.demo import launch, lend_gpu  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
-def server(pipe, tmp_path_factory):
+def server(pipe):
     """The running demo's address."""
-    from faceanon_hub.demo import CSS, MAX_FILE, build
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
-        page, text = build(pipe)
-        _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, max_file_size=MAX_FILE, i18n=text, css=CSS)
-        yield address
-        page.close()
+    page, address = launch(pipe, mcp=True, prevent_thread_lock=True, quiet=True)
+    yield address
+    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -115,20 +123,124 @@ def test_names_cannot_leave_the_archive(client, head, tmp_path):
 
 
 def test_files_of_the_machine_are_not_served(server):
-    import urllib.error
-    import urllib.request
-
     for path in (Path(__file__), Path("/etc/passwd")):
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(f"{server}gradio_api/file={path}")
         assert error.value.code in (403, 404)
 
 
+def test_one_visitor_cannot_name_the_files_of_another(client, server, head):
+    path = Path(client.predict(handle_file(head), api_name="/anonymize")[0])
+    assert path.is_file()  # downloaded: on the server it lies in a folder whose name cannot be guessed
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    served = [file for file in folder.glob("*/anonymized.jpg") if file.read_bytes() == path.read_bytes()]
+    assert served and all(len(file.parent.name) >= 22 for file in served)
+    assert folder.stat().st_mode & 0o077 == 0
+    for guess in (folder, served[0].parent, folder / "anonymized.jpg", f"{folder}/*/anonymized.jpg"):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(f"{server}gradio_api/file={guess}")
+        assert error.value.code in (403, 404)
+    # Asked for by hand, because the client uploads what it can read itself.
+    picture = folder.parent / f"{folder.name}.png"
+    shutil.copy(head, picture)
+    try:
+        assert "event: error" in asked(server, picture)
+        assert "event: error" in asked(server, folder / ".." / picture.name)
+    finally:
+        picture.unlink()
+    assert "event: complete" in asked(server, uploaded(server, head))
+
+
+def asked(server: str, photo: str | Path) -> str:
+    """The events with which the endpoint answers."""
+    data = [{"path": str(photo), "meta": {"_type": "gradio.FileData"}}, 0, 0.2, 1, 1, True, 0.7, "blur", 0.1]
+    event = httpx.post(f"{server}gradio_api/call/anonymize", json={"data": data}).json()["event_id"]
+    return httpx.get(f"{server}gradio_api/call/anonymize/{event}", timeout=60).text
+
+
+def uploaded(server: str, file: Path) -> str:
+    (path,) = httpx.post(f"{server}gradio_api/upload", files={"files": file.open("rb")}).json()
+    return path
+
+
+def test_what_visitors_send_is_gone_after_its_time(pipe, head):
+    page, address = launch(pipe, lifetime=6, prevent_thread_lock=True, quiet=True)
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    try:
+        # An upload that breaks off in the middle.
+        port = int(address.rstrip("/").rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port)) as broken:
+            start = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + bytes(70_000)
+            broken.sendall(
+                b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + start
+            )
+            time.sleep(0.5)
+        visitor = Client(address, verbose=False)
+        assert visitor.predict(handle_file(head), api_name="/anonymize")[1]["faces"]
+        assert len(files(folder)) >= 3  # the broken upload, the photo, the result
+        deadline = time.monotonic() + 20
+        while files(folder) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert files(folder) == []
+        assert visitor.predict(handle_file(head), api_name="/anonymize")[1]["faces"]
+    finally:
+        page.close()
+
+
+def files(folder: Path) -> list[Path]:
+    """All but the example."""
+    return [path for path in folder.rglob("*") if path.is_file() and "example" not in path.parts]
+
+
+def test_language_models_are_served_too(server, head):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    photo = "data:image/png;base64," + base64.b64encode(head.read_bytes()).decode()
+
+    async def call() -> tuple[list, str]:
+        async with (
+            streamablehttp_client(f"{server}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            result = await session.call_tool("anonymize", {"photo": photo, "seed": 4})
+            return tools, result.content[0].text
+
+    tools, answer = asyncio.run(call())
+    assert {tool.name for tool in tools} == {"anonymize", "batch"}
+    assert all("expression" in tool.description or "several" in tool.description for tool in tools)
+    assert "anonymized.jpg" in answer and "'status': 'anonymized'" in answer
+
+
+def test_a_gpu_is_lent_to_the_network_alone_and_what_it_is_told_can_be_sent_there(pipe, portrait):
+    # On ZeroGPU another process runs it: arguments and result are pickled.
+    options = pipe._options()
+    scene = pipe._hide(read_photo(portrait), pipe.find_faces(portrait), options)
+    lent = copy(pipe)
+    lend_gpu(lent)
+    (expected,) = pipe._generate(scene.jobs, 0, options)
+    (crop,) = lent._generate(*pickle.loads(pickle.dumps((scene.jobs, 0, options))))
+    assert np.array_equal(crop, expected)
+
+
 def test_every_language_has_every_label():
-    assert set(TRANSLATIONS) == {"en", "de", "fr", "es", "it", "ja"}
-    for labels in TRANSLATIONS.values():
-        assert labels.keys() == TRANSLATIONS["en"].keys()
-        assert all(labels.values())
+    for texts in (TRANSLATIONS, SAID):
+        assert set(texts) == {"en", "de", "fr", "es", "it", "ja"}
+        for labels in texts.values():
+            assert labels.keys() == texts["en"].keys()
+            assert all(labels.values())
+            assert all(text.count("{}") == texts["en"][key].count("{}") for key, text in labels.items())
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [("de-AT,de;q=0.9,en;q=0.8", "de"), ("nl,fr;q=0.5", "fr"), ("*", "en"), ("", "en"), (None, "en"), ("JA", "ja")],
+)
+def test_the_language_is_the_first_that_is_known(accepted, language):
+    assert words(accepted) is SAID[language]
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +302,8 @@ def test_a_visitor_replaces_keeps_and_relights_faces(open_page, head, tmp_path):
     changed(page, kept)
     page.wait_for_selector("#faces >> text=0: new face")
     page.get_by_role("tab", name="What was kept").click()
-    assert "Face 0" in page.locator("#kept").inner_text()
+    page.wait_for_selector("#kept >> text=Face 0")
+    assert "no guarantee" in page.locator("#kept").inner_text()
     with page.expect_download() as download:
         page.locator("#download").click()
     download.value.save_as(tmp_path / "result.jpg")
@@ -221,7 +334,13 @@ def test_a_phone_and_a_dark_page_are_readable(open_page, options):
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
 
-def test_german_visitors_read_german(open_page):
+def test_german_visitors_read_german(open_page, head, nobody):
     page = open_page(locale="de-DE")
     page.wait_for_selector("text=Gesichter von niemandem")
     assert page.locator("#dice").inner_text() == "Neue Gesichter"
+    page.set_input_files("#photo input[type=file]", nobody)
+    page.wait_for_selector("text=Kein Gesicht gefunden")
+    page.set_input_files("#photo input[type=file]", head)
+    page.wait_for_selector("#faces >> text=0: neues Gesicht")
+    page.get_by_role("tab", name="Was erhalten blieb").click()
+    page.wait_for_selector("#kept >> text=Gesichtserkennung")

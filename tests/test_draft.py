@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from faceanon_hub import Draft, FaceStatus
+from faceanon_hub.metrics import DlibRecognizer
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +81,13 @@ def test_stages_show_the_way_and_nothing_of_the_original(draft, two):
 
 
 def test_what_was_kept_is_measured(draft):
-    assert draft.kept_of(0, draft.photo.with_pixels(draft.photo.pixels)) == {}
-    both, alone = draft.render(), draft.render(lighting_strength=0, color_strength=0)
+    assert draft.kept_of(0) == {}
     draft.render()
-    kept, lost = draft.kept_of(0, both), draft.kept_of(0, alone)
-    assert set(kept) == {"expression", "light", "ciede2000"}
+    kept = draft.kept_of(0, DlibRecognizer())
+    draft.render(lighting_strength=0, color_strength=0)
+    lost = draft.kept_of(0)
+    assert set(lost) == {"expression", "light", "ciede2000"} == set(kept) - {"distance"}
+    assert 0.3 < kept["distance"] < 1.5
     assert 0 < kept["expression"] < 10
     assert kept["ciede2000"] < 0.5 < lost["ciede2000"]
 

@@ -1,0 +1,57 @@
+"""What was kept, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from faceanon_hub import Draft
+from faceanon_hub.panel import status, tell
+from faceanon_hub.translations import SAID
+
+
+@pytest.fixture(scope="module")
+def draft(pipe, portrait) -> Draft:
+    made = Draft(pipe, portrait, seed=3)
+    made.render()
+    return made
+
+
+@pytest.mark.parametrize("language", SAID)
+def test_every_face_is_told_of_with_its_figures(draft, language):
+    told, words = tell(draft, SAID[language]), SAID[language]
+    assert told.startswith(f"**{words['face']} 0**: ")
+    assert told.endswith(f"*{words['no_guarantee']}*")
+    for unit in (" %)", "°)", "(ΔE "):
+        assert unit in told
+    assert words["color_kept"] in told
+    assert words["recognized"] in told or words["not_recognized"] in told
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"expression": 3.9, "light": 9.0, "ciede2000": 0.9, "distance": 0.59}, ["kept"] * 3 + ["recognized"]),
+        ({"expression": 4.1, "light": 12.0, "ciede2000": 2.0, "distance": 0.61}, ["roughly"] * 3 + ["not_recognized"]),
+        ({"expression": 9.0, "light": 90.0, "ciede2000": 9.0}, ["changed"] * 3 + ["similarity_unknown"]),
+        ({"light": float("nan"), "ciede2000": 0.0}, ["unknown", "diffuse", "kept", "similarity_unknown"]),
+    ],
+)
+def test_words_follow_the_figures(draft, monkeypatch, values, expected):
+    monkeypatch.setattr(draft, "kept_of", lambda number, recognizer: values)
+    words = SAID["en"]
+    keys = [f"expression_{expected[0]}", f"light_{expected[1]}", f"color_{expected[2]}", expected[3]]
+    told = tell(draft, words)
+    assert all(words[key] in told for key in keys)
+    for key in ("expression_changed", "light_changed", "color_changed", "recognized", "not_recognized"):
+        assert (words[key] in told) == (key in keys)
+
+
+def test_a_face_that_was_not_painted_says_why(pipe, portrait):
+    draft = Draft(pipe, portrait, seed=3)
+    draft.keep(0)
+    draft.render()
+    assert tell(draft, SAID["en"]).startswith("**Face 0**: kept (asked for by the caller).")
+    draft.keep(0, False)
+    draft.faces[0].landmarks = None
+    draft.render()
+    assert status(draft.faces[0], SAID["de"]) == "verborgen"
