@@ -28,7 +28,10 @@ _HOMES = {
     "ModelMixin": "component",
     "SkinColorTransfer": "color",
     "UnreadableImageError": "errors",
+    "UnreadableVideoError": "errors",
     "UnwritableImageError": "errors",
+    "UnwritableVideoError": "errors",
+    "VideoReport": "video",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -45,7 +48,9 @@ if TYPE_CHECKING:
         ImageTooLargeError,
         MissingDependencyError,
         UnreadableImageError,
+        UnreadableVideoError,
         UnwritableImageError,
+        UnwritableVideoError,
     )
     from .faces import Face, FaceStatus
     from .generator import FaceAnonGenerator
@@ -53,6 +58,7 @@ if TYPE_CHECKING:
     from .landmarks import LandmarkExtractor
     from .lighting import LightingTransfer
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
+    from .video import VideoReport
 
 
 def __getattr__(name: str) -> Any:

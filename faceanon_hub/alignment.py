@@ -82,7 +82,11 @@ def align(points: np.ndarray, size: int) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(2, 3)`.
     """
-    center, extent, roll = placement(points)
+    return align_placed(*placement(points), size)
+
+
+def align_placed(center: np.ndarray, extent: float, roll: float, size: int) -> np.ndarray:
+    """The matrix of the generator's crop for a face whose [`placement`] is known."""
     side = CROP_SCALE * extent
     up = np.array([np.sin(roll), -np.cos(roll)])
     return similarity(center + CROP_LIFT * side * up, side, roll, size)

@@ -126,12 +126,32 @@ def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
         return
     (left, top), (right, bottom) = low, high
     part = canvas[top:bottom, left:right]
-    size = (int(right - left), int(bottom - top))
-    if method == "solid":
-        hidden = np.zeros_like(part)
-    else:
-        few = cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
-        hidden = cv2.resize(few, size, interpolation=cv2.INTER_CUBIC if method == "blur" else cv2.INTER_NEAREST)
     y, x = np.ogrid[top:bottom, left:right]
     inside = ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2 <= 1
-    part[inside] = hidden[inside]
+    part[inside] = _coarse(part, method)[inside]
+
+
+def obfuscate_zone(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
+    """Hides a rectangle, in place, whole and nothing but it.
+
+    Args:
+        canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            Photo to change.
+        box (`np.ndarray` of shape `(4,)`):
+            Left, top, right, bottom in pixels; a pixel that is touched is hidden.
+        method (`"blur"`, `"mosaic"` or `"solid"`):
+            As for [`obfuscate`].
+    """
+    low, high = np.floor(box[:2]).clip(0).astype(int), np.minimum(np.ceil(box[2:]).astype(int), canvas.shape[1::-1])
+    if (high > low).all():
+        part = canvas[low[1] : high[1], low[0] : high[0]]
+        part[:] = _coarse(part, method)
+
+
+def _coarse(part: np.ndarray, method: Fallback) -> np.ndarray:
+    """What blur, mosaic or solid leave of a part of a photo."""
+    if method == "solid":
+        return np.zeros_like(part)
+    few = cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    smooth = cv2.INTER_CUBIC if method == "blur" else cv2.INTER_NEAREST
+    return cv2.resize(few, part.shape[1::-1], interpolation=smooth)

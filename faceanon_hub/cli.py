@@ -23,7 +23,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 from . import __version__
-from .errors import FaceAnonError, MissingDependencyError, UnreadableImageError, UnwritableImageError
+from .errors import (
+    FaceAnonError,
+    MissingDependencyError,
+    UnreadableImageError,
+    UnreadableVideoError,
+    UnwritableImageError,
+    UnwritableVideoError,
+)
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -153,6 +160,113 @@ def image(
                     f"  face {face['number']} is obfuscated: {face['reason']}", style="yellow", highlight=False
                 )
     if counts["obfuscated"]:
+        raise typer.Exit(OBFUSCATED)
+
+
+@app.command()
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Video to anonymize.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: a file, or a folder.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Picks the new identities; without it, new people each time.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM: faces in it are left. Repeatable.")
+    ] = None,
+    hide: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM: obfuscated in every frame. Repeatable.")
+    ] = None,
+    start: Annotated[float | None, typer.Option(min=0, help="Second at which to begin.")] = None,
+    end: Annotated[float | None, typer.Option(min=0, help="Second at which to stop.")] = None,
+    audio: Annotated[bool, typer.Option(help="Copy the sound. A voice identifies, too.")] = True,
+    codec: Annotated[str | None, typer.Option(help="FFmpeg's name of an encoder, as libx265.")] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy codecs; 65 unless given.")] = None,
+    light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
+    color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
+    hint: Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")] = True,
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
+    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
+    mask_margin: Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    force: Annotated[bool, typer.Option(help="Allow OUT to be IN.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write one record per track as JSON.")] = None,
+    report_seeds: Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report to standard output.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+) -> None:
+    """Anonymize one video: one person stays one new person."""
+    if target.is_dir():
+        target = target / source.name
+    if not force and target.exists() and source.exists() and target.samefile(source):
+        raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
+    kept, hidden = (
+        [_parse_box(entry, name) for entry in boxes or []] for name, boxes in (("--keep", keep), ("--hide", hide))
+    )
+    if end is not None and end <= (start or 0):
+        raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
+    try:
+        with _progress(quiet) as progress:
+            task = progress.add_task("loading", total=None)
+            pipe = _load(checkpoint, device)
+            progress.update(task, description="replacing faces", total=1.0, completed=0)
+            result = pipe.video(
+                source,
+                target,
+                seed=seed,
+                start=start,
+                end=end,
+                audio=audio,
+                codec=codec,
+                quality=quality,
+                keep=kept,
+                hide=hidden,
+                use_hint=hint,
+                lighting_strength=light,
+                color_strength=color,
+                truncation=truncation,
+                threshold=threshold,
+                fallback=fallback.value if fallback else None,
+                mask_margin=mask_margin,
+                batch_size=batch_size,
+                on_progress=lambda share: progress.update(task, completed=share),
+            )
+        record = {
+            "input": str(source),
+            "output": str(target),
+            "version": __version__,
+            "checkpoint": checkpoint or "bundled",
+            **result.to_dict(seed=report_seeds),
+        }
+        if report is not None:
+            _write_text(report, json.dumps(record, indent=2) + "\n")
+    except FaceAnonError as error:
+        _fail(error)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+    if not quiet:
+        told = ", ".join(f"{count} {status}" for status, count in result.counts.items()) or "no face found"
+        people = len({track["person"] for track in result.tracks})
+        console.print(
+            f"{target}: {result.frames} frames, faces of {people} in them: {told}", highlight=False, soft_wrap=True
+        )
+        for note in result.notes:
+            console.print(f"  {note}", style="yellow", highlight=False, soft_wrap=True)
+        for track in result.tracks:
+            if track["frames"].get("obfuscated"):
+                reasons = "; ".join(track["reasons"])
+                console.print(
+                    f"  track {track['number']}, {track['first']:g} to {track['last']:g} s, is obfuscated in "
+                    f"{track['frames']['obfuscated']} frames: {reasons}",
+                    style="yellow",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+    if result.counts.get("obfuscated"):
         raise typer.Exit(OBFUSCATED)
 
 
@@ -329,6 +443,16 @@ def _parse_keep(entry: str) -> int | tuple[float, ...]:
     raise typer.BadParameter(f"{entry!r} is neither a number nor LEFT,TOP,RIGHT,BOTTOM", param_hint="--keep")
 
 
+def _parse_box(entry: str, option: str) -> tuple[float, ...]:
+    try:
+        left, top, right, bottom = (float(v) for v in entry.split(","))
+    except ValueError:
+        left, top, right, bottom = 0.0, 0.0, 0.0, 0.0
+    if not (right > left and bottom > top):
+        raise typer.BadParameter(f"{entry!r} is not LEFT,TOP,RIGHT,BOTTOM", param_hint=option)
+    return left, top, right, bottom
+
+
 def _parse_methods(names: str, known: list[str]) -> list[str]:
     chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
@@ -355,9 +479,9 @@ def _write_text(path: Path, text: str) -> None:
 
 def _fail(error: FaceAnonError) -> NoReturn:
     console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-    if isinstance(error, UnreadableImageError):
+    if isinstance(error, UnreadableImageError | UnreadableVideoError):
         raise typer.Exit(UNREADABLE)
-    raise typer.Exit(UNWRITABLE if isinstance(error, UnwritableImageError) else 1)
+    raise typer.Exit(UNWRITABLE if isinstance(error, UnwritableImageError | UnwritableVideoError) else 1)
 
 
 def _version(package: str) -> str:

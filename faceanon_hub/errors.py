@@ -47,6 +47,36 @@ class UnwritableImageError(FaceAnonError):
         super().__init__(f"{target}: {cause}")
 
 
+class UnreadableVideoError(FaceAnonError):
+    """A video that cannot be decoded: missing, empty, cut short, without a picture, or HDR.
+
+    Args:
+        source (`str` or `Path`):
+            The file.
+        cause (`str`):
+            What is wrong with it, in words.
+    """
+
+    def __init__(self, source: str | Path, cause: str) -> None:
+        self.source, self.cause = str(source), cause
+        super().__init__(f"{source}: {cause}")
+
+
+class UnwritableVideoError(FaceAnonError):
+    """A video that cannot be written: unknown container or codec, sound that does not fit, no space left.
+
+    Args:
+        target (`str` or `Path`):
+            The file that was to be written.
+        cause (`str`):
+            What went wrong, in words.
+    """
+
+    def __init__(self, target: str | Path, cause: str) -> None:
+        self.target, self.cause = str(target), cause
+        super().__init__(f"{target}: {cause}")
+
+
 class CheckpointError(FaceAnonError, OSError):
     """A checkpoint that cannot be loaded: no such folder or repository, or files missing from it.
 

@@ -97,6 +97,7 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         latent: torch.Tensor,
         noise: Sequence[torch.Tensor] | None = None,
         truncation: float = 1.0,
+        context: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Paints faces.
 
@@ -113,6 +114,8 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
                 Standard normal of shapes `(B, *shape)` for each of [`noise_shapes`]: fine texture. None is no noise.
             truncation (`float`, *optional*, defaults to `1.0`):
                 Distance of the style from its mean over all latents, 0 (one average face) to 1 (full variety).
+            context (`torch.Tensor` of shape `(B, 256)`, *optional*):
+                What the style takes from the surroundings, as [`summarize`] gives it, in place of these crops' own.
 
         Returns:
             `torch.Tensor` of shape `(B, 3, S, S)`: the crops with new faces under the mask.
@@ -122,21 +125,20 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
             singles = zip(image.split(1), mask.split(1), condition.split(1), latent.split(1), strict=True)
             return torch.cat(
                 [
-                    self(*single, None if noise is None else [n[i : i + 1] for n in noise], truncation)
+                    self(
+                        *single,
+                        None if noise is None else [n[i : i + 1] for n in noise],
+                        truncation,
+                        None if context is None else context[i : i + 1],
+                    )
                     for i, single in enumerate(singles)
                 ]
             )
 
         visible = image * (1 - mask)
         told = torch.cat([mask, condition], 1).contiguous(memory_format=torch.channels_last)
-        hidden = torch.cat([visible, told], 1).contiguous(memory_format=torch.channels_last)
-        hidden = F.leaky_relu(self.stem(hidden), 0.2, inplace=True)
-        skips = []
-        for block in self.encoder:
-            skip, hidden = block(hidden)
-            skips.append(skip)
-
-        context = self.context(hidden.contiguous().flatten(1))
+        skips, hidden = self._encode(visible, told)
+        context = self.context(hidden.contiguous().flatten(1)) if context is None else context
         style = self._style(latent, context, truncation)
         noises: Iterator[torch.Tensor | None] = iter(noise if noise is not None else [None] * len(self.noise_shapes))
         hidden = self.bottleneck(hidden, style, next(noises))
@@ -156,6 +158,28 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
             painted = upsample(painted)[part] + rgb
         visible[area.slices] += painted * mask[area.slices]
         return visible
+
+    def summarize(self, image: torch.Tensor, mask: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """What the style takes from the surroundings; its mean over the frames of a video keeps a face the same.
+
+        Args:
+            image, mask, condition (`torch.Tensor`):
+                As for [`forward`].
+
+        Returns:
+            `torch.Tensor` of shape `(B, 256)`.
+        """
+        told = torch.cat([mask, condition], 1).contiguous(memory_format=torch.channels_last)
+        return self.context(self._encode(image * (1 - mask), told)[1].contiguous().flatten(1))
+
+    def _encode(self, visible: torch.Tensor, told: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        hidden = torch.cat([visible, told], 1).contiguous(memory_format=torch.channels_last)
+        hidden = F.leaky_relu(self.stem(hidden), 0.2, inplace=True)
+        skips = []
+        for block in self.encoder:
+            skip, hidden = block(hidden)
+            skips.append(skip)
+        return skips, hidden
 
     def _style(self, latent: torch.Tensor, context: torch.Tensor, truncation: float) -> torch.Tensor:
         def style_of(latent: torch.Tensor, context: torch.Tensor) -> torch.Tensor:

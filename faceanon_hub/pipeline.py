@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -35,6 +35,9 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, make_card
 from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
+
+if TYPE_CHECKING:
+    from .video import VideoReport
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ class _Job:
     lighting: np.ndarray | None = None  # (4,)
     color: np.ndarray | None = None  # (9,)
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
+    context: torch.Tensor | None = None  # (1, 256), where it is not this crop's own
     generated: np.ndarray | None = None  # (S, S, 3) uint8
 
     @property
@@ -293,6 +297,22 @@ class FaceAnonPipeline(DiffusionPipeline):
         results = [_output(scene, output_type) for scene in scenes]
         return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
 
+    def video(self, source: str | os.PathLike[str], target: str | os.PathLike[str], **kwargs: Any) -> VideoReport:
+        """Anonymizes a video; needs the extra `video`. Arguments, result and errors: [`video.anonymize_video`].
+
+        Example:
+            ```py
+            >>> from faceanon_hub import FaceAnonPipeline
+
+            >>> pipe = FaceAnonPipeline.from_pretrained()
+            >>> report = pipe.video("talk.mp4", "anonymized.mp4", seed=0)
+            >>> report.counts
+            ```
+        """
+        from .video import anonymize_video
+
+        return anonymize_video(self, source, target, **kwargs)
+
     def find_faces(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
         """Detects faces and their landmarks.
 
@@ -320,9 +340,13 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def _hide(self, photo: Photo, faces: list[Face], options: _Options) -> _Scene:
         """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo."""
-        canvas = photo.pixels.copy()
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
         measured = _each(lambda face: self._measure(photo.pixels, face, options), hidden)
+        return self._erase(photo, hidden, measured, options)
+
+    def _erase(self, photo: Photo, hidden: list[Face], measured: list[_Job | None], options: _Options) -> _Scene:
+        """Erases, in a copy of the photo, the faces that have a job, and obfuscates those that have none."""
+        canvas = photo.pixels.copy()
         jobs = [job for job in measured if job is not None]
         for face, job in zip(hidden, measured, strict=True):
             if job is None:
@@ -338,54 +362,63 @@ class FaceAnonPipeline(DiffusionPipeline):
         if face.landmarks is None:
             return None
         try:
-            return self._job(pixels, face, face.landmarks, options)
+            job = self._place(pixels.shape, face, face.landmarks, options)
+            self._look(pixels, job, options)
+            return job
         except Exception as error:
             logger.exception("measuring a face failed; it is obfuscated")
             face.reason = f"measuring failed: {error}"
             return None
 
-    def _job(self, pixels: np.ndarray, face: Face, landmarks: np.ndarray, options: _Options) -> _Job:
-        """A face's geometry and a handful of coefficients."""
+    def _place(
+        self,
+        shape: tuple[int, ...],
+        face: Face,
+        landmarks: np.ndarray,
+        options: _Options,
+        matrix: np.ndarray | None = None,
+    ) -> _Job:
+        """A face's geometry, in the crop of its own landmarks where no other is given."""
         if not _lie_on(landmarks, face.box):
             raise ValueError("the landmarks do not lie on the face")
         size = self.generator.config.sample_size
-        matrix = align(landmarks, size)
+        matrix = align(landmarks, size) if matrix is None else matrix
         points = transform(landmarks, matrix)
         maps = conditioning.draw_maps(points, size, options.margin)
-        original = warp_in(pixels, matrix, size)
-        told = torch.from_numpy(maps)[None].float()
-        skin = conditioning.skin_region(told)
-        core = blending.core(maps[0], matrix, pixels.shape)
+        skin = conditioning.skin_region(torch.from_numpy(maps)[None].float())
+        core = blending.core(maps[0], matrix, shape)
         if not core[1].any():
             raise ValueError("the face is too small to be erased")
-        job = _Job(face, matrix, points, maps, skin[0, 0].numpy(), core)
+        return _Job(face, matrix, points, maps, skin[0, 0].numpy(), core)
+
+    def _look(self, pixels: np.ndarray, job: _Job, options: _Options) -> None:
+        """Takes a handful of coefficients from an original face."""
+        original = warp_in(pixels, job.matrix, len(job.mask))
         if options.use_hint:
             crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
+            told, skin = torch.from_numpy(job.maps)[None].float(), torch.from_numpy(job.skin)[None, None]
             job.hint = conditioning.hint_coefficients(crop, told, skin)
         if self.lighting_transfer is not None and options.lighting_strength:
-            job.lighting = self.lighting_transfer.estimate(original, points)
+            job.lighting = self.lighting_transfer.estimate(original, job.points)
         if self.skin_color_transfer is not None and options.color_strength:
             job.color = self.skin_color_transfer.estimate(original, job.skin)
-        return job
 
     def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:
         """Runs the network on a batch. Returns crops (S, S, 3) uint8."""
         device, dtype = self._execution_device, self.generator.dtype
-        surroundings = torch.from_numpy(np.stack([job.surroundings for job in jobs])).permute(0, 3, 1, 2).float()
-        maps = torch.from_numpy(np.stack([job.maps for job in jobs])).float()
-        mask = maps[:, :1]
-        hints = [job.hint for job in jobs if job.hint is not None]
-        told = conditioning.condition(maps, conditioning.render_hint(torch.cat(hints), mask) if hints else None)
+        surroundings, mask, told = (tensor.to(device, dtype) for tensor in self._tell(jobs))
+        contexts = [job.context.to(device, dtype) for job in jobs if job.context is not None]
         drawn = [_draw(job.face.seed, self.generator) for job in jobs]
         latents = torch.stack([latent for latent, _ in drawn])
         noise = [torch.stack(level) for level in zip(*(levels for _, levels in drawn), strict=True)]
         crops = self.generator(
-            (surroundings / 127.5 - 1).to(device, dtype),
-            mask.to(device, dtype),
-            told.to(device, dtype),
+            surroundings,
+            mask,
+            told,
             latents.to(device, dtype),
             [level.to(device, dtype) for level in noise],
             options.truncation,
+            torch.cat(contexts) if contexts else None,
         ).float()
         if not torch.isfinite(crops).all():
             raise FloatingPointError("the network returned no finite picture")
@@ -401,6 +434,16 @@ class FaceAnonPipeline(DiffusionPipeline):
             crops = (changed or {}).get("crops", crops)
         pictures = ((crops.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return list(pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    @staticmethod
+    def _tell(jobs: list[_Job]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Surroundings, mask and condition of a batch, as the network takes them."""
+        surroundings = torch.from_numpy(np.stack([job.surroundings for job in jobs])).permute(0, 3, 1, 2).float()
+        maps = torch.from_numpy(np.stack([job.maps for job in jobs])).float()
+        mask = maps[:, :1]
+        hints = [job.hint for job in jobs if job.hint is not None]
+        told = conditioning.condition(maps, conditioning.render_hint(torch.cat(hints), mask) if hints else None)
+        return surroundings / 127.5 - 1, mask, told
 
     def _correct(self, jobs: list[_Job], crops: list[np.ndarray], options: _Options) -> None:
         """Runs the photometric post-processors on generated crops."""

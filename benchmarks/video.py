@@ -1,0 +1,209 @@
+"""What video anonymization keeps, hides and costs: `python -m benchmarks.video CLIP... [--out FOLDER] [--people 4]`.
+
+Exposed is a frame in which a face of the original, found by MediaPipe's two detectors at a low threshold, is hardly
+changed. Flicker is the mean absolute difference of successive frames inside the face, its landmarks laid onto each
+other, over that of the original clip. Without a clip: the public-domain portrait, moved, turned and relit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import skimage.data
+
+from faceanon_hub import FaceAnonPipeline
+from faceanon_hub.alignment import align, transform, warp_in
+from faceanon_hub.faces import Face
+from faceanon_hub.landmarks import OVAL
+from faceanon_hub.metrics.expression import expression_ratios
+from faceanon_hub.metrics.identity import DlibRecognizer
+
+UNCHANGED = 5.0  # mean absolute difference in levels: re-encoding alone makes about 1
+LOWEST = 0.2  # confidence of MediaPipe's detectors
+RATIOS = ("mouth_open", "eye_left", "eye_right")
+SIZE = 256
+
+
+def frames(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def moving_portrait(path: Path, count: int = 90, size: int = 360, people: int = 1, rate: int = 30) -> Path:
+    """Writes a clip of the portrait: it moves, turns, comes nearer, and the light comes and goes."""
+    photo = skimage.data.astronaut()
+    canvas_size = (size * people, size)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate)
+        stream.width, stream.height, stream.pix_fmt, stream.options = *canvas_size, "yuv420p", {"crf": "12"}
+        for number in range(count):
+            canvas = np.full((size, size * people, 3), 128, np.uint8)
+            for person in range(people):
+                phase = 2 * np.pi * number / 60 + 2 * person
+                matrix = cv2.getRotationMatrix2D((224, 128), 18 * np.sin(phase), 0.9 + 0.25 * np.sin(0.7 * phase))
+                middle = [size / 2 + size / 8 * np.sin(1.3 * phase), size / 2 + size / 12 * np.cos(phase)]
+                matrix[:, 2] += np.array(middle) - [224, 128]
+                source = photo[:, ::-1] if person % 2 else photo
+                if person % 2:
+                    matrix = matrix @ np.array([[1, 0, -512 + 2 * 224 + 64], [0, 1, 0], [0, 0, 1]])
+                part = cv2.warpAffine(source, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
+                light = 0.8 + 0.25 * np.sin(0.5 * phase)
+                canvas[:, size * person : size * (person + 1)] = (part * light).clip(0, 255)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(canvas, "rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def exposed(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Frames in which a face is hardly changed, and faces that were looked at."""
+    from mediapipe.python.solutions.face_detection import FaceDetection
+
+    detectors = [FaceDetection(min_detection_confidence=LOWEST, model_selection=model) for model in (0, 1)]
+    bad, seen = set(), 0
+    for number, (old, new) in enumerate(zip(before, after, strict=True)):
+        height, width = old.shape[:2]
+        for detector in detectors:
+            for found in detector.process(old).detections or []:
+                box = found.location_data.relative_bounding_box
+                left, right = (int(width * (box.xmin + share * box.width)) for share in (0.2, 0.8))
+                top, bottom = (int(height * (box.ymin + share * box.height)) for share in (0.2, 0.8))
+                parts = [p[max(top, 0) : bottom, max(left, 0) : right].astype(float) for p in (old, new)]
+                if parts[0].size:
+                    seen += 1
+                    if np.abs(parts[0] - parts[1]).mean() < UNCHANGED:
+                        bad.add(number)
+    return len(bad), seen
+
+
+def meshes(
+    pipe: FaceAnonPipeline, pictures: Sequence[np.ndarray], like: Sequence[Face | None] | None = None
+) -> list[Face | None]:
+    """The largest face of each frame; with `like`, the one in the place of those."""
+    found: list[Face | None] = []
+    for number, picture in enumerate(pictures):
+        if like is None:
+            faces = [face for face in pipe.find_faces(picture) if face.landmarks is not None]
+            found.append(max(faces, key=lambda face: face.size, default=None))
+            continue
+        place = like[number]
+        face = None if place is None else Face(place.box, place.score, place.keypoints)
+        if face is not None:
+            pipe.landmark_extractor(picture, [face])
+        found.append(None if face is None or face.landmarks is None else face)
+    return found
+
+
+def flicker(pictures: Sequence[np.ndarray], faces: Sequence[Face | None]) -> float:
+    """Mean absolute temporal difference in levels, inside the outline of the face."""
+    crops = []
+    for picture, face in zip(pictures, faces, strict=True):
+        if face is None:
+            crops.append(None)
+            continue
+        matrix = align(face.landmarks, SIZE)
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        cv2.fillConvexPoly(mask, cv2.convexHull(transform(face.landmarks, matrix)[OVAL, :2].astype(np.int32)), 1)
+        crops.append((warp_in(picture, matrix, SIZE).astype(float), mask))
+    steps = [
+        np.abs(a[0] - b[0])[(a[1] & b[1]) > 0].mean()
+        for a, b in itertools.pairwise(crops)
+        if a is not None and b is not None
+    ]
+    return float(np.mean(steps))
+
+
+def openness(before: Sequence[Face | None], after: Sequence[Face | None]) -> dict[str, float]:
+    """Correlation of the openings of mouth and eyes."""
+    pairs = [
+        (expression_ratios(a.landmarks), expression_ratios(b.landmarks))
+        for a, b in zip(before, after, strict=True)
+        if a is not None and b is not None
+    ]
+    return {name: float(np.corrcoef([(a[name], b[name]) for a, b in pairs], rowvar=False)[0, 1]) for name in RATIOS}
+
+
+def embeddings(pictures: Sequence[np.ndarray], faces: Sequence[Face | None], step: int = 4) -> np.ndarray:
+    recognizer = DlibRecognizer()
+    pairs = [(p, f) for p, f in zip(pictures[::step], faces[::step], strict=True) if f is not None]
+    return np.array([recognizer(picture, face.landmarks) for picture, face in pairs])
+
+
+def spread(rows: np.ndarray) -> float:
+    """Variance: mean squared distance from the mean."""
+    return float(((rows - rows.mean(0)) ** 2).sum(1).mean())
+
+
+def between(middles: Sequence[np.ndarray]) -> float:
+    """Variance of tracks, each given by its mean; without the bias of few."""
+    return spread(np.array(middles)) * len(middles) / (len(middles) - 1)
+
+
+def per_frame(pipe: FaceAnonPipeline, pictures: Sequence[np.ndarray]) -> float:
+    """Seconds a frame when the pipeline is called for each."""
+    start = time.perf_counter()
+    for picture in pictures:
+        pipe(picture, seed=0, output_type="np")
+    return (time.perf_counter() - start) / len(pictures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clips", type=Path, nargs="*")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--people", type=int, default=4, help="new people the variance between tracks is taken of")
+    arguments = parser.parse_args()
+    pipe = FaceAnonPipeline.from_pretrained()
+    pipe.set_progress_bar_config(disable=True)
+    with tempfile.TemporaryDirectory() as folder:
+        out = arguments.out or Path(folder)
+        clips = arguments.clips or [moving_portrait(out / "portrait.mp4")]
+        columns = ["clip", "frames/s", "per-frame calls", "exposed frames", "flicker, of the original's"]
+        columns += ["embedding along the track (original's)", "between seeds", "unlike the original", "mouth", "eyes"]
+        print("| " + " | ".join(columns) + " |" + "\n" + "|---" * len(columns) + "|")
+        tracks: list[list[np.ndarray]] = []
+        within: list[float] = []
+        for clip in clips:
+            before = frames(clip)
+            pipe.video(clip, out / "warm.mp4", end=0.3, seed=0)
+            target, start = out / f"{clip.stem}-new.mp4", time.perf_counter()
+            report = pipe.video(clip, target, seed=arguments.seed)
+            rate = report.frames / (time.perf_counter() - start)
+            slow = 1 / per_frame(pipe, before[:40])
+            after = frames(target)
+            originals = meshes(pipe, before)
+            renewed = meshes(pipe, after, originals)
+            bad, seen = exposed(before, after)
+            still = [flicker(before, originals), flicker(after, renewed)]
+            pairs = [a if b is not None else None for a, b in zip(originals, renewed, strict=True)]
+            rows, old_rows = embeddings(after, renewed), embeddings(before, pairs)
+            tracks.append([rows.mean(0)])
+            for person in range(1, arguments.people):
+                pipe.video(clip, out / "other.mp4", seed=arguments.seed + person, end=0.7)
+                others = frames(out / "other.mp4")
+                tracks[-1].append(embeddings(others, meshes(pipe, others, originals[: len(others)])).mean(0))
+            within.append(spread(rows))
+            kept = openness(originals, renewed)
+            print(
+                f"| {clip.stem} | {rate:.1f} | {slow:.1f} | {bad} of {len(before)} ({seen} faces seen) "
+                f"| {still[1]:.2f} / {still[0]:.2f} = {still[1] / still[0]:.2f} "
+                f"| {within[-1]:.3f} ({spread(old_rows):.3f}) | {between(tracks[-1]):.3f} "
+                f"| {(np.linalg.norm(rows - old_rows, axis=1) > 0.6).mean():.0%} | {kept['mouth_open']:.2f} "
+                f"| {kept['eye_left']:.2f}, {kept['eye_right']:.2f} |",
+                flush=True,
+            )
+        everyone = between([middle for middles in tracks for middle in middles])
+        ratio = np.mean(within) / everyone
+        print(f"\nvariance along a track {np.mean(within):.3f}, between all tracks {everyone:.3f}: {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()

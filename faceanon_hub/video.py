@@ -1,0 +1,598 @@
+"""A video: every face in every frame replaced, one person by one new person from beginning to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+
+from . import blending
+from .blending import Fallback
+from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
+from .faces import Face, FaceStatus
+from .io import Photo
+from .landmarks import FIVE
+from .pipeline import WORKERS, _each, _Job, _mark_kept, _Options, _Scene
+from .smoothing import average, steady
+from .texture import Texture
+from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
+
+if TYPE_CHECKING:
+    from .pipeline import FaceAnonPipeline
+
+__all__ = ["VIDEO_SUFFIXES", "VideoReport", "anonymize_video"]
+
+logger = logging.getLogger(__name__)
+
+LOOKAHEAD = PATIENCE  # frames that are known before one is painted
+DOUBTFUL = 2.0  # margin of the hidden region round a face nobody saw, in those round others
+MAX_MARGIN = 0.3
+SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
+LOOK_EVERY, LOOKS = 4, 20  # frames between two looks at a face's surroundings, and how many of them count
+# Frames 32 pixels wide that differ by so many levels in the mean, and by so many times the usual, are of two scenes.
+CUT_LEVEL, CUT_RATIO = 22.0, 4.0
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What was done to a video.
+
+    Args:
+        frames (`int`):
+            Number of frames written.
+        seconds (`float`):
+            Time of the last frame, from the first.
+        size (`tuple[int, int]`):
+            Width and height of the upright frames, in pixels.
+        codec (`str`):
+            Encoder of the new video.
+        tracks (`list[dict]`):
+            Of each track: `number`, `person` (tracks of the same one got the same new face), `first` and `last` in
+            seconds, `frames` by status, `found` (frames in which it was detected, followed or filled in), `reasons`
+            of what is not anonymized, with their frames, and `seed`.
+        keep, hide (`list[list[float]]`):
+            The boxes that were asked for.
+        cuts (`list[float]`):
+            Times at which another scene begins, in seconds.
+        notes (`list[str]`):
+            What of the original file the new one lacks, in words.
+    """
+
+    frames: int
+    seconds: float
+    size: tuple[int, int]
+    codec: str
+    tracks: list[dict[str, Any]]
+    keep: list[list[float]]
+    hide: list[list[float]]
+    cuts: list[float]
+    notes: list[str]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Faces over all frames, by status."""
+        counts: Counter[str] = Counter()
+        for track in self.tracks:
+            counts.update(track["frames"])
+        return dict(counts)
+
+    def to_dict(self, seed: bool = False) -> dict[str, Any]:
+        """A record for reports, ready for JSON.
+
+        Args:
+            seed (`bool`, *optional*, defaults to `False`):
+                Include the seeds, which repeat the new faces.
+        """
+        record = dataclasses.asdict(self) | {"size": list(self.size)}
+        if not seed:
+            record["tracks"] = [{k: v for k, v in track.items() if k != "seed"} for track in record["tracks"]]
+        return record
+
+
+@dataclass(eq=False)
+class _Planned:
+    """A face about to be painted, and what the network and the post-processors are told of it."""
+
+    face: Face
+    track: Track
+    how: str
+    matrix: np.ndarray | None = None
+    coefficients: tuple[Any, ...] = (None, None, None)
+    doubtful: bool = False
+
+
+def anonymize_video(
+    pipe: FaceAnonPipeline,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    audio: bool = True,
+    codec: str | None = None,
+    quality: int | None = None,
+    keep: Sequence[Sequence[float]] | None = None,
+    hide: Sequence[Sequence[float]] | None = None,
+    use_hint: bool = True,
+    lighting_strength: float | None = None,
+    color_strength: float | None = None,
+    truncation: float = 0.7,
+    threshold: float | None = None,
+    fallback: Fallback | None = None,
+    mask_margin: float | None = None,
+    batch_size: int | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> VideoReport:
+    """Anonymizes a video, frame by frame; memory does not grow with its length.
+
+    Every frame is searched. A face is tracked by overlap and motion, and through frames in which it is not detected it
+    is followed by its landmarks or filled in. One latent and one noise pattern make one new person of a track, and of
+    a later track whose landmarks are shaped alike. Landmarks and coefficients are smoothed over the frames around.
+
+    Sound and subtitles are copied, chapters kept; metadata, covers, attachments and data streams, which may tell the
+    place, are not. Frames come out upright, with 8 bits and, where they were odd, a side one pixel longer.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            Finds and paints the faces.
+        source (`str` or `os.PathLike`):
+            Video in any container and codec that PyAV reads, but HDR.
+        target (`str` or `os.PathLike`):
+            Video to write; the suffix gives the container. It appears only once it is complete.
+        seed (`int`, *optional*):
+            Picks the new people: the same video, seed and version give the same frames, at any batch size. How they
+            are encoded is the encoder's: x264 does not always repeat itself to the bit.
+        start, end (`float`, *optional*):
+            Seconds between which the video is taken.
+        audio (`bool`, *optional*, defaults to `True`):
+            Copy the sound. A voice identifies, too.
+        codec (`str`, *optional*):
+            FFmpeg's name of an encoder; `"libx264"` where the container holds it.
+        quality (`int`, *optional*):
+            1 to 100, of lossy codecs; 65 unless given, which is 18 of x264's constant rate factor.
+        keep (`list`, *optional*):
+            Boxes (left, top, right, bottom) in pixels of the upright frame: a face with more than half of its box in
+            one of them stays in that frame.
+        hide (`list`, *optional*):
+            Boxes that are obfuscated in every frame, whatever is in them.
+        use_hint, lighting_strength, color_strength, truncation, threshold, fallback, mask_margin, batch_size:
+            As in [`FaceAnonPipeline.__call__`].
+        on_progress (`Callable`, *optional*):
+            Called with the share that is done, 0 to 1.
+
+    Returns:
+        [`VideoReport`].
+
+    Raises:
+        MissingDependencyError: PyAV is not installed.
+        UnreadableVideoError: no video, damaged, cut short, or HDR. Nothing is written.
+        UnwritableVideoError: unknown suffix or codec, sound that the container does not hold, no space left.
+        ValueError: an argument is out of its range.
+    """
+    options = pipe._options(
+        fallback=fallback,
+        margin=mask_margin,
+        batch_size=batch_size,
+        truncation=truncation,
+        use_hint=use_hint,
+        lighting_strength=lighting_strength,
+        color_strength=color_strength,
+    )
+    kept, hidden = _boxes("keep", keep), _boxes("hide", hide)
+    if (start or 0) < 0 or (end is not None and end <= (start or 0)):
+        raise ValueError(f"`start` and `end` must be a span of time, not {start} to {end}")
+    base = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+    load_av()
+    target, done = Path(target), on_progress or (lambda share: None)
+    reader = VideoReader(source, start, end)
+    window = _Window(pipe, options, threshold, base, kept, hidden)
+    writer: VideoWriter | None = None
+    try:
+        with replacing(target) as temporary, _one_thread_each(), torch.no_grad():
+            batch: list[Frame] = []
+            waiting: list[Any] = []  # what comes before the first frame, with which the size is known
+            size = max(options.batch_size, WORKERS)
+            for event in reader.read(reader.beside(audio)[0]):
+                if not isinstance(event, Frame):
+                    waiting.append(event)
+                else:
+                    batch.append(event)
+                    writer = writer or VideoWriter(temporary, target, reader, event, audio, codec, quality)
+                if writer is not None:
+                    for packet in waiting:
+                        writer.copy(packet)
+                    waiting.clear()
+                    if len(batch) == size:
+                        _write(writer, window.advance(batch), reader.length, done)
+                        batch.clear()
+            assert writer is not None  # the reader gives a frame or an error
+            _write(writer, window.advance(batch, last=True), reader.length, done)
+            writer.finish()
+    finally:
+        if writer is not None:
+            writer.abandon()
+        reader.close()
+    done(1.0)
+    pipe.maybe_free_model_hooks()
+    report = VideoReport(
+        frames=window.frames,
+        seconds=round(window.time, 3),
+        size=(writer.stream.width, writer.stream.height),
+        codec=writer.stream.codec_context.name,
+        tracks=window.records,
+        keep=[list(map(float, box)) for box in kept],
+        hide=[list(map(float, box)) for box in hidden],
+        cuts=window.cuts,
+        notes=writer.notes,
+    )
+    if report.counts.get("obfuscated"):
+        total = sum(report.counts.values())
+        logger.warning(
+            "%d of %d faces in frames are obfuscated instead of replaced", report.counts["obfuscated"], total
+        )
+    return report
+
+
+def _write(writer: VideoWriter, frames: list[Frame], length: float, done: Callable[[float], None]) -> None:
+    for frame in frames:
+        writer.write(frame)
+    if frames and length:
+        done(min(1.0, frames[-1].time / length))
+
+
+class _Window:
+    """The frames between the one that was decoded last and the one that is painted next."""
+
+    def __init__(
+        self,
+        pipe: FaceAnonPipeline,
+        options: _Options,
+        threshold: float | None,
+        seed: int,
+        keep: list[np.ndarray],
+        hide: list[np.ndarray],
+    ) -> None:
+        self.pipe, self.options, self.threshold, self.seed = pipe, options, threshold, seed
+        self.keep, self.hide = keep, hide
+        wide = max(options.margin, min(MAX_MARGIN, DOUBTFUL * options.margin))
+        self.doubtful = dataclasses.replace(options, margin=wide)
+        self.tracker = Tracker()
+        self.frames, self.time = 0, 0.0
+        self.cuts: list[float] = []
+        self._frames: deque[Frame] = deque()
+        self._thumbnail: np.ndarray | None = None
+        self._usual = CUT_LEVEL / CUT_RATIO
+        self._records: dict[int, dict[str, Any]] = {}
+        self._textures: dict[int, Texture] = {}
+        self._contexts: dict[int, tuple[torch.Tensor, int]] = {}  # and of how many looks it is the mean
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The tracks' part of the report."""
+        return [self._records[number] for number in sorted(self._records)]
+
+    def advance(self, batch: list[Frame], last: bool = False) -> list[Frame]:
+        """Takes the next frames, and gives those that can be finished.
+
+        What is planned for a frame depends on the frames that follow it, as far as the look-ahead, and never on the
+        batches they come in.
+        """
+        plans: list[tuple[Frame, list[_Planned]]] = []
+        for frame, found in zip(batch, _each(self._find, batch), strict=True):
+            self._track(frame, found)
+            if len(self._frames) > LOOKAHEAD:
+                plans.append((self._frames[0], self._plan(self._frames[0])))
+                self._frames.popleft()
+        if last:
+            plans += [(frame, self._plan(frame)) for frame in self._frames]
+        return self._paint(plans)
+
+    def _find(self, frame: Frame) -> list[Sighting]:
+        faces = self.pipe.find_faces(frame.pixels, self.threshold)
+        return [self._sighting(frame, face, "detected") for face in faces]
+
+    def _sighting(self, frame: Frame, face: Face, how: str) -> Sighting:
+        """A face with its coefficients; without, where they cannot be measured."""
+        sighting = Sighting(frame.number, frame.time, face, how)
+        if face.landmarks is not None:
+            try:
+                job = self.pipe._place(frame.pixels.shape, face, face.landmarks, self.options)
+                self.pipe._look(frame.pixels, job, self.options)
+                hint = None if job.hint is None else job.hint.numpy()
+                sighting.coefficients = hint, job.lighting, job.color
+            except Exception:
+                logger.debug("measuring a face failed; it is told of where it is painted", exc_info=True)
+        return sighting
+
+    def _track(self, frame: Frame, found: list[Sighting]) -> None:
+        """Puts the faces of a frame into tracks, and looks for what was missed in it and in the frames before."""
+        if self._is_cut(frame):
+            self.tracker.cut(frame.number)
+            self.cuts.append(round(frame.time, 3))
+        self._frames.append(frame)
+        tracks = self.tracker.match(frame.number, [sighting.face for sighting in found])
+        newcomers = []
+        for number, sighting in enumerate(found):
+            track = tracks.get(number)
+            if track is None:
+                track = self.tracker.begin()
+                newcomers.append(track)
+            else:
+                if sighting.face.landmarks is None:
+                    sighting = self._seek(frame, track, track.expected(frame.number)) or sighting
+                self._fill(track, sighting)
+            track.add(sighting)
+        for track in self.tracker.live:
+            if track.last.frame < frame.number:
+                followed = self._seek(frame, track, track.expected(frame.number))
+                if followed is not None:
+                    self._fill(track, followed)
+                    track.add(followed)
+        for track in newcomers:
+            for earlier in reversed([other for other in self._frames if track.start <= other.number < frame.number]):
+                followed = self._seek(earlier, track, track.expected(earlier.number))
+                if followed is None:
+                    break
+                track.add(followed)
+        self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
+
+    def _fill(self, track: Track, sighting: Sighting) -> None:
+        """Finds or interpolates the face in the frames between its last sighting and this one."""
+        last = track.last
+        for frame in self._frames:
+            if last.frame < frame.number < sighting.frame:
+                share = (frame.number - last.frame) / (sighting.frame - last.frame)
+                guess = between(last.face, sighting.face, share)
+                found = self._seek(frame, track, guess)
+                track.add(found or Sighting(frame.number, frame.time, guess, "filled"))
+
+    def _seek(self, frame: Frame, track: Track, guess: Face) -> Sighting | None:
+        """Runs the mesh where a face should be, as MediaPipe follows faces. None where it finds none, or another's."""
+        if guess.landmarks is None:
+            return None
+        face = Face(guess.box, guess.score, guess.landmarks[FIVE, :2])
+        self.pipe._find_landmarks(frame.pixels, face)
+        if face.landmarks is None:
+            return None
+        # The box keeps its place round the landmarks.
+        known, seen = (np.concatenate([p[:, :2].min(0), p[:, :2].max(0)]) for p in (guess.landmarks, face.landmarks))
+        scale = (seen[2:] - seen[:2]) / (known[2:] - known[:2])
+        face.box = ((guess.box.reshape(2, 2) - known[:2]) * scale + seen[:2]).reshape(4)
+        return None if self._is_taken(track, frame, face) else self._sighting(frame, face, "followed")
+
+    def _is_taken(self, track: Track, frame: Frame, face: Face) -> bool:
+        """Whether another track has a face in the same place."""
+        others = [other.sightings.get(frame.number) for other in self.tracker.tracks if other is not track]
+        return any(overlap(face.box, other.face.box) > 0.4 for other in others if other is not None)
+
+    def _is_cut(self, frame: Frame) -> bool:
+        """Whether another scene begins: the picture changes by far more than it did from frame to frame."""
+        height, width = frame.pixels.shape[:2]
+        small = cv2.resize(frame.pixels, (32, max(1, round(32 * height / width))), interpolation=cv2.INTER_AREA)
+        before, self._thumbnail = self._thumbnail, small.astype(np.float32)
+        if before is None:
+            return False
+        change = float(np.abs(self._thumbnail - before).mean())
+        cut = change > max(CUT_LEVEL, CUT_RATIO * self._usual)
+        if not cut:
+            self._usual += 0.2 * (change - self._usual)
+        return cut
+
+    def _plan(self, frame: Frame) -> list[_Planned]:
+        """Decides what is painted into a frame, from what is known of the frames around."""
+        planned = []
+        for track in self.tracker.tracks:
+            sighting = track.sightings.get(frame.number) or self._beyond(track, frame)
+            if sighting is not None:
+                entry = self._smoothed(track, sighting)
+                person = self.tracker.identify(track)
+                entry.face.seed = int(np.random.SeedSequence([self.seed % 2**64, person]).generate_state(1)[0])
+                planned.append(entry)
+        return planned
+
+    def _beyond(self, track: Track, frame: Frame) -> Sighting | None:
+        """A face just before its first or after its last sighting, unless a cut lies between or somebody is there."""
+        reach = min(abs(frame.number - track.first.frame), abs(frame.number - track.last.frame))
+        if reach > EDGE or frame.number < track.start or (track.end is not None and frame.number > track.end):
+            return None
+        face = track.expected(frame.number)
+        return None if self._is_taken(track, frame, face) else Sighting(frame.number, frame.time, face, "beyond")
+
+    def _smoothed(self, track: Track, sighting: Sighting) -> _Planned:
+        """A face with its landmarks, crop and coefficients smoothed over the frames around."""
+        face = dataclasses.replace(sighting.face)
+        entry = _Planned(face, track, sighting.how, doubtful=sighting.how not in ("detected", "followed"))
+        near = [other for other in track.sightings.values() if abs(other.frame - sighting.frame) <= LOOKAHEAD]
+        if face.landmarks is None:
+            entry.doubtful = True
+            face.landmarks = _borrowed(sighting, near)
+        if sighting.how == "beyond" and track.counts["detected"] < SURE:
+            face.landmarks, face.reason = None, "seen for too short a time"
+        told = [other for other in near if other.coefficients is not None]
+        if face.landmarks is None or not told:
+            face.landmarks, face.reason = None, face.reason or "no landmarks near by in time"
+            return entry
+        near = [other for other in near if other.face.landmarks is not None and other.frame != sighting.frame]
+        near = sorted([*near, dataclasses.replace(sighting, face=face)], key=lambda other: other.frame)
+        index = [other.frame for other in near].index(sighting.frame)
+        times = np.array([other.time for other in near])
+        meshes = [other.face.landmarks for other in near if other.face.landmarks is not None]
+        entry.matrix, face.landmarks = steady(times, meshes, index, self.pipe.generator.config.sample_size)
+        entry.coefficients = _averaged(sighting, told)
+        return entry
+
+    def _paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
+        """Erases the faces of several frames, and paints new ones in one go."""
+        scenes = _each(lambda plan: self._hide(*plan), plans)
+        tracks = {id(entry.face): entry.track.number for _, planned in plans for entry in planned}
+        jobs = [(tracks[id(job.face)], job) for scene in scenes for job in scene.jobs]
+        frames = [frame.number for (frame, _), scene in zip(plans, scenes, strict=True) for _ in scene.jobs]
+        self._settle(jobs, frames)
+        # On a processor, side by side is faster than one after the other.
+        size = 1 if self.pipe._execution_device.type == "cpu" else self.options.batch_size
+        batches = [[job for _, job in jobs[start : start + size]] for start in range(0, len(jobs), size)]
+        _each(torch.no_grad()(self._generate), batches)
+        lines: dict[int, list[_Job]] = {}
+        for number, job in jobs:
+            lines.setdefault(number, []).append(job)
+        _each(lambda line: self._finish(*line), list(lines.items()))
+        alive = {track.number for track in self.tracker.tracks}
+        self._textures = {number: texture for number, texture in self._textures.items() if number in alive}
+        self._contexts = {number: context for number, context in self._contexts.items() if number in alive}
+        _each(lambda scene: self.pipe._compose(scene, self.options), scenes)
+        finished = []
+        for (frame, planned), scene in zip(plans, scenes, strict=True):
+            for zone in self.hide:
+                blending.obfuscate_zone(scene.canvas, zone, self.options.fallback)
+            for entry in planned:
+                self._record(entry, frame.time)
+            finished.append(dataclasses.replace(frame, pixels=scene.canvas))
+            self.frames, self.time = self.frames + 1, frame.time
+        return finished
+
+    def _hide(self, frame: Frame, planned: list[_Planned]) -> _Scene:
+        _mark_kept([entry.face for entry in planned], self.keep)
+        hidden = [entry for entry in planned if entry.face.status is not FaceStatus.KEPT]
+        jobs = [self._job(frame, entry) for entry in hidden]
+        photo = Photo(frame.pixels, None, False, None, None, f"frame {frame.number}")
+        return self.pipe._erase(photo, [entry.face for entry in hidden], jobs, self.options)
+
+    def _job(self, frame: Frame, entry: _Planned) -> _Job | None:
+        face = entry.face
+        if face.landmarks is None:
+            return None
+        try:
+            options = self.doubtful if entry.doubtful else self.options
+            job = self.pipe._place(frame.pixels.shape, face, face.landmarks, options, entry.matrix)
+        except Exception as error:
+            face.reason = f"placing failed: {error}"
+            return None
+        hint, job.lighting, job.color = entry.coefficients
+        job.hint = None if hint is None else torch.from_numpy(hint)
+        return job
+
+    def _settle(self, jobs: list[tuple[int, _Job]], frames: list[int]) -> None:
+        """Gives a face the mean of what the network took from its surroundings so far in the track."""
+        looks, known = [], set(self._contexts)
+        for (number, job), frame in zip(jobs, frames, strict=True):
+            if frame % LOOK_EVERY == 0 or number not in known:
+                known.add(number)
+                looks.append(job)
+        summarized = dict(zip(map(id, looks), _each(torch.no_grad()(self._summarize), looks), strict=True))
+        for number, job in jobs:
+            if (context := summarized.get(id(job))) is not None:
+                mean, count = self._contexts.get(number, (context, 0))
+                count = min(count + 1, LOOKS)
+                self._contexts[number] = mean + (context - mean) / count, count
+            job.context = self._contexts[number][0] if number in self._contexts else None
+
+    def _summarize(self, job: _Job) -> torch.Tensor | None:
+        generator = self.pipe.generator
+        try:
+            told = (tensor.to(self.pipe._execution_device, generator.dtype) for tensor in self.pipe._tell([job]))
+            return generator.summarize(*told).float().cpu()
+        except Exception:
+            logger.debug("summing up failed; what follows tells of it", exc_info=True)
+            return None
+
+    def _generate(self, jobs: list[_Job]) -> None:
+        try:
+            for job, crop in zip(jobs, self.pipe._generate(jobs, 0, self.options), strict=True):
+                job.generated = crop
+        except Exception as error:
+            # The originals are erased already: what failed stays hidden, and the caller is told.
+            logger.exception("generating %d faces failed; they are obfuscated", len(jobs))
+            for job in jobs:
+                job.face.reason = f"generation failed: {error}"
+
+    def _finish(self, number: int, jobs: list[_Job]) -> None:
+        """Holds the new face of a track fast, frame after frame, and gives it light and colour."""
+        for job in jobs:
+            if job.generated is None:
+                continue
+            try:
+                texture = self._textures.setdefault(number, Texture(job.points, len(job.mask)))
+                self.pipe._correct([job], [texture.hold(job.generated, job.points, job.maps)], self.options)
+            except Exception as error:
+                logger.exception("correcting a face failed; it is obfuscated")
+                job.generated, job.face.reason = None, f"correcting failed: {error}"
+
+    def _record(self, entry: _Planned, time: float) -> None:
+        track, face = entry.track, entry.face
+        record = self._records.setdefault(
+            track.number,
+            {
+                "number": track.number,
+                "person": track.person,
+                "first": round(time, 3),
+                "last": 0.0,
+                "frames": {},
+                "found": {},
+                "reasons": {},
+                "seed": face.seed,
+            },
+        )
+        record["last"] = round(time, 3)
+        reason = "" if face.status is FaceStatus.ANONYMIZED else face.reason
+        for name, value in (("frames", face.status.value), ("found", entry.how), ("reasons", reason)):
+            if value:
+                record[name][value] = record[name].get(value, 0) + 1
+
+
+def _borrowed(sighting: Sighting, near: list[Sighting]) -> np.ndarray | None:
+    """Landmarks for a box that has none, from the frames around; from one side alone only if it is near."""
+    known = [other for other in near if other.face.landmarks is not None]
+    before = max((s for s in known if s.frame < sighting.frame), key=lambda s: s.frame, default=None)
+    after = min((s for s in known if s.frame > sighting.frame), key=lambda s: s.frame, default=None)
+    if before is not None and after is not None:
+        share = (sighting.frame - before.frame) / (after.frame - before.frame)
+        return carried(between(before.face, after.face, share), sighting.face.box).landmarks
+    one = before or after
+    if one is None or abs(one.frame - sighting.frame) > EDGE:
+        return None
+    return carried(one.face, sighting.face.box).landmarks
+
+
+def _averaged(sighting: Sighting, told: list[Sighting]) -> tuple[Any, ...]:
+    """Hint, light and colour, averaged over the frames around whose light is that of this one."""
+    nearest = min(told, key=lambda other: abs(other.frame - sighting.frame))
+    seen = [other for other in told if other.coefficients[2] is None or other.coefficients[2].any()] or told
+    colors = np.array([np.zeros(3) if s.coefficients[2] is None else s.coefficients[2][:3] for s in seen])
+    own = nearest.coefficients[2]
+    own = np.zeros(3) if own is None else own[:3] if own.any() else colors.mean(0)
+    times = np.array([other.time for other in seen])
+    values = zip(*(other.coefficients for other in seen), strict=True)
+    return tuple(
+        None if each[0] is None else average(times, np.array(each), sighting.time, colors, own) for each in values
+    )
+
+
+def _boxes(name: str, boxes: Sequence[Sequence[float]] | None) -> list[np.ndarray]:
+    """Checked boxes."""
+    checked = [np.asarray(box, float) for box in boxes or []]
+    for box in checked:
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
+            raise ValueError(f"`{name}` holds boxes (left, top, right, bottom), not {box.tolist()}")
+    return checked
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """PyTorch on one thread: the faces and frames that are worked on side by side share the cores already."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

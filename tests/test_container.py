@@ -1,0 +1,302 @@
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from faceanon_hub import UnreadableVideoError, UnwritableVideoError
+from faceanon_hub.container import Frame, VideoReader, VideoWriter, replacing
+
+
+def encode(path, pictures, *, codec="libx264", times=None, rate=25, pix_fmt="yuv420p", sound=False, **more):
+    """Writes pictures, at times in ticks of 1/1000 s where given, and what else the tests ask for."""
+    with av.open(str(path), "w", container_options=more.get("container", {})) as container:
+        container.metadata.update(more.get("metadata", {}))
+        stream = container.add_stream(codec, rate)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.options = {"crf": "5"} if codec.startswith("libx26") else {}
+        if times:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.color_trc = more.get("transfer", 2)
+        if more.get("rotation"):
+            stream.set_display_rotation(more["rotation"])
+        audio = container.add_stream("aac", 44100) if sound else None
+        if more.get("chapters"):
+            container.set_chapters(more["chapters"])
+        if more.get("words"):
+            with av.open(str(more["words"])) as words:
+                copy = container.add_stream_from_template(words.streams[0])
+                copy.metadata["language"] = "eng"
+                for packet in words.demux():
+                    if packet.dts is not None:
+                        packet.stream = copy
+                        container.mux(packet)
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.color_trc = more.get("transfer", 2)
+            if times:
+                frame.pts, frame.time_base = times[number], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if audio is not None:
+            for number in range(len(pictures) * 44100 // rate // 1024):
+                tone = np.sin(np.arange(1024) / 20).astype(np.float32)[None].repeat(2, 0)
+                block = av.AudioFrame.from_ndarray(tone, "fltp", "stereo")
+                block.sample_rate, block.pts, block.time_base = 44100, 1024 * number, Fraction(1, 44100)
+                container.mux(audio.encode(block))
+            container.mux(audio.encode(None))
+    return path
+
+
+def ramp(count=12, height=48, width=64):
+    """Frames that tell their number, their top red and their left dark."""
+    pictures = np.zeros((count, height, width, 3), np.uint8)
+    pictures[:, :, width // 2 :] = (20 + 10 * np.arange(count, dtype=np.uint8))[:, None, None, None]
+    pictures[:, : height // 4, :, 0] = 250
+    return list(pictures)
+
+
+def read(path, **span):
+    reader = VideoReader(path, **span)
+    try:
+        return [event for event in reader.read([]) if isinstance(event, Frame)]
+    finally:
+        reader.close()
+
+
+def rewrite(source, target, audio=True, codec=None, quality=None, **span):
+    """Through the reader and the writer, unchanged."""
+    reader, writer, waiting = VideoReader(source, **span), None, []
+    try:
+        with replacing(target) as temporary:
+            for event in reader.read(reader.beside(audio)[0]):
+                if isinstance(event, Frame):
+                    writer = writer or VideoWriter(temporary, target, reader, event, audio, codec, quality)
+                    writer.write(event)
+                else:
+                    waiting.append(event)
+            for packet in waiting:
+                writer.copy(packet)
+            writer.finish()
+    finally:
+        if writer is not None:
+            writer.abandon()
+        reader.close()
+    return writer.notes
+
+
+def test_frames_come_in_order_with_their_times(tmp_path):
+    frames = read(encode(tmp_path / "a.mp4", ramp()))
+    assert [frame.number for frame in frames] == list(range(12))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 25)
+    for frame, picture in zip(frames, ramp(), strict=True):
+        assert np.abs(frame.pixels.astype(int) - picture)[16:].mean() < 3
+
+
+def test_a_variable_frame_rate_is_kept(tmp_path):
+    times = [0, 40, 200, 240, 600, 605, 1000]
+    clip = encode(tmp_path / "a.mkv", ramp(7), times=times)
+    rewrite(clip, tmp_path / "b.mp4")
+    np.testing.assert_allclose([frame.time for frame in read(tmp_path / "b.mp4")], np.array(times) / 1000, atol=1e-3)
+
+
+@pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (-90, 3)])
+def test_rotation_is_applied(tmp_path, rotation, turns):
+    clip = encode(tmp_path / "a.mov", ramp(), rotation=rotation)
+    rewrite(clip, tmp_path / "b.mp4")
+    for path in (clip, tmp_path / "b.mp4"):
+        found = read(path)[3].pixels
+        assert np.abs(found.astype(int) - np.rot90(ramp()[3], turns)).mean() < 6
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert next(container.decode(video=0)).rotation == 0
+
+
+def test_ten_bits_are_read(tmp_path):
+    frames = read(encode(tmp_path / "a.mp4", ramp(), codec="libx265", pix_fmt="yuv420p10le"))
+    assert np.abs(frames[5].pixels.astype(int) - ramp()[5])[16:].mean() < 3
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused_with_a_word(tmp_path, transfer, name):
+    clip = encode(tmp_path / "a.mp4", ramp(), transfer=transfer)
+    with pytest.raises(UnreadableVideoError, match=rf"a\.mp4: HDR \({name}\): convert it to SDR first"):
+        read(clip)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1", "ffv1", "mjpeg"])
+def test_colours_survive_every_codec(tmp_path, codec):
+    clip = encode(tmp_path / "a.mkv", ramp(12, 64, 96))
+    rewrite(clip, tmp_path / "b.mkv", codec=codec, quality=None if codec == "ffv1" else 95)
+    before, after = read(clip), read(tmp_path / "b.mkv")
+    assert len(after) == len(before)
+    assert np.abs(before[4].pixels.astype(int) - after[4].pixels).mean() < 4
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert container.streams.video[0].codec_context.codec.canonical_name == codec.replace("lib", "").replace(
+            "x264", "h264"
+        ).replace("x265", "hevc").replace("vpx-", "").replace("svt", "")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "webm", "avi", "ts"])
+def test_the_suffix_gives_the_container(tmp_path, suffix):
+    clip = encode(tmp_path / "a.mkv", ramp(12, 64, 96))
+    rewrite(clip, tmp_path / f"b.{suffix}")
+    assert len(read(tmp_path / f"b.{suffix}")) == 12
+
+
+def test_quality_is_a_matter_of_size(tmp_path):
+    pictures = list(np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), np.uint8))
+    clip = encode(tmp_path / "a.mkv", pictures, codec="ffv1", pix_fmt="bgr0")
+    for quality in (10, 90):
+        rewrite(clip, tmp_path / f"{quality}.mp4", quality=quality)
+    assert 3 * (tmp_path / "10.mp4").stat().st_size < (tmp_path / "90.mp4").stat().st_size
+
+
+def test_odd_sides_grow_by_a_pixel(tmp_path):
+    clip = encode(tmp_path / "a.mkv", ramp(6, 47, 63), codec="ffv1", pix_fmt="bgr0")
+    assert read(clip)[0].pixels.shape == (47, 63, 3)
+    rewrite(clip, tmp_path / "b.mp4")
+    pixels = read(tmp_path / "b.mp4")[0].pixels.astype(int)
+    assert pixels.shape == (48, 64, 3) and np.abs(pixels[47] - pixels[46]).mean() < 6
+
+
+def test_a_part_is_taken(tmp_path):
+    clip = encode(tmp_path / "a.mp4", ramp(25), sound=True)
+    frames = read(clip, start=0.2, end=0.6)
+    assert len(frames) == 10 and frames[0].time == 0
+    assert np.abs(frames[0].pixels.astype(int) - ramp(25)[5])[16:].mean() < 3
+    rewrite(clip, tmp_path / "b.mp4", start=0.2, end=0.6)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        sound = [frame.time for frame in container.decode(audio=0)]
+    assert min(sound) < 0.05 and 0.3 < max(sound) < 0.45
+
+
+def test_sound_is_copied_or_left_out(tmp_path):
+    clip = encode(tmp_path / "a.mp4", ramp(25), sound=True)
+    rewrite(clip, tmp_path / "with.mp4")
+    rewrite(clip, tmp_path / "without.mp4", audio=False)
+    with av.open(str(clip)) as old, av.open(str(tmp_path / "with.mp4")) as new:
+        packets = [[bytes(p) for p in container.demux(audio=0) if p.size] for container in (old, new)]
+    assert packets[0] == packets[1] and len(packets[0]) > 30
+    with av.open(str(tmp_path / "without.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_sound_that_does_not_fit_is_told(tmp_path):
+    clip = encode(tmp_path / "a.mp4", ramp(25), sound=True)
+    with pytest.raises(UnwritableVideoError, match=r"\.webm holds no aac sound: write \.mkv, or .* --no-audio"):
+        rewrite(clip, tmp_path / "b.webm")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
+
+
+def test_places_are_dropped_and_chapters_kept(tmp_path):
+    chapter = {"id": 1, "start": 0, "end": 800, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
+    told = {"location": "+48.2+16.3/", "com.apple.quicktime.location.ISO6709": "+48.2+16.3/", "title": "Home"}
+    use = {"container": {"movflags": "use_metadata_tags"}}
+    clip = encode(tmp_path / "a.mp4", ramp(25), metadata=told, chapters=[chapter], **use)
+    with av.open(str(clip)) as container:
+        assert "+48.2+16.3/" in container.metadata.values()
+    rewrite(clip, tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        (kept,) = container.chapters()
+        assert kept["metadata"] == {"title": "One"} and kept["end"] * kept["time_base"] == Fraction(4, 5)
+    assert b"+48.2" not in (tmp_path / "b.mp4").read_bytes() and b"Home" not in (tmp_path / "b.mp4").read_bytes()
+    notes = rewrite(clip, tmp_path / "b.avi")
+    assert any("chapters are left out" in note for note in notes)
+
+
+def test_subtitles_are_kept_where_they_fit(tmp_path):
+    (tmp_path / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,500\nGood evening\n\n")
+    encode(tmp_path / "a.mkv", ramp(25), words=tmp_path / "a.srt")
+    rewrite(tmp_path / "a.mkv", tmp_path / "b.mkv")
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        (stream,) = container.streams.subtitles
+        assert stream.language == "eng"
+        assert any(b"Good evening" in bytes(packet) for packet in container.demux(stream))
+    (note,) = rewrite(tmp_path / "a.mkv", tmp_path / "b.mp4")
+    assert "subtitles in" in note and ".mp4 does not hold them" in note
+
+
+def test_the_same_is_written_twice(tmp_path):
+    clip = encode(tmp_path / "a.mp4", ramp(), sound=True)
+    for name in ("b.mkv", "c.mkv"):
+        rewrite(clip, tmp_path / name)
+    assert (tmp_path / "b.mkv").read_bytes() == (tmp_path / "c.mkv").read_bytes()
+
+
+def test_what_is_no_video_is_told(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video\n" * 50)
+    (tmp_path / "folder.mp4").mkdir()
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", 44100)
+        block = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        block.sample_rate = 44100
+        container.mux(stream.encode(block))
+        container.mux(stream.encode(None))
+    causes = {
+        "missing": "no such file",
+        "empty": "empty",
+        "text": "no video",
+        "folder": "a folder",
+        "sound": "no video",
+    }
+    for name, cause in causes.items():
+        with pytest.raises(UnreadableVideoError, match=rf"{name}\.mp4: .*{cause}"):
+            read(tmp_path / f"{name}.mp4")
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_file_cut_short_is_refused(tmp_path, suffix, share):
+    pictures = list(np.random.default_rng(0).integers(0, 255, (50, 64, 64, 3), np.uint8))
+    whole = encode(tmp_path / f"a.{suffix}", pictures, container={"movflags": "faststart"} if suffix == "mp4" else {})
+    content = whole.read_bytes()
+    cut = tmp_path / f"cut.{suffix}"
+    cut.write_bytes(content[: int(share * len(content))])
+    assert len(read(whole)) == 50
+    with pytest.raises(UnreadableVideoError, match="cut short|damaged"):
+        read(cut)
+
+
+def test_damaged_bytes_are_told(tmp_path):
+    pictures = list(np.random.default_rng(0).integers(0, 255, (50, 64, 64, 3), np.uint8))
+    clip = encode(tmp_path / "a.mp4", pictures)
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20_000] = b"\xa5" * 20_000
+    clip.write_bytes(content)
+    with pytest.raises(UnreadableVideoError, match="damaged"):
+        read(clip)
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    clip = encode(tmp_path / "a.mp4", ramp())
+    for target, more, cause in (
+        ("b.xyz", {}, "unknown file type '.xyz'"),
+        ("b.mp4", {"codec": "nonsense"}, "nonsense is no video codec that"),
+        ("b.webm", {"codec": "libx264"}, "libx264 is no video codec that .webm holds"),
+        ("b.mp4", {"codec": "aac"}, "aac is no video codec"),
+        ("nowhere/b.mp4", {}, "No such file"),
+    ):
+        with pytest.raises(UnwritableVideoError, match=cause):
+            rewrite(clip, tmp_path / target, **more)
+    with pytest.raises(ValueError, match="`quality` can be set for"):
+        rewrite(clip, tmp_path / "b.mkv", codec="ffv1", quality=50)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_no_space_left(tmp_path):
+    resource = pytest.importorskip("resource")
+    pictures = list(np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), np.uint8))
+    clip = encode(tmp_path / "a.mp4", pictures)
+    (tmp_path / "b.mp4").write_bytes(b"what was there")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(UnwritableVideoError, match=r"b\.mp4: File too large"):
+            rewrite(clip, tmp_path / "b.mp4")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "b.mp4").read_bytes() == b"what was there"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
