@@ -4,7 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-CHECKED := faceanon_hub tests benchmarks app.py
+CHECKED := faceanon_hub tests benchmarks examples app.py
 # More threads than cores, or two libraries at once, can be ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 

@@ -10,8 +10,10 @@ __version__ = "0.1.0"
 # Where each public name lives; resolved on first use, because torch and diffusers take seconds to import.
 _HOMES = {
     "AnimatedImageError": "errors",
+    "AnonymizeBatch": "datasets",
     "CheckpointError": "errors",
     "Component": "component",
+    "DatasetReport": "datasets",
     "DEFAULT_CHECKPOINT": "hub",
     "Draft": "draft",
     "Face": "faces",
@@ -21,6 +23,7 @@ _HOMES = {
     "FaceAnonPipelineOutput": "pipeline",
     "FaceDetector": "detection",
     "FaceStatus": "faces",
+    "FolderReport": "folders",
     "ImageTooLargeError": "errors",
     "LandmarkExtractor": "landmarks",
     "LightingTransfer": "lighting",
@@ -32,6 +35,8 @@ _HOMES = {
     "UnwritableImageError": "errors",
     "UnwritableVideoError": "errors",
     "VideoReport": "video",
+    "anonymize_dataset": "datasets",
+    "anonymize_folder": "folders",
 }
 
 __all__ = [*_HOMES, "__version__"]
@@ -39,6 +44,7 @@ __all__ = [*_HOMES, "__version__"]
 if TYPE_CHECKING:
     from .color import SkinColorTransfer
     from .component import Component, ModelMixin
+    from .datasets import AnonymizeBatch, DatasetReport, anonymize_dataset
     from .detection import FaceDetector
     from .draft import Draft
     from .errors import (
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
         UnwritableVideoError,
     )
     from .faces import Face, FaceStatus
+    from .folders import FolderReport, anonymize_folder
     from .generator import FaceAnonGenerator
     from .hub import DEFAULT_CHECKPOINT
     from .landmarks import LandmarkExtractor

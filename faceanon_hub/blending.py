@@ -126,32 +126,34 @@ def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
         return
     (left, top), (right, bottom) = low, high
     part = canvas[top:bottom, left:right]
+    hidden = _coarse(part, method, (CELLS, CELLS))
     y, x = np.ogrid[top:bottom, left:right]
     inside = ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2 <= 1
-    part[inside] = _coarse(part, method)[inside]
+    part[inside] = hidden[inside]
 
 
-def obfuscate_zone(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
-    """Hides a rectangle, in place, whole and nothing but it.
+def cover(canvas: np.ndarray, zone: tuple[int, int, int, int], method: Fallback) -> None:
+    """Hides a zone of the photo whole, in place, whatever it shows.
 
     Args:
         canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
             Photo to change.
-        box (`np.ndarray` of shape `(4,)`):
-            Left, top, right, bottom in pixels; a pixel that is touched is hidden.
+        zone (`tuple[int, int, int, int]`):
+            Left, top, right, bottom in pixels, inside the photo and not empty.
         method (`"blur"`, `"mosaic"` or `"solid"`):
-            As for [`obfuscate`].
+            Blur and mosaic leave at most six by six colours, each the mean of several pixels; solid leaves black, and
+            so do all in a zone of less than 16 pixels, of which a mean would tell too much.
     """
-    low, high = np.floor(box[:2]).clip(0).astype(int), np.minimum(np.ceil(box[2:]).astype(int), canvas.shape[1::-1])
-    if (high > low).all():
-        part = canvas[low[1] : high[1], low[0] : high[0]]
-        part[:] = _coarse(part, method)
+    left, top, right, bottom = zone
+    part = canvas[top:bottom, left:right]
+    columns, rows = (min(CELLS, max(1, side // 4)) for side in (right - left, bottom - top))
+    part[:] = _coarse(part, "solid" if part[..., 0].size < 16 else method, (columns, rows))
 
 
-def _coarse(part: np.ndarray, method: Fallback) -> np.ndarray:
-    """What blur, mosaic or solid leave of a part of a photo."""
+def _coarse(part: np.ndarray, method: Fallback, cells: tuple[int, int]) -> np.ndarray:
+    """What a method leaves of a part of a photo, of the same shape."""
     if method == "solid":
         return np.zeros_like(part)
-    few = cv2.resize(part, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    few = cv2.resize(part, cells, interpolation=cv2.INTER_AREA)
     smooth = cv2.INTER_CUBIC if method == "blur" else cv2.INTER_NEAREST
     return cv2.resize(few, part.shape[1::-1], interpolation=smooth)

@@ -1,7 +1,8 @@
 """The `faceanon` command.
 
 Exit codes: 0 done; 1 any other failure; 2 wrong usage; 3 done, but some face could only be obfuscated; 4 an input
-cannot be read; 5 an output cannot be written.
+cannot be read; 5 an output cannot be written; 6 some files of a folder or rows of a dataset failed, the others are
+done.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import secrets
 import shutil
 import tempfile
 from enum import Enum
@@ -35,7 +35,7 @@ from .errors import (
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
 
-OBFUSCATED, UNREADABLE, UNWRITABLE = 3, 4, 5
+OBFUSCATED, UNREADABLE, UNWRITABLE, PARTLY = 3, 4, 5, 6
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +51,13 @@ class PairsChoice(str, Enum):
 
     NONE = "none"
     IDENTITIES = "identities"
+
+
+class EngineChoice(str, Enum):
+    """What gives out the work on a dataset."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class FallbackChoice(str, Enum):
@@ -71,6 +78,9 @@ def image(
     ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="Face to leave: its number, or LEFT,TOP,RIGHT,BOTTOM. Repeatable.")
+    ] = None,
+    hide: Annotated[
+        list[str] | None, typer.Option(help="Zone LEFT,TOP,RIGHT,BOTTOM to obfuscate, whatever it shows. Repeatable.")
     ] = None,
     light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
     color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
@@ -98,6 +108,8 @@ def image(
     if not force and target.exists() and source.exists() and target.samefile(source):
         raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
     kept = [_parse_keep(entry) for entry in keep or []]
+    zones = _parse_zones(hide, "--hide")
+    chosen: Any = fallback.value if fallback else None
     try:
         from .io import read_photo, write_photo
         from .preview import before_after
@@ -107,7 +119,10 @@ def image(
             task = progress.add_task("loading", total=None)
             pipe = _load(checkpoint, device)
             progress.update(task, description="finding faces")
-            faces = pipe.find_faces(photo.pixels, threshold)
+            try:
+                faces = pipe.find_faces(photo.pixels, threshold, zones, chosen)
+            except ValueError as error:
+                raise typer.BadParameter(str(error), param_hint="--hide") from None
             for entry in kept:
                 if isinstance(entry, int) and entry >= len(faces):
                     raise typer.BadParameter(f"face {entry} of {len(faces)}", param_hint="--keep")
@@ -122,11 +137,12 @@ def image(
                 seed=seed,
                 faces=[faces],
                 keep=kept,
+                hide=zones,
                 use_hint=hint,
                 lighting_strength=light,
                 color_strength=color,
                 truncation=truncation,
-                fallback=fallback.value if fallback else None,
+                fallback=chosen,
                 mask_margin=mask_margin,
                 batch_size=batch_size,
                 callback_on_step_end=on_step_end,
@@ -138,6 +154,8 @@ def image(
             "output": str(target),
             "version": __version__,
             "checkpoint": checkpoint or "bundled",
+            "keep": kept,
+            "hide": zones,
             "faces": [{"number": n, **face.to_dict(seed=report_seeds)} for n, face in enumerate(faces)],
         }
         if report is not None:
@@ -202,9 +220,7 @@ def video(
         target = target / source.name
     if not force and target.exists() and source.exists() and target.samefile(source):
         raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
-    kept, hidden = (
-        [_parse_box(entry, name) for entry in boxes or []] for name, boxes in (("--keep", keep), ("--hide", hide))
-    )
+    kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
     try:
@@ -267,6 +283,196 @@ def video(
                     soft_wrap=True,
                 )
     if result.counts.get("obfuscated"):
+        raise typer.Exit(OBFUSCATED)
+
+
+@app.command()
+def folder(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of photos and videos, in any depth.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results, under the same names.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Picks the new identities, with the files' paths; else drawn once.")
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Pattern of paths or names to do. Repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of those to leave out. Repeatable.")] = None,
+    suffix: Annotated[str, typer.Option(help="Put behind the names of results, such as _anonymized.")] = "",
+    photo_format: Annotated[
+        str | None, typer.Option("--format", help="Of all photos, such as png, in place of their own.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM: faces in it stay. Repeatable.")
+    ] = None,
+    hide: Annotated[
+        list[str] | None, typer.Option(help="Zone LEFT,TOP,RIGHT,BOTTOM to obfuscate in every file. Repeatable.")
+    ] = None,
+    zones: Annotated[
+        Path | None, typer.Option(help='JSON file {PATTERN: {"keep": [...], "hide": [...]}}, file by file.')
+    ] = None,
+    light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
+    color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
+    hint: Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")] = True,
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
+    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
+    mask_margin: Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
+    keep_metadata: Annotated[
+        bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")
+    ] = False,
+    audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
+    copy_others: Annotated[
+        bool, typer.Option(help="Copy files that are neither photo nor video. They may show faces.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for one JSON report per file.")] = None,
+    report_seeds: Annotated[bool, typer.Option(help="Put the seeds into the reports.")] = False,
+    redo: Annotated[bool, typer.Option(help="Do everything again, over what is in OUT.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Write nothing; print the files that would be done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary to standard output.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+) -> None:
+    """Anonymize a folder of photos and videos.
+
+    Stopped half-way, the same command goes on where it was; done again, it does what is new. Its state is in
+    OUT/.faceanon: leave that out of what you publish.
+    """
+    kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
+    try:
+        from .folders import anonymize_folder
+
+        with _progress(quiet) as progress:
+            task = progress.add_task("looking", total=None)
+
+            def on_progress(done: int, total: int, path: str) -> None:
+                progress.update(task, description=f"{done} of {total} files", completed=done, total=total)
+
+            summary = anonymize_folder(
+                source,
+                target,
+                checkpoint=checkpoint,
+                seed=seed,
+                include=include or (),
+                exclude=exclude or (),
+                suffix=suffix,
+                photo_format=photo_format,
+                keep=kept,
+                hide=hidden,
+                zones=zones,
+                use_hint=hint,
+                lighting_strength=light,
+                color_strength=color,
+                truncation=truncation,
+                threshold=threshold,
+                fallback=fallback.value if fallback else None,
+                mask_margin=mask_margin,
+                batch_size=batch_size,
+                workers=workers or os.cpu_count() or 1,
+                device=device,
+                quality=quality,
+                keep_metadata=keep_metadata,
+                audio=audio,
+                copy_others=copy_others,
+                reports=report,
+                report_seeds=report_seeds,
+                redo=redo,
+                dry_run=dry_run,
+                on_progress=on_progress,
+            )
+    except FaceAnonError as error:
+        _fail(error)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    elif dry_run:
+        for path in summary.planned:
+            typer.echo(path)
+    if not quiet:
+        counts = {
+            "photos": summary.photos, "videos": summary.videos, "other files copied": summary.copied,
+            "skipped": summary.skipped, "failed": summary.failed,
+        }  # fmt: skip
+        faces = {name: getattr(summary, name) for name in ("anonymized", "obfuscated", "kept")}
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
+        seen = ", ".join(f"{count} {name}" for name, count in faces.items() if count) or "none"
+        if dry_run:
+            told, seen = f"{len(summary.planned)} files to do, {summary.skipped} to be skipped", "not looked for"
+        console.print(f"{target}: {told}; faces: {seen}", highlight=False, markup=False, soft_wrap=True)
+        for path, reason in list(summary.failures.items())[:10]:
+            console.print(f"  failed: {path}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    if summary.failures:
+        raise typer.Exit(PARTLY)
+    if summary.obfuscated:
+        raise typer.Exit(OBFUSCATED)
+
+
+@app.command()
+def dataset(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder of Parquet files, WebDataset tars or photos.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Folder for the result; both may be s3://...")],
+    engine: Annotated[EngineChoice, typer.Option(help="A loop, or actors on a cluster.")] = EngineChoice.LOCAL,
+    column: Annotated[str | None, typer.Option(help="Column of the photos in Parquet, if several could be.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Picks the new identities; else drawn once.")] = None,
+    actors: Annotated[int, typer.Option(min=1, help="With ray, processes that hold a pipeline.")] = 1,
+    cpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 0,
+    retries: Annotated[int, typer.Option(min=0, help="After an error of the file system.")] = 3,
+    batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the pipeline together.")] = 8,
+    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
+    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary to standard output.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+) -> None:
+    """Anonymize the photos of a dataset; labels and other columns stay.
+
+    Stopped half-way, the same command goes on where it was. DST/_faceanon holds the rows that failed.
+    """
+    try:
+        from .datasets import anonymize_dataset
+
+        with _progress(quiet) as progress:
+            task = progress.add_task("looking", total=None)
+
+            def on_progress(done: int, total: int, shard: str) -> None:
+                progress.update(task, description=f"{done} of {total} shards", completed=done, total=total)
+
+            summary = anonymize_dataset(
+                source,
+                target,
+                engine=engine.value,
+                column=column,
+                seed=seed,
+                checkpoint=checkpoint,
+                actors=actors,
+                cpus=cpus,
+                gpus=gpus,
+                retries=retries,
+                batch_rows=batch_rows,
+                quality=quality,
+                on_progress=on_progress,
+                truncation=truncation,
+                threshold=threshold,
+                fallback=fallback.value if fallback else None,
+            )
+    except FaceAnonError as error:
+        _fail(error)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict(), indent=2))
+    if not quiet:
+        told = f"{summary.rows} rows, {summary.failed} failed; faces: {summary.anonymized} anonymized"
+        told += f", {summary.obfuscated} obfuscated" if summary.obfuscated else ""
+        console.print(f"{target}: {told}", highlight=False, markup=False, soft_wrap=True)
+    if summary.failures:
+        raise typer.Exit(PARTLY)
+    if summary.obfuscated:
         raise typer.Exit(OBFUSCATED)
 
 
@@ -443,14 +649,17 @@ def _parse_keep(entry: str) -> int | tuple[float, ...]:
     raise typer.BadParameter(f"{entry!r} is neither a number nor LEFT,TOP,RIGHT,BOTTOM", param_hint="--keep")
 
 
-def _parse_box(entry: str, option: str) -> tuple[float, ...]:
-    try:
-        left, top, right, bottom = (float(v) for v in entry.split(","))
-    except ValueError:
-        left, top, right, bottom = 0.0, 0.0, 0.0, 0.0
-    if not (right > left and bottom > top):
-        raise typer.BadParameter(f"{entry!r} is not LEFT,TOP,RIGHT,BOTTOM", param_hint=option)
-    return left, top, right, bottom
+def _parse_zones(entries: list[str] | None, option: str) -> list[tuple[float, ...]]:
+    zones: list[tuple[float, ...]] = []
+    for entry in entries or []:
+        try:
+            left, top, right, bottom = (float(v) for v in entry.split(","))
+        except ValueError:
+            left = top = right = bottom = 0.0
+        if not (right > left and bottom > top):
+            raise typer.BadParameter(f"{entry!r} is not LEFT,TOP,RIGHT,BOTTOM", param_hint=option)
+        zones.append((left, top, right, bottom))
+    return zones
 
 
 def _parse_methods(names: str, known: list[str]) -> list[str]:
@@ -467,14 +676,9 @@ def _progress(quiet: bool) -> Progress:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UnwritableImageError(path, error.strerror or str(error)) from error
+    from .io import write_text
+
+    write_text(path, text)
 
 
 def _fail(error: FaceAnonError) -> NoReturn:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class FaceAnonError(Exception):
     """Base class of every error this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call the class with the whole message alone, and a worker's error would not reach its caller.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[FaceAnonError], arguments: tuple[Any, ...], state: dict[str, Any]) -> FaceAnonError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 class UnreadableImageError(FaceAnonError):

@@ -24,6 +24,8 @@ from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face
 from .io import Photo, read_photo
 from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
+from .workers import load as load_pipeline
+from .workers import obey_parent
 
 SUFFIXES = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
@@ -359,15 +361,8 @@ _evaluator: Evaluator  # of a worker process
 
 def _start(checkpoint: str, methods: list[str], seed: int) -> None:
     global _evaluator
-    from diffusers.utils import logging
-
-    # One thread each: several processes with several threads stall one another.
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    logging.disable_progress_bar()
-    pipe = FaceAnonPipeline.from_pretrained(checkpoint)
-    pipe.set_progress_bar_config(disable=True)
-    _evaluator = Evaluator(pipe, methods, seed)
+    obey_parent()
+    _evaluator = Evaluator(load_pipeline(checkpoint), methods, seed)
 
 
 def _measure(task: Task) -> dict[str, Any]:

@@ -174,15 +174,10 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
     if kind == "HEIF" and not _register_heif():
         raise UnwritableImageError(path, _NO_HEIF)
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
-    encoded = io.BytesIO()
     try:
-        bare = _flat(image) if kind in ("JPEG", "BMP") and image.has_transparency_data else image.copy()
-        # Pillow's writers pick comments and the like from info on their own.
-        bare.info = _only(bare.info, "transparency")
-        kept = _only(image.info, "icc_profile", "exif")
-        bare.save(encoded, kind, quality=quality, subsampling="4:4:4", **kept)
+        content = encode_photo(image, kind, quality=quality)
         with temporary.open("xb") as file:
-            file.write(encoded.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
@@ -194,6 +189,87 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         with suppress(OSError, ValueError):
             temporary.unlink()
     return path
+
+
+def encode_photo(image: Image.Image, kind: str, *, quality: int = 95) -> bytes:
+    """Give the content of a file, with no metadata but the profile and EXIF in the image's `info`.
+
+    Args:
+        image (`PIL.Image.Image`):
+            What `Photo.with_pixels` gave. Where the format holds no transparency it is flattened over white.
+        kind (`str`):
+            Pillow's name of a format: `"JPEG"`, `"PNG"`, ...
+        quality (`int`, *optional*, defaults to `95`):
+            As for [`write_photo`].
+    """
+    encoded = io.BytesIO()
+    bare = _flat(image) if kind in ("JPEG", "BMP") and image.has_transparency_data else image.copy()
+    # Pillow's writers pick comments and the like from info on their own.
+    bare.info = _only(bare.info, "transparency")
+    kept = _only(image.info, "icc_profile", "exif")
+    bare.save(encoded, kind, quality=quality, subsampling="4:4:4", **kept)
+    return encoded.getvalue()
+
+
+def photo_kind(content: bytes) -> str:
+    """Pillow's name of the format in which a photo goes back: its own, or PNG where that cannot be written.
+
+    Args:
+        content (`bytes`):
+            Content of a photo.
+
+    Raises:
+        UnreadableImageError: It is none.
+    """
+    with _strict_pillow("bytes"), _opened(io.BytesIO(content), "bytes") as image:
+        kind = "JPEG" if image.format == "MPO" else str(image.format)
+    return kind if kind in _WRITABLE.values() else "PNG"
+
+
+def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
+    """Write a text file whole or not at all.
+
+    Args:
+        path (`Path`):
+            Target, in a folder that exists.
+        text (`str`):
+            Its content.
+        temporary (`Path`, *optional*):
+            Where it is written before it is renamed; beside the target, under a random name, unless given.
+
+    Raises:
+        UnwritableImageError: No such folder, no permission, no space left.
+    """
+    temporary = temporary or path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise UnwritableImageError(path, _cause(error)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def is_media(content: bytes) -> bool:
+    """Whether a file begins as photos do that can be read, or HEIC, or the usual videos, whatever its name.
+
+    Args:
+        content (`bytes`):
+            The file.
+    """
+    # HEIC, MP4 and its kin; Matroska and WebM; MPEG; Flash; AVI
+    if content[4:8] == b"ftyp" or content.startswith((b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"FLV\1")):
+        return True
+    if content[:4] == b"RIFF" and content[8:12] == b"AVI ":
+        return True
+    try:
+        Image.open(io.BytesIO(content), formats=_READABLE)
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # it is one, but a damaged or a huge one
+        return True
+    return True
 
 
 def _name(source: Source) -> str:

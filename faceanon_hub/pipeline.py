@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .video import VideoReport
 
 logger = logging.getLogger(__name__)
+
+Zone: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels, inside the photo
 
 GREY = 2  # largest difference between the channels of a photo without colour
 WORKERS = min(8, os.cpu_count() or 1)  # threads over the faces of a photo
@@ -105,6 +107,7 @@ class _Scene:
     photo: Photo
     canvas: np.ndarray
     jobs: list[_Job]
+    zones: list[Zone] = field(default_factory=list)  # hidden in `photo` already
 
 
 class FaceAnonPipeline(DiffusionPipeline):
@@ -175,6 +178,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
         faces: list[list[Face]] | None = None,
         keep: Sequence[Any] | None = None,
+        hide: Sequence[Any] | None = None,
         use_hint: bool = True,
         lighting_strength: float | None = None,
         color_strength: float | None = None,
@@ -205,6 +209,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             keep (`list`, *optional*):
                 Faces to leave as they are: numbers (0 is the leftmost) or boxes (left, top, right, bottom). For
                 several photos, one such list for each.
+            hide (`list`, *optional*):
+                Zones (left, top, right, bottom) that are obfuscated whole, faces or not, also where they meet a kept
+                face; what reaches beyond the photo is cut off. For several photos, one such list for each. Nothing
+                looks into a zone but the detector, so that a face it cuts is hidden too; see [`find_faces`].
             use_hint (`bool`, *optional*, defaults to `True`):
                 Tell the network a blurred skin colour of the hidden face, see [`conditioning.hint_coefficients`].
             lighting_strength, color_strength (`float`, *optional*):
@@ -259,18 +267,25 @@ class FaceAnonPipeline(DiffusionPipeline):
             raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
-        keeps = _keeps(keep, image, len(images))
+        keeps, hides = _lists("keep", keep, image, len(images)), _lists("hide", hide, image, len(images))
         seeds = _seeds(seed, generator, len(images))
 
         photos = [read_photo(source) for source in images]
+        zones = [_zones(entries, photo.pixels) for entries, photo in zip(hides, photos, strict=True)]
         if faces is None:
-            faces = [self.find_faces(photo.pixels, threshold) for photo in photos]
+            faces = [
+                self.find_faces(photo.pixels, threshold, hidden, options.fallback)
+                for photo, hidden in zip(photos, zones, strict=True)
+            ]
         else:  # what an earlier call did to them says nothing about this one
             faces = [[replace(face, status=FaceStatus.FOUND) for face in found] for found in faces]
         for found, kept, base in zip(faces, keeps, seeds, strict=True):
             _mark_kept(found, kept)
             _deal_seeds(found, base)
-        scenes = [self._hide(photo, found, options) for photo, found in zip(photos, faces, strict=True)]
+        scenes = [
+            self._hide(photo, found, options, hidden)
+            for photo, found, hidden in zip(photos, faces, zones, strict=True)
+        ]
 
         jobs = [job for scene in scenes for job in scene.jobs]
         with self.progress_bar(total=len(jobs)) as progress:
@@ -313,7 +328,13 @@ class FaceAnonPipeline(DiffusionPipeline):
 
         return anonymize_video(self, source, target, **kwargs)
 
-    def find_faces(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+    def find_faces(
+        self,
+        image: np.ndarray,
+        threshold: float | None = None,
+        hide: Sequence[Any] = (),
+        fallback: Fallback | None = None,
+    ) -> list[Face]:
         """Detects faces and their landmarks.
 
         Args:
@@ -321,12 +342,25 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Upright RGB photo.
             threshold (`float`, *optional*):
                 Lowest confidence of the detector, in place of its configured one.
+            hide (`list`, *optional*):
+                Zones (left, top, right, bottom) that will be obfuscated; faces are looked for in what is left. A face
+                that is seen only together with the pixels of a zone, and is not whole in it, will be obfuscated.
+            fallback (`str`, *optional*):
+                How the zones will be obfuscated, in place of the configured one.
 
         Returns:
-            `list[Face]`: from left to right. Without `landmarks`, `reason` says why; such a face will be obfuscated.
+            `list[Face]`: from left to right, then those cut by zones. Without `landmarks`, `reason` says why; such a
+            face will be obfuscated.
+
+        Raises:
+            ValueError: a zone is empty or outside the photo.
         """
-        faces = self.detector(image, threshold)
-        _each(lambda face: self._find_landmarks(image, face), faces)
+        zones = _zones(hide, image)
+        covered = _covered(image, zones, fallback or self.config.fallback)
+        faces = self.detector(covered, threshold)
+        _each(lambda face: self._find_landmarks(covered, face), faces)
+        if zones:
+            faces += _cut(self.detector(image, threshold), faces, zones)
         return faces
 
     def _find_landmarks(self, image: np.ndarray, face: Face) -> None:
@@ -338,13 +372,16 @@ class FaceAnonPipeline(DiffusionPipeline):
             logger.exception("landmarks failed; the face will be obfuscated")
             face.landmarks, face.reason = None, f"landmarks failed: {error}"
 
-    def _hide(self, photo: Photo, faces: list[Face], options: _Options) -> _Scene:
+    def _hide(self, photo: Photo, faces: list[Face], options: _Options, zones: Sequence[Zone] = ()) -> _Scene:
         """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo."""
+        photo = replace(photo, pixels=_covered(photo.pixels, zones, options.fallback))
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
         measured = _each(lambda face: self._measure(photo.pixels, face, options), hidden)
-        return self._erase(photo, hidden, measured, options)
+        return self._erase(photo, hidden, measured, options, zones)
 
-    def _erase(self, photo: Photo, hidden: list[Face], measured: list[_Job | None], options: _Options) -> _Scene:
+    def _erase(
+        self, photo: Photo, hidden: list[Face], measured: list[_Job | None], options: _Options, zones: Sequence[Zone]
+    ) -> _Scene:
         """Erases, in a copy of the photo, the faces that have a job, and obfuscates those that have none."""
         canvas = photo.pixels.copy()
         jobs = [job for job in measured if job is not None]
@@ -355,7 +392,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         blending.erase(canvas, [job.core for job in jobs])
         for job, crop in zip(jobs, _each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), jobs), strict=True):
             job.surroundings = crop
-        return _Scene(photo, canvas, jobs)
+        return _Scene(photo, canvas, jobs, list(zones))
 
     def _measure(self, pixels: np.ndarray, face: Face, options: _Options) -> _Job | None:
         """The last look at an original face. None, and the face's reason, where it cannot be replaced."""
@@ -475,6 +512,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             else:
                 blending.paste(scene.canvas, job.generated, job.mask, job.matrix, *job.core)
                 job.face.status = FaceStatus.ANONYMIZED
+        for left, top, right, bottom in scene.zones:  # where a new face reaches into one
+            scene.canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
 
     def _options(
         self,
@@ -635,15 +674,52 @@ def _draw(seed: int | None, generator: FaceAnonGenerator) -> tuple[torch.Tensor,
     return latent, [torch.randn(shape, generator=source) for shape in generator.noise_shapes]
 
 
-def _keeps(keep: Sequence[Any] | None, images: Any, count: int) -> list[list[Any]]:
+def _lists(name: str, given: Sequence[Any] | None, images: Any, count: int) -> list[list[Any]]:
     """One list of numbers and boxes a photo."""
-    if keep is None:
+    if given is None:
         return [[] for _ in range(count)]
-    if not isinstance(images, list | tuple):
-        return [list(keep)]
-    if len(keep) != count:
-        raise ValueError(f"`keep` must hold a list for each of the {count} photos, not {len(keep)}")
-    return [list(entries) for entries in keep]
+    if not isinstance(images, list | tuple) and getattr(images, "ndim", 0) != 4:
+        return [list(given)]
+    if len(given) != count:
+        raise ValueError(f"`{name}` must hold a list for each of the {count} photos, not {len(given)}")
+    return [list(entries) for entries in given]
+
+
+def _zones(hide: Sequence[Any], image: np.ndarray) -> list[Zone]:
+    """Zones in whole pixels, cut off at the borders of the photo."""
+    height, width = image.shape[:2]
+    zones = []
+    for entry in hide:
+        box = np.asarray(entry, float)
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise ValueError(f"`hide` takes zones (left, top, right, bottom), not {entry}")
+        left, top = (int(v) for v in np.floor(box[:2]).clip(0))
+        right, bottom = (int(v) for v in np.minimum(np.ceil(box[2:]), (width, height)))
+        if not (box[:2] < box[2:]).all() or left >= right or top >= bottom:
+            raise ValueError(f"`hide` names the zone {entry}, of which nothing lies in a photo of {width} x {height}")
+        zones.append((left, top, right, bottom))
+    return zones
+
+
+def _covered(pixels: np.ndarray, zones: Sequence[Zone], fallback: Fallback) -> np.ndarray:
+    """The photo with its zones hidden; itself where there are none."""
+    if zones:
+        pixels = pixels.copy()
+    for zone in zones:
+        blending.cover(pixels, zone, fallback)
+    return pixels
+
+
+def _cut(seen: list[Face], found: list[Face], zones: Sequence[Zone]) -> list[Face]:
+    """Faces that reach into and out of a zone and are seen only with its pixels."""
+    cut = []
+    for face in seen:
+        shares = [_overlap(face.box, np.asarray(zone, float)) for zone in zones]
+        again = any(_overlap(face.box, other.box) > 0.5 for other in found)
+        if 0 < max(shares) < 1 and not again:
+            face.reason = "cut by a zone that is hidden"
+            cut.append(face)
+    return cut
 
 
 def _mark_kept(faces: list[Face], keep: list[Any]) -> None:

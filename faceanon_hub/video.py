@@ -16,13 +16,12 @@ import cv2
 import numpy as np
 import torch
 
-from . import blending
 from .blending import Fallback
 from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
 from .faces import Face, FaceStatus
 from .io import Photo
 from .landmarks import FIVE
-from .pipeline import WORKERS, _each, _Job, _mark_kept, _Options, _Scene
+from .pipeline import WORKERS, _covered, _each, _Job, _mark_kept, _Options, _Scene, _zones
 from .smoothing import average, steady
 from .texture import Texture
 from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
@@ -58,8 +57,8 @@ class VideoReport:
             Encoder of the new video.
         tracks (`list[dict]`):
             Of each track: `number`, `person` (tracks of the same one got the same new face), `first` and `last` in
-            seconds, `frames` by status, `found` (frames in which it was detected, followed or filled in), `reasons`
-            of what is not anonymized, with their frames, and `seed`.
+            seconds, `frames` by status, `status` in most of them, `found` (frames in which it was detected, followed
+            or filled in), `reasons` of what is not anonymized, with their frames, and `seed`.
         keep, hide (`list[list[float]]`):
             The boxes that were asked for.
         cuts (`list[float]`):
@@ -280,7 +279,8 @@ class _Window:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The tracks' part of the report."""
-        return [self._records[number] for number in sorted(self._records)]
+        records = [self._records[number] for number in sorted(self._records)]
+        return [{**record, "status": max(record["frames"], key=record["frames"].get)} for record in records]
 
     def advance(self, batch: list[Frame], last: bool = False) -> list[Frame]:
         """Takes the next frames, and gives those that can be finished.
@@ -453,8 +453,6 @@ class _Window:
         _each(lambda scene: self.pipe._compose(scene, self.options), scenes)
         finished = []
         for (frame, planned), scene in zip(plans, scenes, strict=True):
-            for zone in self.hide:
-                blending.obfuscate_zone(scene.canvas, zone, self.options.fallback)
             for entry in planned:
                 self._record(entry, frame.time)
             finished.append(dataclasses.replace(frame, pixels=scene.canvas))
@@ -465,8 +463,10 @@ class _Window:
         _mark_kept([entry.face for entry in planned], self.keep)
         hidden = [entry for entry in planned if entry.face.status is not FaceStatus.KEPT]
         jobs = [self._job(frame, entry) for entry in hidden]
-        photo = Photo(frame.pixels, None, False, None, None, f"frame {frame.number}")
-        return self.pipe._erase(photo, [entry.face for entry in hidden], jobs, self.options)
+        zones = _zones(self.hide, frame.pixels)
+        pixels = _covered(frame.pixels, zones, self.options.fallback)
+        photo = Photo(pixels, None, False, None, None, f"frame {frame.number}")
+        return self.pipe._erase(photo, [entry.face for entry in hidden], jobs, self.options, zones)
 
     def _job(self, frame: Frame, entry: _Planned) -> _Job | None:
         face = entry.face

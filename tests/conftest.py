@@ -37,6 +37,20 @@ def face(pipe, portrait):
     return found
 
 
+@pytest.fixture
+def one_thread():
+    """One thread, as workers have: the order of sums is part of a result, byte for byte."""
+    import cv2
+    import torch
+
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    yield
+    torch.set_num_threads(threads[0])
+    cv2.setNumThreads(threads[1])
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Material that is never committed; tests that need it are skipped where it is absent."""

@@ -71,6 +71,16 @@ def test_keep(photo, tmp_path, head):
     assert json.loads(by_box.stdout)["faces"][0]["status"] == "kept"
 
 
+def test_hide(photo, tmp_path):
+    result = run("image", photo, tmp_path / "out.png", "--hide", "0,0,40,30.5", "--fallback", "solid", "--json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0 and report["hide"] == [[0, 0, 40, 30.5]] and report["keep"] == []
+    assert not np.asarray(PIL.Image.open(tmp_path / "out.png"))[:31, :40].any()
+    for zone in ("1,2,3", "0", "a,b,c,d", "9,9,9,20", "400,0,500,9"):
+        assert run("image", photo, tmp_path / "no.png", "--hide", zone).exit_code == 2
+    assert not (tmp_path / "no.png").exists()
+
+
 @pytest.mark.parametrize("entry", ["1", "x", "1,2,3", "-1", "1.5"])
 def test_keep_that_means_nothing(photo, tmp_path, entry):
     result = run("image", photo, tmp_path / "out.png", f"--keep={entry}")

@@ -30,7 +30,7 @@ from faceanon_hub.errors import (
     UnreadableImageError,
     UnwritableImageError,
 )
-from faceanon_hub.io import Photo, read_photo, write_photo
+from faceanon_hub.io import Photo, encode_photo, is_media, photo_kind, read_photo, write_photo, write_text
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -893,3 +893,29 @@ def test_replaced_file_keeps_its_mode(tmp_path):
 def test_every_error_is_a_faceanon_error():
     for error in (UnreadableImageError, ImageTooLargeError, AnimatedImageError, UnwritableImageError):
         assert issubclass(error, FaceAnonError)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"])
+def test_content_tells_its_kind_whatever_the_name(kind):
+    stream = io.BytesIO()
+    Image.fromarray(PHOTO).save(stream, kind)
+    assert is_media(stream.getvalue())
+    assert photo_kind(stream.getvalue()) == ("PNG" if kind in ("JPEG2000", "PPM") else kind)
+    again = encode_photo(Image.fromarray(PHOTO), photo_kind(stream.getvalue()))
+    assert read_photo(again).pixels.shape == PHOTO.shape
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x18ftypmp42", b"\x1aE\xdf\xa3", b"RIFF\0\0\0\0AVI LIST", b"FLV\1"])
+def test_videos_are_media_and_texts_are_not(head):
+    assert is_media(head + b" and so on")
+    assert not any(is_media(content) for content in (b"", b"text", b"%PDF-1.7", b"RIFF\0\0\0\0WAVE", b"{}"))
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path):
+    write_text(tmp_path / "a.json", "{}")
+    with pytest.raises(UnwritableImageError, match="nowhere"):
+        write_text(tmp_path / "nowhere" / "a.json", "{}")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UnwritableImageError):
+        write_text(tmp_path / "folder", "{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "folder"]

@@ -434,3 +434,83 @@ def test_a_photo_without_colour_stays_without(pipe, portrait):
     result = pixels_of(pipe(grey, seed=0))
     assert (result != grey).any()
     assert np.ptp(result, axis=2).max() <= 1
+
+
+@pytest.mark.parametrize("fallback", ["blur", "mosaic", "solid"])
+def test_a_zone_is_hidden_and_nothing_else_changes(pipe, portrait, face, fallback):
+    inside = (slice(300, 401), slice(300, 420))
+    photo = portrait.copy()
+    photo[inside] = np.random.default_rng(0).integers(1, 256, (101, 120, 3))
+    # With the same mesh: what is far from a face still moves the detector's box by fractions of a pixel.
+    options = {"seed": 0, "fallback": fallback}
+    plain = pixels_of(pipe(photo, faces=[[copy.copy(face)]], **options))
+    hidden = pixels_of(pipe(photo, faces=[[copy.copy(face)]], hide=[(300, 300, 420, 401)], **options)).copy()
+    assert (hidden[inside] != photo[inside]).any(2).mean() > 0.999
+    assert len(np.unique(hidden[inside].reshape(-1, 3), axis=0)) <= {"blur": 12120, "mosaic": 36, "solid": 1}[fallback]
+    assert (hidden[inside] == 0).all() == (fallback == "solid")
+    assert np.abs(np.diff(hidden[inside].astype(int), axis=0)).mean() < 3
+    hidden[inside] = plain[inside]
+    assert np.array_equal(hidden, plain)
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_a_solid_zone_hid_does_not_matter(pipe, portrait, seed):
+    # Close to the face: in the crop that the network sees, and over a cheek.
+    zone = (150, 60, 200, 240)
+    changed = portrait.copy()
+    changed[60:240, 150:200] = np.random.default_rng(seed).integers(0, 256, (180, 50, 3))
+    first, second = (pipe(photo, seed=3, hide=[zone], fallback="solid") for photo in (portrait, changed))
+    assert [face.status for face in first.faces[0]] == [FaceStatus.ANONYMIZED]
+    assert np.array_equal(pixels_of(first), pixels_of(second)) and not pixels_of(first)[60:240, 150:200].any()
+
+
+def test_a_face_that_a_zone_cuts_is_hidden_too(pipe, portrait, face):
+    left, top, right, bottom = face.box.astype(int)
+    zone = (left - 40, top - 40, right + 40, (top + bottom) // 2 + 10)  # mouth and chin stay
+    result = pipe(portrait, seed=0, hide=[zone], fallback="solid")
+    assert "cut by a zone that is hidden" in [found.reason for found in result.faces[0]]
+    mouth = (slice(bottom - 30, bottom - 8), slice((left + right) // 2 - 20, (left + right) // 2 + 20))
+    assert (pixels_of(result)[mouth] != portrait[mouth]).any(2).mean() > 0.95
+
+
+def test_a_zone_wins_over_what_is_kept(pipe, portrait, face):
+    left, top, right, bottom = face.box.astype(int)
+    zone = (left, top, right, top + 30)
+    result = pipe(portrait, seed=0, keep=[(0, 0, 512, 512)], hide=[zone], fallback="solid")
+    expected = portrait.copy()
+    expected[top : top + 30, left:right] = 0
+    assert np.array_equal(pixels_of(result), expected)
+
+
+def test_a_zone_holds_even_when_all_else_fails(portrait, face, monkeypatch):
+    pipe = FaceAnonPipeline.from_pretrained()
+    pipe.set_progress_bar_config(disable=True)
+    monkeypatch.setattr(FaceAnonGenerator, "__call__", Broken.__call__)
+    for found in (None, [[]], [[copy.copy(face)]]):
+        result = pixels_of(pipe(portrait, seed=0, faces=found, hide=[(100, 30.7, 512.5, 99.2)], fallback="solid"))
+        assert not result[30:100, 100:].any()
+
+
+def test_zones_of_several_photos(pipe, two):
+    results = pipe([two, two], seed=0, hide=[[(0, 0, 20, 20)], []], fallback="solid").images
+    assert not np.asarray(results[0])[:20, :20].any() and np.asarray(results[1])[:20, :20].any()
+    batch = pipe(np.stack([two, two]), seed=0, hide=[[], [(-9, -9, 20, 20)]], fallback="solid").images
+    assert np.asarray(batch[0])[:20, :20].any() and not np.asarray(batch[1])[:20, :20].any()
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+@pytest.mark.parametrize("fallback", ["blur", "mosaic", "solid"])
+def test_a_tiny_zone_leaves_no_pixel(pipe, fallback, side):
+    noise = np.random.default_rng(0).integers(1, 256, (64, 64, 3), dtype=np.uint8)
+    hidden = pixels_of(pipe(noise, faces=[[]], hide=[(8, 8, 8 + side, 8 + side)], fallback=fallback))
+    part = (slice(8, 8 + side), slice(8, 8 + side))
+    assert (hidden[part] != noise[part]).any(2).all()
+
+
+@pytest.mark.parametrize(
+    "zone", [(5, 5, 5, 9), (9, 5, 5, 9), (600, 0, 700, 9), (-9, -9, 0, 0), (0, 0, np.nan, 9), (1, 2, 3), 4]
+)
+def test_senseless_zones_are_refused(pipe, portrait, zone):
+    with pytest.raises(ValueError, match="`hide`"):
+        pipe(portrait, hide=[zone])

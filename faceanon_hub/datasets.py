@@ -1,0 +1,696 @@
+"""Datasets of photos: image folders, WebDataset tars and Parquet, in a loop or on Ray; and 🤗 Datasets' `map`."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+import fsspec
+import numpy as np
+import PIL.Image
+
+from . import __version__
+from .errors import (
+    FaceAnonError,
+    MissingDependencyError,
+    UnreadableImageError,
+    UnwritableImageError,
+)
+from .faces import Face, FaceStatus
+from .folders import PHOTO_SUFFIXES, STATUSES, _weights
+from .hub import DEFAULT_CHECKPOINT
+from .io import Photo, encode_photo, is_media, photo_kind, read_photo
+from .workers import check_options, load
+
+if TYPE_CHECKING:
+    from .pipeline import FaceAnonPipeline
+
+Engine = Literal["local", "ray"]
+SIDE = "_faceanon"  # readers of Parquet and of image folders pass over names that begin so
+FOLDER_SHARD = 64  # photos of an image folder that one actor takes at a time
+
+
+class AnonymizeBatch:
+    r"""Anonymizes a column of photos, batch by batch: what `datasets.Dataset.map` and `map_batches` call.
+
+    A row's new identity depends on the seed and on the photo alone, so that batches, shards, order and retries change
+    nothing. A photo that fails is None afterwards, never the original, and its row tells why.
+
+    Args:
+        column (`str`, *optional*, defaults to `"image"`):
+            The column. Values are PIL images, encoded photos (`bytes`), dictionaries with `"bytes"` and perhaps
+            `"path"` as 🤗 Datasets stores them, arrays of shape `(H, W, C)`, or None; they go back as what they were,
+            encoded ones in their own format.
+        errors (`str`, *optional*, defaults to `"anonymization_error"`):
+            A column that is added: None, or why the row's photo is None.
+        seed (`int`, *optional*):
+            Picks the new identities; drawn once unless given.
+        checkpoint (`str`, *optional*):
+            Folder or Hub id, in place of the bundled one. Loaded when the first batch comes.
+        device (`str`, *optional*, defaults to `"cpu"`):
+            Where the network runs.
+        quality (`int`, *optional*, defaults to `95`):
+            Of photos encoded in lossy formats, 1 to 100.
+        threads (`int`, *optional*):
+            Threads of the process, left as they are unless given: 1 is best where several processes share a machine,
+            as with `num_proc`.
+        options (*optional*):
+            Those of the pipeline's call: `fallback`, `truncation`, `threshold`, ...
+
+    Example:
+        ```py
+        >>> import PIL.Image, skimage.data
+        >>> from faceanon_hub import AnonymizeBatch
+
+        >>> anonymize = AnonymizeBatch(seed=0)
+        >>> batch = anonymize({"image": [PIL.Image.fromarray(skimage.data.astronaut())], "label": [3]})
+        >>> batch["label"], batch["anonymization_error"]
+        ```
+
+        With 🤗 Datasets: `dataset.map(AnonymizeBatch(), batched=True, batch_size=8)`.
+    """
+
+    def __init__(
+        self,
+        column: str = "image",
+        errors: str = "anonymization_error",
+        seed: int | None = None,
+        checkpoint: str | None = None,
+        device: str = "cpu",
+        quality: int = 95,
+        threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        if not 1 <= quality <= 100:
+            raise ValueError(f"`quality` must lie between 1 and 100, not {quality}")
+        self.column, self.errors, self.checkpoint, self.device = column, errors, checkpoint, device
+        self.quality, self.threads, self.options = quality, threads, options
+        self.seed = secrets.randbits(63) if seed is None else seed
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the network: it is loaded where it is needed, and 🤗 Datasets hashes this for its cache.
+        return {name: value for name, value in vars(self).items() if name != "pipe"}
+
+    @cached_property
+    def pipe(self) -> FaceAnonPipeline:
+        """The pipeline."""
+        pipe = load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads)
+        check_options(pipe, self.options)
+        return pipe
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Anonymizes a batch.
+
+        Args:
+            batch (`dict[str, list]`):
+                Columns of one length.
+
+        Returns:
+            `dict[str, list]`: the same columns, all but the photos as they were, and the one for errors.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        _ = self.pipe  # what is wrong with all rows is raised here
+        rows = self.rows(list(batch[self.column]))
+        return {
+            **batch,
+            self.column: [value for value, _, _ in rows],
+            self.errors: [error for _, error, _ in rows],
+        }
+
+    def rows(self, values: Sequence[Any]) -> list[tuple[Any, str | None, list[Face]]]:
+        """New values, errors and faces of a few photos; what fails does so alone."""
+        results: list[tuple[Any, str | None, list[Face]]] = [(None, None, []) for _ in values]
+        ready: list[tuple[int, Photo, int]] = []
+        for number, value in enumerate(values):
+            if value is None:
+                continue
+            try:
+                content = _content(value)
+                photo = read_photo(content)
+                ready.append((number, photo, self._seed_of(photo)))
+            except Exception as error:
+                results[number] = None, _cause(error), []
+        for number, image, faces, failure in self._anonymized(ready):
+            if image is None:
+                results[number] = None, failure, []
+                continue
+            try:
+                results[number] = _like(values[number], image, self.quality), None, faces
+            except Exception as error:
+                results[number] = None, _cause(error), []
+        return results
+
+    def _anonymized(
+        self, ready: list[tuple[int, Photo, int]]
+    ) -> Iterator[tuple[int, PIL.Image.Image | None, list[Face], str | None]]:
+        if not ready:
+            return
+        numbers, photos, seeds = zip(*ready, strict=True)
+        try:
+            result = self.pipe(list(photos), seed=list(seeds), **self.options)
+        except Exception as error:
+            if len(ready) == 1:
+                yield numbers[0], None, [], _cause(error)
+            else:  # one of them is bad: the others come out the same without it
+                for one in ready:
+                    yield from self._anonymized([one])
+            return
+        for number, image, faces in zip(numbers, result.images, result.faces, strict=True):
+            yield number, image, faces, None
+
+    def _seed_of(self, photo: Photo) -> int:
+        digest = hashlib.sha256(f"{self.seed} {photo.pixels.shape}".encode() + photo.pixels.tobytes()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.get("bytes") is not None:
+            return value["bytes"]
+        if value.get("path") is None:
+            raise UnreadableImageError("a row", "holds neither bytes nor a path")
+        with fsspec.open(value["path"], "rb") as file:
+            return file.read()
+    return bytes(value) if isinstance(value, bytearray | memoryview) else value
+
+
+def _like(value: Any, image: PIL.Image.Image, quality: int) -> Any:
+    """An anonymized photo as what its original came as."""
+    if isinstance(value, dict):
+        content = _content(value)
+        # A path to the original would lead back to it.
+        path = value.get("path")
+        named = {"path": PurePosixPath(path).name} if path is not None else {}
+        return {**value, **named, "bytes": encode_photo(image, photo_kind(content), quality=quality)}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return encode_photo(image, photo_kind(bytes(value)), quality=quality)
+    if isinstance(value, np.ndarray):
+        array = np.asarray(image)
+        if value.dtype.kind == "f":
+            return (array / 255).astype(value.dtype).reshape(value.shape)
+        return (array.astype(np.uint16) * 257 if value.dtype == np.uint16 else array).reshape(value.shape)
+    return image
+
+
+def _cause(error: Exception) -> str:
+    return str(getattr(error, "cause", None) or error or type(error).__name__)
+
+
+@dataclass
+class DatasetReport:
+    """What became of a dataset.
+
+    Args:
+        rows (`int`):
+            Rows in the target: as many as in the source.
+        shards (`int`):
+            Files of the target, or parts of an image folder.
+        anonymized, obfuscated, kept (`int`):
+            Faces.
+        failures (`list[dict]`):
+            `"shard"`, `"row"` and `"error"` of each row whose photo is null, and of each shard that cannot be read,
+            with `None` for the row. They are also in the target's `_faceanon/failures.jsonl`.
+    """
+
+    rows: int = 0
+    shards: int = 0
+    anonymized: int = 0
+    obfuscated: int = 0
+    kept: int = 0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Number of rows whose photo is null, and of shards that cannot be read."""
+        return len(self.failures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All counts and failures, ready for JSON."""
+        return {**asdict(self), "failed": self.failed}
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A part of a dataset that is read, anonymized and written by one actor, whole or not at all."""
+
+    name: str
+    kind: str  # "folder", "tar" or "parquet"
+    paths: tuple[str, ...]  # below the source
+
+
+def anonymize_dataset(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    engine: Engine = "local",
+    column: str | None = None,
+    seed: int | None = None,
+    checkpoint: str | None = None,
+    actors: int = 1,
+    cpus: float = 1,
+    gpus: float = 0,
+    retries: int = 3,
+    batch_rows: int = 8,
+    quality: int = 95,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    **options: Any,
+) -> DatasetReport:
+    r"""Anonymizes the photos of a dataset: every row comes out once, and all but the photo as it was.
+
+    The source is a folder, here or where fsspec reaches (`"s3://..."`, `"hf://..."`), that holds Parquet files, else
+    WebDataset tars, else photos. Each file, or 64 photos, is a shard: one actor reads it, anonymizes it in batches,
+    and puts the result in its place when it is complete. So an actor that dies leaves nothing half done, its shard is
+    done again by another, and a shard done twice is the same file. Called again, it does the shards that are missing.
+
+    A photo that fails is null in Parquet; in a tar and a folder it is missing, and the tar has `KEY.error` for it.
+    `target/_faceanon` holds the failures, a mark for each shard and, until all is done, the seed, or that of the
+    caller. Other columns of Parquet pass as they are: with a second one of photos, anonymize twice. In tars every
+    file is looked at, and what is a photo or a video does not pass, whatever its name.
+
+    Args:
+        source, target (`str` or `os.PathLike`):
+            Folders.
+        engine (`str`, *optional*, defaults to `"local"`):
+            `"local"`, a loop in this process, or `"ray"`: Ray Data, on the cluster of `ray.init` or a local one.
+        column (`str`, *optional*):
+            Column of the photos in Parquet: the only one that can be photos unless given.
+        seed (`int`, *optional*):
+            Picks the new identities, together with each photo's content; drawn once unless given.
+        checkpoint (`str`, *optional*):
+            Folder or Hub id, in place of the bundled one. It must be there on every machine.
+        actors (`int`, *optional*, defaults to `1`):
+            With Ray, processes that hold a pipeline.
+        cpus, gpus (`float`, *optional*, defaults to `1` and `0`):
+            With Ray, what each of them takes. With GPUs the network runs on CUDA.
+        retries (`int`, *optional*, defaults to `3`):
+            How often a shard is read and written again after an error of the file system.
+        batch_rows (`int`, *optional*, defaults to `8`):
+            Rows that go through the pipeline together. Changes speed and memory, never the result.
+        quality (`int`, *optional*, defaults to `95`):
+            Of photos encoded in lossy formats, 1 to 100.
+        on_progress (`Callable`, *optional*):
+            Called as `on_progress(done, total, shard)`.
+        options (*optional*):
+            Those of the pipeline's call: `fallback`, `truncation`, `threshold`, ...
+
+    Returns:
+        [`DatasetReport`].
+
+    Raises:
+        UnreadableImageError: the source holds no dataset.
+        UnwritableImageError: the target cannot be written, or no space is left.
+        FaceAnonError: the target holds a run with other settings, or files of somebody else.
+        MissingDependencyError: Ray or PyArrow is not installed.
+        ValueError: an argument is out of its range.
+    """
+    if engine not in ("local", "ray"):
+        raise ValueError(f"`engine` must be 'local' or 'ray', not {engine!r}")
+    for name, least in {"actors": actors, "batch_rows": batch_rows}.items():
+        if least < 1:
+            raise ValueError(f"`{name}` must be at least 1, not {least}")
+    if retries < 0:
+        raise ValueError(f"`retries` must be at least 0, not {retries}")
+    places = os.fspath(source), os.fspath(target)
+    if _below(places[1], places[0]) or _below(places[0], places[1]):
+        raise ValueError(f"{target} and {source} lie in one another")
+    shards = _find_shards(places[0])
+    promised = {
+        "version": __version__,
+        "weights": _weights(checkpoint or str(DEFAULT_CHECKPOINT)),
+        "column": column,
+        "quality": quality,
+        "options": json.loads(json.dumps(options)),
+        "shards": hashlib.sha256(repr(shards).encode()).hexdigest(),
+    }
+    seed, drawn = _claim(places[1], promised, seed)
+    marks = _read_marks(places[1], shards)
+    opened = [shard for shard in shards if shard.name not in marks]
+    work = _Work(places, column, seed, checkpoint, "cuda" if gpus else "cpu", retries, batch_rows, quality, options)
+    done = len(marks)
+    if on_progress is not None:
+        on_progress(done, len(shards), "")
+    results = map(work, opened) if engine == "local" else _on_ray(work, opened, actors, cpus, gpus)
+    for mark in results:
+        marks[mark["shard"]] = mark
+        done += 1
+        if on_progress is not None:
+            on_progress(done, len(shards), mark["shard"])
+    report = DatasetReport(shards=len(shards))
+    faces: Counter[str] = Counter()
+    for shard in shards:
+        mark = marks[shard.name]
+        if "error" in mark:
+            report.failures.append({"shard": shard.name, "row": None, "error": mark["error"]})
+            continue
+        report.rows += mark["rows"]
+        faces.update(mark["faces"])
+        report.failures += [{"shard": shard.name, **failure} for failure in mark["failures"]]
+    report.anonymized, report.obfuscated, report.kept = (faces[status] for status in STATUSES)
+    system, root = _system(places[1])
+    for path in system.glob(f"{root}/{SIDE}/partial-*"):  # of actors that were killed
+        system.rm(path)
+    lines = "".join(json.dumps(failure) + "\n" for failure in report.failures)
+    _put(places[1], f"{SIDE}/failures.jsonl", lines.encode())
+    _put_json(places[1], f"{SIDE}/run.json", {**promised, "seed": None if drawn else seed, "drawn": drawn})
+    return report
+
+
+def _below(place: str, other: str) -> bool:
+    """Whether a folder is another one, or lies in it."""
+    (system, path), (owner, folder) = _system(place), _system(other)
+    inside = PurePosixPath(path).is_relative_to(PurePosixPath(folder))
+    return inside and type(system) is type(owner)
+
+
+def _find_shards(source: str) -> list[_Shard]:
+    system, root = _system(source)
+    if not system.isdir(root):
+        raise UnreadableImageError(source, "no such folder")
+    files = sorted(PurePosixPath(path).relative_to(PurePosixPath(root)).as_posix() for path in system.find(root))
+    for kind in ("parquet", "tar"):
+        found = [path for path in files if path.lower().endswith(f".{kind}")]
+        if found:
+            return [_Shard(path, kind, (path,)) for path in found]
+    photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
+    if not photos:
+        raise UnreadableImageError(source, "holds neither Parquet files, WebDataset tars nor photos")
+    return [
+        _Shard(f"part-{start // FOLDER_SHARD:06d}", "folder", tuple(photos[start : start + FOLDER_SHARD]))
+        for start in range(0, len(photos), FOLDER_SHARD)
+    ]
+
+
+def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int, bool]:
+    """Marks the folder as that of a run. Returns its seed, and whether it was drawn."""
+    system, root = _system(target)
+    place = f"{root}/{SIDE}/run.json"
+    drawn = seed is None
+    if system.exists(place):
+        before = json.loads(system.cat_file(place))
+        other = [name for name, value in promised.items() if before.get(name) != value]
+        if seed is not None and before["seed"] != seed:
+            other.append("seed")
+        if other:
+            raise FaceAnonError(f"{target}: holds a run with another {', '.join(other)}; choose another folder")
+        if before["seed"] is not None:
+            seed, drawn = before["seed"], before["drawn"]
+    elif system.exists(root) and system.find(root):
+        raise FaceAnonError(f"{target}: holds files that were not made here; choose another folder")
+    seed = secrets.randbits(63) if seed is None else seed
+    _put_json(target, f"{SIDE}/run.json", {**promised, "seed": seed, "drawn": drawn})
+    return seed, drawn
+
+
+def _read_marks(target: str, shards: list[_Shard]) -> dict[str, dict[str, Any]]:
+    system, root = _system(target)
+    names = {shard.name: f"{root}/{_mark(shard)}" for shard in shards}
+    return {name: json.loads(system.cat_file(path)) for name, path in names.items() if system.exists(path)}
+
+
+def _mark(shard: _Shard) -> str:
+    return f"{SIDE}/shards/{shard.name}.json"
+
+
+@dataclass
+class _Work:
+    """Does shards. It travels to the actors as it is; each loads its own pipeline."""
+
+    places: tuple[str, str]
+    column: str | None
+    seed: int
+    checkpoint: str | None
+    device: str
+    retries: int
+    batch_rows: int
+    quality: int
+    options: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.batch = AnonymizeBatch(
+            seed=self.seed, checkpoint=self.checkpoint, device=self.device, quality=self.quality, **self.options
+        )
+
+    def __call__(self, shard: _Shard) -> dict[str, Any]:
+        """Anonymizes a shard. Returns its mark: rows, faces and failures; or the error, where it cannot be read."""
+        do = {"parquet": self._parquet, "tar": self._tar, "folder": self._folder}[shard.kind]
+        _ = self.batch.pipe  # here, so that a missing checkpoint is not taken for rows that fail
+        for attempt in range(self.retries + 1):
+            mark: dict[str, Any] = {"shard": shard.name, "rows": 0, "faces": Counter(), "failures": []}
+            try:
+                do(shard, mark)
+                mark["faces"] = {status: mark["faces"][status] for status in STATUSES}
+                _put_json(self.places[1], _mark(shard), mark)
+                break
+            except UnreadableImageError as error:
+                return {"shard": shard.name, "error": error.cause}
+            except UnwritableImageError:
+                if attempt == self.retries:
+                    raise
+            except OSError as error:
+                if attempt == self.retries:
+                    return {"shard": shard.name, "error": error.strerror or str(error)}
+        return mark
+
+    def _note(self, mark: dict[str, Any], row: Any, error: str | None, faces: list[Face]) -> None:
+        mark["rows"] += 1
+        mark["faces"].update(face.status.value for face in faces if face.status is not FaceStatus.FOUND)
+        if error is not None:
+            mark["failures"].append({"row": row, "error": error})
+
+    def _folder(self, shard: _Shard, mark: dict[str, Any]) -> None:
+        system, root = _system(self.places[0])
+        for start in range(0, len(shard.paths), self.batch_rows):
+            paths = shard.paths[start : start + self.batch_rows]
+            values = [system.cat_file(f"{root}/{path}") for path in paths]
+            for path, (content, error, faces) in zip(paths, self.batch.rows(values), strict=True):
+                self._note(mark, path, error, faces)
+                if content is not None:
+                    _put(self.places[1], path, content)
+
+    def _tar(self, shard: _Shard, mark: dict[str, Any]) -> None:
+        system, root = _system(self.places[0])
+        with tempfile.TemporaryFile() as made:
+            try:
+                with (
+                    system.open(f"{root}/{shard.paths[0]}", "rb") as file,
+                    tarfile.open(fileobj=file, mode="r|") as old,
+                    tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as new,
+                ):
+                    waiting: list[list[tuple[tarfile.TarInfo, bytes]]] = []
+                    for sample in _samples(old):
+                        waiting.append(sample)
+                        if len(waiting) == self.batch_rows:
+                            self._write_samples(waiting, new, mark)
+                            waiting = []
+                    self._write_samples(waiting, new, mark)
+            except tarfile.TarError as error:
+                raise UnreadableImageError(shard.name, f"no tar, or cut short: {error}") from error
+            made.seek(0)
+            _put(self.places[1], shard.paths[0], made)
+
+    def _write_samples(
+        self, samples: list[list[tuple[tarfile.TarInfo, bytes]]], new: tarfile.TarFile, mark: dict[str, Any]
+    ) -> None:
+        photos = [content for sample in samples for info, content in sample if _is_photo(info, content)]
+        made = iter(self.batch.rows(photos))
+        for sample in samples:
+            key, errors, seen = _key(sample[0][0].name), [], []
+            for info, content in sample:
+                if _is_photo(info, content):
+                    result, error, faces = next(made)
+                    seen += faces
+                    if result is None:
+                        errors.append(f"{PurePosixPath(info.name).name}: {error}")
+                        continue
+                    content = result
+                _add(new, info, content)
+            if errors:
+                told = tarfile.TarInfo(f"{key}.error")
+                told.mtime = sample[0][0].mtime
+                _add(new, told, "; ".join(errors).encode())
+            self._note(mark, key, "; ".join(errors) or None, seen)
+
+    def _parquet(self, shard: _Shard, mark: dict[str, Any]) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError as error:
+            raise _missing("pyarrow", error) from error
+        system, root = _system(self.places[0])
+        try:
+            with system.open(f"{root}/{shard.paths[0]}", "rb") as file, tempfile.TemporaryFile() as made:
+                table = pq.ParquetFile(file)
+                schema = table.schema_arrow
+                column = self.column or _photo_column(schema, shard.name)
+                if column not in schema.names:
+                    raise UnreadableImageError(shard.name, f"has no column {column!r}, but {', '.join(schema.names)}")
+                place = schema.names.index(column)
+                with pq.ParquetWriter(made, schema) as writer:
+                    for group in range(table.num_row_groups):
+                        made_rows = []
+                        for rows in table.iter_batches(self.batch_rows, row_groups=[group]):
+                            results = self.batch.rows(rows.column(place).to_pylist())
+                            for _, cause, faces in results:
+                                self._note(mark, mark["rows"], cause, faces)
+                            values = pa.array([value for value, _, _ in results], schema.field(place).type)
+                            columns = [*rows.columns[:place], values, *rows.columns[place + 1 :]]
+                            made_rows.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+                        writer.write_table(pa.Table.from_batches(made_rows, schema))
+                made.seek(0)
+                _put(self.places[1], shard.paths[0], made)
+        except pa.ArrowInvalid as error:
+            raise UnreadableImageError(shard.name, f"no Parquet, or damaged: {error}") from error
+
+
+def _missing(package: str, error: ImportError) -> FaceAnonError:
+    if isinstance(error, ModuleNotFoundError):
+        return MissingDependencyError(package, "faceanon-hub[scale]")
+    return FaceAnonError(f"{package} is installed but cannot be imported: {error}")
+
+
+def _photo_column(schema: Any, name: str) -> str:
+    """The only column that can be photos: binary, or 🤗 Datasets' struct of bytes and path."""
+    found = []
+    for entry in schema:
+        kind = str(entry.type)
+        if kind in ("binary", "large_binary") or (kind.startswith("struct<") and "bytes: binary" in kind):
+            found.append(entry.name)
+    if len(found) != 1:
+        told = f"columns {', '.join(found)} could all be photos" if found else "no column can be photos"
+        raise UnreadableImageError(name, f"{told}; say which with `column`")
+    return found[0]
+
+
+def _is_photo(info: tarfile.TarInfo, content: bytes) -> bool:
+    """Whether a file is to be anonymized: by name, or by content, videos included, which then fail."""
+    return PurePosixPath(info.name).suffix.lower() in PHOTO_SUFFIXES or is_media(content)
+
+
+def _key(name: str) -> str:
+    """What WebDataset groups by: the path up to the first dot of the name."""
+    path = PurePosixPath(name)
+    return str(path.with_name(path.name.split(".")[0])) if path.name.split(".")[0] else name
+
+
+def _samples(tar: tarfile.TarFile) -> Iterator[list[tuple[tarfile.TarInfo, bytes]]]:
+    sample: list[tuple[tarfile.TarInfo, bytes]] = []
+    for info in tar:
+        if not info.isfile():
+            continue
+        if sample and _key(sample[0][0].name) != _key(info.name):
+            yield sample
+            sample = []
+        file = tar.extractfile(info)
+        assert file is not None
+        sample.append((info, file.read()))
+    if sample:
+        yield sample
+
+
+def _add(tar: tarfile.TarFile, info: tarfile.TarInfo, content: bytes) -> None:
+    info.size = len(content)
+    info.pax_headers = {}
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _system(place: str) -> tuple[Any, str]:
+    """File system and path of a folder."""
+    try:
+        system, root = fsspec.core.url_to_fs(place)
+    except ImportError as failure:
+        scheme = place.partition("://")[0]
+        package = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}.get(scheme, scheme)
+        raise MissingDependencyError(package, package) from failure
+    except ValueError as failure:
+        raise UnreadableImageError(place, str(failure)) from failure
+    return system, root.rstrip("/")
+
+
+def _put(target: str, name: str, content: Any) -> None:
+    """Puts a file in its place once it is complete: renamed here, uploaded whole elsewhere."""
+    system, root = _system(target)
+    path = f"{root}/{name}"
+    local = isinstance(system, fsspec.implementations.local.LocalFileSystem)
+    partial = f"{root}/{SIDE}/partial-{secrets.token_hex(8)}" if local else path
+    try:
+        system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        system.makedirs(f"{root}/{SIDE}", exist_ok=True)
+        with system.open(partial, "wb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                while block := content.read(2**22):
+                    file.write(block)
+        if local:
+            Path(partial).replace(path)
+    except OSError as error:
+        if local:
+            Path(partial).unlink(missing_ok=True)
+        raise UnwritableImageError(path, error.strerror or str(error)) from error
+
+
+def _put_json(target: str, name: str, values: dict[str, Any]) -> None:
+    _put(target, name, (json.dumps(values, indent=2) + "\n").encode())
+
+
+class _Actor:
+    """Holds a pipeline on a machine of the cluster."""
+
+    def __init__(self, work: _Work) -> None:
+        self.work = work
+        work.batch.threads = 1
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return {"mark": [json.dumps(self._mark(json.loads(text))) for text in batch["shard"]]}
+
+    def _mark(self, shard: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self.work(_Shard(shard["name"], shard["kind"], tuple(shard["paths"])))
+        except (FaceAnonError, ValueError, TypeError) as error:  # raised here, Ray would bury it under its own
+            return {"shard": shard["name"], "stop": str(error)}
+
+
+def _on_ray(work: _Work, shards: list[_Shard], actors: int, cpus: float, gpus: float) -> Iterator[dict[str, Any]]:
+    """Marks of shards, as actors finish them. Ray starts an actor that died anew and gives its shard out again."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise _missing("ray", error) from error
+    if not shards:
+        return
+    started = not ray.is_initialized()
+    if started:
+        ray.init(include_dashboard=False)
+    try:
+        rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
+        marks = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _Actor,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows))),
+            fn_constructor_args=(work,),
+            num_cpus=cpus,
+            num_gpus=gpus,
+        )
+        for row in marks.iter_rows():
+            mark = json.loads(row["mark"])
+            if "stop" in mark:
+                raise FaceAnonError(mark["stop"])
+            yield mark
+    finally:
+        if started:
+            ray.shutdown()

@@ -1,0 +1,76 @@
+"""A pipeline in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipeline import FaceAnonPipeline
+
+
+def load(checkpoint: str, device: str = "cpu", threads: int | None = 1) -> FaceAnonPipeline:
+    """Loads a pipeline that works without a word, beside others on the machine.
+
+    Args:
+        checkpoint (`str`):
+            Folder or Hub id.
+        device (`str`, *optional*, defaults to `"cpu"`):
+            Where the network runs.
+        threads (`int`, *optional*, defaults to `1`):
+            Threads of this process: several processes with several threads stall one another. None leaves them.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    import cv2
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+
+    from .pipeline import FaceAnonPipeline
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    diffusers_logging.disable_progress_bar()
+    # What became of each face is in the records; warnings of many processes at once only garble the progress.
+    logging.getLogger("faceanon_hub").addHandler(logging.NullHandler())
+    pipe = FaceAnonPipeline.from_pretrained(checkpoint).to(device)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def check_options(pipe: FaceAnonPipeline, options: dict[str, Any]) -> None:
+    """Raises what is wrong with the options of a call before every photo fails of it.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            Whose call.
+        options (`dict`):
+            Arguments of the call, those that are numbers and names.
+
+    Raises:
+        ValueError: one is out of its range.
+        TypeError: there is no such argument.
+    """
+    others = {name: value for name, value in options.items() if name not in ("threshold", "mask_margin")}
+    pipe._options(**others, margin=options.get("mask_margin"))
+
+
+def obey_parent() -> None:
+    """Makes a spawned process end with the one that started it, however that ends, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def follow() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,369 @@
+import hashlib
+import io
+import json
+import os
+import pickle
+import runpy
+import sys
+import tarfile
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import PIL.Image
+import pytest
+import webdataset
+from typer.testing import CliRunner
+
+from benchmarks.scenes import turned
+from faceanon_hub import (
+    AnonymizeBatch,
+    CheckpointError,
+    FaceAnonError,
+    FaceAnonPipeline,
+    UnreadableImageError,
+    UnwritableImageError,
+    anonymize_dataset,
+    datasets,
+)
+from faceanon_hub.cli import app
+
+PHOTOS = 5
+
+
+def encoded(image, kind):
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """A few small photos of one head each, as JPEG and PNG in turns."""
+    head = PIL.Image.fromarray(turned(0)).crop((70, 60, 250, 260))
+    return [encoded(head.rotate(7 * n), ("JPEG", "PNG")[n % 2]) for n in range(PHOTOS)]
+
+
+@pytest.fixture(autouse=True)
+def ready(pipe, monkeypatch):
+    """The pipeline of the other tests in place of one for each call."""
+    monkeypatch.setattr(datasets, "load", lambda checkpoint, device, threads=None: pipe)
+
+
+def add(tar, name, content):
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.fixture
+def tars(tmp_path, heads):
+    """Two shards: labels, a damaged photo, a photo under another name, and a video."""
+    source = tmp_path / "tars"
+    source.mkdir()
+    with tarfile.open(source / "a-000.tar", "w") as tar:
+        for number in range(3):
+            add(tar, f"{number:03d}.{('jpg', 'png')[number % 2]}", heads[number])
+            add(tar, f"{number:03d}.cls", str(number).encode())
+    with tarfile.open(source / "a-001.tar", "w") as tar:
+        add(tar, "003.jpg", b"\xff\xd8 damaged")
+        add(tar, "003.cls", b"3")
+        add(tar, "004.raw", heads[0])
+        add(tar, "004.cls", b"4")
+        add(tar, "005.cls", b"5")
+        add(tar, "005.clip", b"\0\0\0\x18ftypmp42 a video")
+    return source
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def members(path):
+    with tarfile.open(path) as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar}
+
+
+def test_a_batch_goes_back_as_it_came(heads):
+    image = PIL.Image.open(io.BytesIO(heads[1]))
+    array = np.asarray(image)
+    values = [image, heads[0], {"bytes": heads[1], "path": None}, array, array / np.float32(255), None, b"damaged"]
+    batch = {"image": values, "label": list(range(7))}
+    out = AnonymizeBatch(seed=1)(batch)
+    assert out["label"] == list(range(7)) and batch["image"] is values and list(out) == [
+        "image", "label", "anonymization_error",
+    ]  # fmt: skip
+    new = out["image"]
+    assert isinstance(new[0], PIL.Image.Image) and new[0].size == image.size
+    assert PIL.Image.open(io.BytesIO(new[1])).format == "JPEG" and new[2]["path"] is None
+    assert PIL.Image.open(io.BytesIO(new[2]["bytes"])).format == "PNG"
+    assert new[3].dtype == np.uint8 and new[4].dtype == np.float32 and new[4].max() <= 1
+    # One photo is one identity, whatever it comes as.
+    pixels = np.asarray(new[0])
+    assert np.array_equal(new[3], pixels) and np.array_equal(np.round(new[4] * 255), pixels)
+    assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(new[2]["bytes"]))), pixels)
+    assert (pixels != array).any(2).mean() > 0.1
+    assert new[5] is None and new[6] is None
+    assert out["anonymization_error"][:6] == [None] * 6 and "not an image" in out["anonymization_error"][6]
+
+
+def test_batches_do_not_change_a_row(heads):
+    anonymize = AnonymizeBatch(seed=1)
+    together = anonymize({"image": heads})["image"]
+    assert together == [anonymize({"image": [content]})["image"][0] for content in heads]
+    assert together != AnonymizeBatch(seed=2)({"image": heads})["image"]
+
+
+def test_a_path_of_the_original_is_not_handed_on(heads, tmp_path):
+    (tmp_path / "somebody.jpg").write_bytes(heads[0])
+    (new,) = AnonymizeBatch()({"image": [{"bytes": None, "path": str(tmp_path / "somebody.jpg")}]})["image"]
+    assert new["path"] == "somebody.jpg" and new["bytes"] != heads[0]
+
+
+def test_a_failing_row_is_null_and_stops_no_other(heads, monkeypatch):
+    whole = FaceAnonPipeline.__call__
+    bad = np.asarray(PIL.Image.open(io.BytesIO(heads[2])))
+
+    def fail(self, images, **options):
+        if any(photo.pixels.shape == bad.shape and np.array_equal(photo.pixels, bad) for photo in images):
+            raise RuntimeError("out of order")
+        return whole(self, images, **options)
+
+    expected = AnonymizeBatch(seed=1)({"image": heads})["image"]
+    monkeypatch.setattr(FaceAnonPipeline, "__call__", fail)
+    out = AnonymizeBatch(seed=1)({"image": heads})
+    assert out["image"] == [*expected[:2], None, *expected[3:]]
+    assert out["anonymization_error"] == [None, None, "out of order", None, None]
+
+
+def test_it_travels_without_the_network(heads):
+    anonymize = AnonymizeBatch(seed=1)
+    before = pickle.dumps(anonymize)
+    anonymize({"image": heads[:1]})
+    assert pickle.dumps(anonymize) == before and len(before) < 1000
+
+
+def test_webdataset_tars_keep_labels_and_rows(tars, tmp_path, heads):
+    report = anonymize_dataset(tars, tmp_path / "out", seed=1)
+    assert (report.shards, report.rows, report.failed) == (2, 6, 2) and report.anonymized == 4
+    assert [(failure["shard"], failure["row"]) for failure in report.failures] == [
+        ("a-001.tar", "003"), ("a-001.tar", "005"),
+    ]  # fmt: skip
+    assert [json.loads(line) for line in (tmp_path / "out/_faceanon/failures.jsonl").open()] == report.failures
+    # As those who train read it.
+    urls = [str(tmp_path / "out" / name) for name in ("a-000.tar", "a-001.tar")]
+    rows = list(webdataset.WebDataset(urls, shardshuffle=False))
+    assert [row["__key__"] for row in rows] == [f"{n:03d}" for n in range(6)]
+    assert [row["cls"] for row in rows] == [str(n).encode() for n in range(6)]
+    assert PIL.Image.open(io.BytesIO(rows[1]["png"])).format == "PNG" and rows[1]["png"] != heads[1]
+    assert "jpg" not in rows[3] and b"003.jpg" in rows[3]["error"] and "clip" not in rows[5]
+    # What is a photo does not pass under another name.
+    assert rows[4]["raw"] not in heads and PIL.Image.open(io.BytesIO(rows[4]["raw"])).format == "JPEG"
+
+
+def test_an_image_folder_keeps_its_names(tmp_path, heads):
+    source = tmp_path / "in"
+    for number, content in enumerate(heads):
+        (source / f"class {number % 2}").mkdir(parents=True, exist_ok=True)
+        (source / f"class {number % 2}" / f"{number}.jpg").write_bytes(content)
+    (source / "class 0" / "bad.jpg").write_bytes(b"")
+    report = anonymize_dataset(source, tmp_path / "out", seed=1)
+    assert (report.rows, report.failed, report.anonymized) == (PHOTOS + 1, 1, PHOTOS)
+    files = {name for name in tree(tmp_path / "out") if not name.startswith("_faceanon")}
+    assert files == {f"class {n % 2}/{n}.jpg" for n in range(PHOTOS)}
+
+
+def test_local_and_remote_file_systems_give_the_same(tars, tmp_path):
+    anonymize_dataset(f"file://{tars}", tmp_path / "out", seed=1)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tars), "/source", recursive=True)
+    anonymize_dataset("memory://source", "memory://target", seed=1)
+    for name in ("a-000.tar", "a-001.tar"):
+        assert memory.cat_file(f"/target/{name}") == (tmp_path / "out" / name).read_bytes()
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(tars, tmp_path, monkeypatch):
+    anonymize_dataset(tars, tmp_path / "whole", seed=1)
+
+    def stop(done, total, shard):
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        anonymize_dataset(tars, tmp_path / "out", seed=1, on_progress=stop)
+    assert (tmp_path / "out" / "a-000.tar").exists() and not (tmp_path / "out" / "a-001.tar").exists()
+    seen = []
+    anonymize_dataset(tars, tmp_path / "out", seed=1, on_progress=lambda done, _, shard: seen.append((done, shard)))
+    assert seen == [(1, ""), (2, "a-001.tar")] and tree(tmp_path / "out") == tree(tmp_path / "whole")
+    with pytest.raises(FaceAnonError, match="another seed"):
+        anonymize_dataset(tars, tmp_path / "out", seed=2)
+
+
+def test_a_drawn_seed_is_forgotten_at_the_end(tars, tmp_path):
+    anonymize_dataset(tars, tmp_path / "out")
+    assert json.loads((tmp_path / "out/_faceanon/run.json").read_text())["seed"] is None
+
+
+def test_a_damaged_shard_stops_no_other_and_is_tried_again(tars, tmp_path):
+    content = (tars / "a-000.tar").read_bytes()
+    (tars / "a-000.tar").write_bytes(content[:3000])
+    report = anonymize_dataset(tars, tmp_path / "out", seed=1)
+    assert report.rows == 3 and report.failures[0]["shard"] == "a-000.tar" and report.failures[0]["row"] is None
+    assert not (tmp_path / "out" / "a-000.tar").exists()
+    (tars / "a-000.tar").write_bytes(content)
+    assert anonymize_dataset(tars, tmp_path / "out", seed=1).rows == 6
+
+
+def test_errors_of_the_file_system_are_retried(tars, tmp_path, monkeypatch):
+    put, left = datasets._put, [2]
+
+    def shaky(target, name, content):
+        if name.endswith(".tar") and left[0]:
+            left[0] -= 1
+            raise UnwritableImageError(name, "connection reset")
+        put(target, name, content)
+
+    monkeypatch.setattr(datasets, "_put", shaky)
+    assert anonymize_dataset(tars, tmp_path / "out", seed=1, retries=2).rows == 6
+    left[0] = 2
+    with pytest.raises(UnwritableImageError, match="connection reset"):
+        anonymize_dataset(tars, tmp_path / "other", seed=1, retries=1)
+
+
+def test_unusable_places_and_options(tars, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for source, message in (("empty", "neither Parquet"), ("nowhere", "no such folder")):
+        with pytest.raises(UnreadableImageError, match=message):
+            anonymize_dataset(tmp_path / source, tmp_path / "out")
+    with pytest.raises(FaceAnonError, match="not made here"):
+        anonymize_dataset(tars, _filled(tmp_path / "mine"))
+    for target in (tars, tars / "out", tmp_path):
+        with pytest.raises(ValueError, match="lie in one another"):
+            anonymize_dataset(tars, target)
+    for wrong in ({"engine": "spark"}, {"actors": 0}, {"batch_rows": 0}, {"retries": -1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            anonymize_dataset(tars, tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+    for wrong in ({"truncation": 2}, {"quality": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            AnonymizeBatch(**wrong)({"image": []})
+    with pytest.raises(TypeError, match="colour"):
+        AnonymizeBatch(colour=1)({"image": [b""]})
+
+
+def _filled(folder):
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    return folder
+
+
+def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
+    from faceanon_hub import workers
+
+    monkeypatch.setattr(datasets, "load", workers.load)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        anonymize_dataset(tars, tmp_path / "out", checkpoint=str(tmp_path / "nowhere"))
+
+
+def test_the_command(tars, tmp_path):
+    arguments = ["dataset", str(tars), str(tmp_path / "out"), "--seed", "1", "--json"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 6 and json.loads(result.stdout)["rows"] == 6 and "2 failed" in result.stderr
+    assert CliRunner().invoke(app, ["dataset", str(tars), str(tars)]).exit_code == 2
+    assert CliRunner().invoke(app, ["dataset", str(tmp_path / "nowhere"), str(tmp_path / "x")]).exit_code == 4
+
+
+def _table(pa, heads):
+    photos = [{"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads)]
+    photos[1] = None
+    photos[2] = {"bytes": b"damaged", "path": "2.jpg"}
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    names = pa.array([f"row {n}" for n in range(PHOTOS)])
+    return pa.table({"name": names, "image": pa.array(photos, kind), "score": pa.array(np.linspace(0, 1, PHOTOS))})
+
+
+def test_parquet_keeps_rows_columns_and_schema(heads, tmp_path):
+    pa = pytest.importorskip("pyarrow", exc_type=ImportError)
+    import pyarrow.parquet as pq
+
+    (tmp_path / "in").mkdir()
+    table = _table(pa, heads).replace_schema_metadata({"huggingface": '{"info": {}}'})
+    pq.write_table(table, tmp_path / "in" / "train.parquet")
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1, batch_rows=2)
+    out = pq.read_table(tmp_path / "out" / "train.parquet")
+    assert out.schema.equals(table.schema, check_metadata=True) and out.num_rows == report.rows == PHOTOS
+    assert out["name"].equals(table["name"]) and out["score"].equals(table["score"])
+    photos = out["image"].to_pylist()
+    assert photos[1] is None and photos[2] is None and report.failures[0]["row"] == 2 and report.failed == 1
+    assert [photo["path"] for photo in photos if photo] == ["0.jpg", "3.jpg", "4.jpg"]
+    assert not {photo["bytes"] for photo in photos if photo} & set(heads)
+
+
+def test_hugging_face_datasets_map(heads, tmp_path):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    features = library.Features({"image": library.Image(), "label": library.Value("int64")})
+    photos = [{"bytes": content, "path": None} for content in heads]
+    dataset = library.Dataset.from_dict({"image": photos, "label": list(range(PHOTOS))}, features=features)
+    features["anonymization_error"] = library.Value("string")
+    out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=2, features=features)
+    assert out["label"] == list(range(PHOTOS)) and out.num_rows == PHOTOS
+    for before, after in zip(dataset, out, strict=True):
+        assert (np.asarray(before["image"]) != np.asarray(after["image"])).any()
+    assert set(out["anonymization_error"]) == {None}
+
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "anonymize_dataset.py"
+
+
+def test_the_example_makes_a_card_that_tells_the_limits():
+    card = runpy.run_path(str(EXAMPLE))["make_card"]("heads", 5, 1)
+    assert card.data.tags == ["face-anonymization", "faceanon-hub"] and "| 5 | 1 |" in card.text
+    assert "not hidden" in card.text.replace("**", "")
+
+
+def test_the_example_writes_a_dataset_with_its_card(heads, tmp_path, monkeypatch):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    (tmp_path / "heads").mkdir()
+    for number, content in enumerate(heads[:2]):
+        (tmp_path / "heads" / f"{number}.jpg").write_bytes(content)
+    arguments = [str(tmp_path / "heads"), str(tmp_path / "out"), "--seed", "1"]
+    monkeypatch.setattr(sys, "argv", ["anonymize_dataset.py", *arguments])
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
+    out = library.load_dataset(str(tmp_path / "out"), split="train")
+    assert out.num_rows == 2 and "| 2 | 0 |" in (tmp_path / "out" / "README.md").read_text()
+
+
+class _Deadly(datasets._Work):
+    """Work during which the first actor to come to a shard dies."""
+
+    def __call__(self, shard):
+        mark = Path(self.places[1]).parent / "died"
+        if shard.name == "a-002.tar" and not mark.exists():
+            mark.write_text("")
+            os._exit(9)
+        return super().__call__(shard)
+
+
+def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, tmp_path, heads, monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray = pytest.importorskip("ray", exc_type=ImportError)
+    pytest.importorskip("ray.data", exc_type=ImportError)
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(6):
+        with tarfile.open(source / f"a-{number:03d}.tar", "w") as tar:
+            add(tar, f"{number}.jpg", heads[number % PHOTOS])
+            add(tar, f"{number}.cls", str(number).encode())
+    anonymize_dataset(source, tmp_path / "local", seed=1)
+    monkeypatch.setattr(datasets, "_Work", _Deadly)
+    # Actors unpickle the deadly work, so they must find this file.
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
+    try:
+        report = anonymize_dataset(source, tmp_path / "ray", seed=1, engine="ray", actors=2)
+    finally:
+        ray.shutdown()
+    assert (tmp_path / "died").exists() and report.rows == report.anonymized == 6
+    digests = [{name: hashlib.sha256(content).hexdigest() for name, content in tree(tmp_path / place).items()}
+               for place in ("local", "ray")]  # fmt: skip
+    assert digests[0] == digests[1]
