@@ -24,6 +24,7 @@ import torch
 
 from . import panel, retention
 from .alignment import similarity, warp_in
+from .container import Frame, VideoReader
 from .draft import Draft
 from .errors import FaceAnonError, MissingDependencyError
 from .faces import Face, FaceStatus
@@ -37,6 +38,7 @@ HOUR = 3600
 SHOWN = 1600  # longest side of what is sent to the page; the download has all pixels
 MAX_FILE = "50mb"
 MAX_FILES = 50  # of a batch
+MAX_SECONDS = 60  # of a video: the labels say so
 VARIANTS = 4
 THUMBNAIL = 192
 CSS = ".notice {font-size: .9em; opacity: .85} footer {display: none !important}"
@@ -263,6 +265,77 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             gr.Warning(said["some_failed"].format(failed, len(files)))
         return str(target)
 
+    def span(file: str | None, start: float | None, end: float | None, said: dict[str, str]) -> tuple[float, float]:
+        """The part of a video that is asked for, checked."""
+        if file is None:
+            raise gr.Error(said["choose_video"])
+        start, limit = start or 0.0, (start or 0.0) + MAX_SECONDS
+        if end and end <= start:
+            raise gr.Error(said["span"])
+        with _told(said):
+            reader = VideoReader(file, start, end or None)
+        reader.close()
+        if reader.length > MAX_SECONDS:
+            raise gr.Error(said["too_long"].format(MAX_SECONDS))
+        return start, min(end or limit, limit)
+
+    def preview(
+        file: str | None, start: float | None, end: float | None, seed: float, threshold: float, request: gr.Request,
+        *options: Any,
+    ) -> np.ndarray:  # fmt: skip
+        """The first frame that will be anonymized, as it comes out alone."""
+        said = _said(request)
+        start, end = span(file, start, end, said)
+        assert file is not None
+        reader = VideoReader(file, start, end)
+        try:
+            with _told(said):
+                frame = next(event for event in reader.read([]) if isinstance(event, Frame))
+        finally:
+            reader.close()
+        draft = Draft(pipe, frame.pixels, seed=int(seed or 0), threshold=threshold)
+        draft.render(*options)
+        _announce(draft.faces, said)
+        return draft.pixels
+
+    def video(
+        file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
+        light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[str, dict[str, Any]]:  # fmt: skip
+        """Replaces every face of a video; one person stays one new person.
+
+        Args:
+            file: The video.
+            start: Second at which to begin.
+            end: Second at which to stop; at most 60 after the start.
+            audio: Whether the sound is kept. A voice identifies, too.
+            seed: Picks the new identities.
+            threshold: Confidence from which on something is a face, 0.05 to 0.9.
+            light: Strength of the transfer of light, 0 to 1.
+            color: Strength of the transfer of skin colour, 0 to 1.
+            hint: Whether the network is told a blurred skin colour of the hidden face.
+            truncation: 0 average faces, 1 full variety.
+            fallback: blur, mosaic or solid, for a face that cannot be replaced.
+            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
+
+        Returns:
+            The anonymized video, and what was done to each face.
+        """
+        said = _said(request)
+        start, end = span(file, start, end, said)
+        assert file is not None
+        target = retention.place(folder, "anonymized.mp4")
+        with _told(said):
+            report = pipe.video(
+                file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
+                lighting_strength=light, color_strength=color, use_hint=hint, truncation=truncation,
+                fallback=fallback, mask_margin=margin, on_progress=progress,
+            )  # fmt: skip
+        if not report.tracks:
+            gr.Warning(said["no_face"])
+        return str(target), report.to_dict()
+
     often = max(1, round(lifetime / retention.SWEEPS))
     with gr.Blocks(
         title="Faces of nobody", delete_cache=(often, max(1, round(lifetime) - often)), analytics_enabled=False
@@ -331,6 +404,22 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 files = gr.File(label=text("photos"), file_count="multiple", type="filepath", elem_id="files")
                 start = gr.Button(text("anonymize"), variant="primary", elem_id="start")
                 archive = gr.File(label=text("archive"), interactive=False)
+            with gr.Tab(text("clip"), visible=find_spec("av") is not None), gr.Row():
+                with gr.Column():
+                    clip = gr.Video(label=text("clip"), sources=["upload", "webcam"], elem_id="clip")
+                    # The file as it came, not converted.
+                    clip.preprocess = lambda payload: None if payload is None else payload.path
+                    with gr.Row():
+                        begin = gr.Number(0, label=text("start"), minimum=0)
+                        finish_at = gr.Number(None, label=text("end"), minimum=0)
+                        audio = gr.Checkbox(True, label=text("sound"))
+                    with gr.Row():
+                        peek = gr.Button(text("preview"), elem_id="peek")
+                        film = gr.Button(text("anonymize"), variant="primary", elem_id="film")
+                with gr.Column():
+                    still = gr.Image(label=text("preview"), format="jpeg", interactive=False, elem_id="still")
+                    movie = gr.Video(label=text("result"), interactive=False, elem_id="movie")
+                    movie_report = gr.JSON(visible=False)
         options = [light, color, hint, truncation, fallback, margin]
         shown = [session, compare, gallery, download]
         whole = [photo, session, seed, threshold, *options]
@@ -360,6 +449,9 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 details(name), session, [tab, told, stages], api_visibility="private", concurrency_id="finish"
             )
         start.click(batch, [files, seed, threshold, *options], archive, api_name="batch", **one)
+        moment = [clip, begin, finish_at]
+        peek.click(preview, [*moment, seed, threshold, *options], still, api_visibility="private", **one)
+        film.click(video, [*moment, audio, seed, threshold, *options], [movie, movie_report], api_name="video", **one)
         # For gradio_client: the same without a page.
         with gr.Row(visible=False):
             hidden_file, hidden_report, hidden_button = gr.File(), gr.JSON(), gr.Button()

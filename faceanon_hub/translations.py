@@ -5,7 +5,7 @@ from __future__ import annotations
 _KEYS = [
     "title", "notice", "photo", "photos", "example", "light", "color", "seed", "dice", "more", "hint", "fallback",
     "threshold", "margin", "truncation", "result", "download", "faces", "keep", "replace", "renew", "variants", "kept",
-    "stages", "batch", "anonymize", "archive",
+    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview",
 ]  # fmt: skip
 
 _TEXTS = {
@@ -20,6 +20,8 @@ _TEXTS = {
         "Hidden rim round the face", "Variety of faces", "Before and after", "Download", "Faces", "Keep as it is",
         "Replace", "New identity", "Four variants", "What was kept", "Stages", "Several photos", "Anonymize",
         "Archive with report",
+        "Video (up to 60 seconds at a time)", "From (seconds)", "To (seconds)", "Keep the sound",
+        "Preview of the first frame",
     ],
     "de": [
         "# Gesichter von niemandem\nJedes Gesicht im Foto wird durch ein echt wirkendes Gesicht eines Menschen "
@@ -32,6 +34,8 @@ _TEXTS = {
         "Ab welcher Sicherheit etwas ein Gesicht ist", "Verborgener Rand um das Gesicht", "Vielfalt der Gesichter",
         "Vorher und nachher", "Herunterladen", "Gesichter", "So lassen", "Ersetzen", "Neues Gesicht", "Vier Varianten",
         "Was erhalten blieb", "Schritte", "Mehrere Fotos", "Anonymisieren", "Archiv mit Bericht",
+        "Video (bis 60 Sekunden auf einmal)", "Von (Sekunden)", "Bis (Sekunden)", "Ton behalten",
+        "Vorschau des ersten Bildes",
     ],
     "fr": [
         "# Visages de personne\nChaque visage de la photo est remplacé par celui, réaliste, d'une personne qui "
@@ -44,6 +48,8 @@ _TEXTS = {
         "Confiance à partir de laquelle c'est un visage", "Bord caché autour du visage", "Variété des visages",
         "Avant et après", "Télécharger", "Visages", "Laisser tel quel", "Remplacer", "Nouveau visage",
         "Quatre variantes", "Ce qui est conservé", "Étapes", "Plusieurs photos", "Anonymiser", "Archive avec rapport",
+        "Vidéo (jusqu'à 60 secondes à la fois)", "De (secondes)", "À (secondes)", "Garder le son",
+        "Aperçu de la première image",
     ],
     "es": [
         "# Caras de nadie\nCada cara de la foto se sustituye por la cara realista de alguien que no existe. "
@@ -56,6 +62,8 @@ _TEXTS = {
         "Borde oculto alrededor de la cara", "Variedad de caras", "Antes y después", "Descargar", "Caras",
         "Dejar como está", "Sustituir", "Cara nueva", "Cuatro variantes", "Qué se conservó", "Pasos", "Varias fotos",
         "Anonimizar", "Archivo con informe",
+        "Vídeo (hasta 60 segundos a la vez)", "Desde (segundos)", "Hasta (segundos)", "Conservar el sonido",
+        "Vista previa del primer fotograma",
     ],
     "it": [
         "# Volti di nessuno\nOgni volto della foto è sostituito dal volto realistico di qualcuno che non esiste. "
@@ -68,6 +76,8 @@ _TEXTS = {
         "Sicurezza da cui è un volto", "Bordo nascosto attorno al volto", "Varietà dei volti", "Prima e dopo",
         "Scarica", "Volti", "Lascia com'è", "Sostituisci", "Nuovo volto", "Quattro varianti", "Che cosa è rimasto",
         "Passaggi", "Più foto", "Anonimizza", "Archivio con rapporto",
+        "Video (fino a 60 secondi alla volta)", "Da (secondi)", "A (secondi)", "Mantieni l'audio",
+        "Anteprima del primo fotogramma",
     ],
     "ja": [
         "# 誰でもない顔\n写真の顔をすべて、実在しない人のリアルな顔に置き換えます。"
@@ -78,6 +88,7 @@ _TEXTS = {
         "ぼかした肌の色をネットワークに伝える", "置き換えられない顔の隠し方", "顔とみなす確信度", "顔の周りの隠す範囲",
         "顔の多様さ", "前と後", "ダウンロード", "顔", "そのまま残す", "置き換える", "別の顔", "4つの候補",
         "保たれたもの", "工程", "複数の写真", "匿名化する", "レポート付きアーカイブ",
+        "動画（一度に60秒まで）", "開始（秒）", "終了（秒）", "音声を残す", "最初のフレームのプレビュー",
     ],
 }  # fmt: skip
 
@@ -86,7 +97,7 @@ _SAID_KEYS = [
     "stage_corrected", "expression_kept", "expression_roughly", "expression_changed", "expression_unknown",
     "light_kept", "light_roughly", "light_changed", "light_diffuse", "color_kept", "color_roughly", "color_changed",
     "recognized", "not_recognized", "similarity_unknown", "no_guarantee", "no_face", "weak", "choose_face",
-    "choose_photo", "too_many", "some_failed", "unusable",
+    "choose_photo", "too_many", "some_failed", "unusable", "choose_video", "too_long", "span",
 ]  # fmt: skip
 
 _SAID = {
@@ -101,6 +112,8 @@ _SAID = {
         "Hidden, not replaced: {}.", "Choose a face in the gallery first.", "Choose a photo first.",
         "At most {} photos at a time.", "{} of {} files could not be read: see report.json in the archive.",
         "This file cannot be used: {}",
+        "Choose a video first.", "At most {} seconds at a time: set from and to.",
+        "The end must come after the start.",
     ],
     "de": [
         "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was das Netz sieht", "478 Punkte", "Gemalt",
@@ -115,6 +128,8 @@ _SAID = {
         "Wählen Sie zuerst ein Foto.", "Höchstens {} Fotos auf einmal.",
         "{} von {} Dateien waren nicht lesbar: siehe report.json im Archiv.",
         "Diese Datei ist nicht verwendbar: {}",
+        "Wählen Sie zuerst ein Video.", "Höchstens {} Sekunden auf einmal: Setzen Sie Von und Bis.",
+        "Das Ende muss nach dem Anfang liegen.",
     ],
     "fr": [
         "Visage", "nouveau visage", "caché", "laissé", "Ce que voit le réseau", "478 points", "Peint",
@@ -128,6 +143,8 @@ _SAID = {
         "Caché, non remplacé : {}.", "Choisissez d'abord un visage dans la galerie.", "Choisissez d'abord une photo.",
         "Au plus {} photos à la fois.", "{} fichiers sur {} sont illisibles : voir report.json dans l'archive.",
         "Ce fichier est inutilisable : {}",
+        "Choisissez d'abord une vidéo.", "Au plus {} secondes à la fois : réglez le début et la fin.",
+        "La fin doit suivre le début.",
     ],
     "es": [
         "Cara", "cara nueva", "oculta", "intacta", "Lo que ve la red", "478 puntos", "Pintada",
@@ -141,6 +158,8 @@ _SAID = {
         "Ocultas, no sustituidas: {}.", "Elija primero una cara en la galería.", "Elija primero una foto.",
         "Como mucho {} fotos a la vez.", "{} de {} archivos no se pudieron leer: vea report.json en el archivo.",
         "Este archivo no se puede usar: {}",
+        "Elija primero un vídeo.", "Como mucho {} segundos a la vez: fije desde y hasta.",
+        "El final debe ir después del comienzo.",
     ],
     "it": [
         "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che vede la rete", "478 punti", "Dipinto",
@@ -154,6 +173,8 @@ _SAID = {
         "Nascosti, non sostituiti: {}.", "Scelga prima un volto nella galleria.", "Scelga prima una foto.",
         "Al massimo {} foto alla volta.", "{} file su {} non erano leggibili: veda report.json nell'archivio.",
         "Questo file non è utilizzabile: {}",
+        "Scelga prima un video.", "Al massimo {} secondi alla volta: imposti da e a.",
+        "La fine deve seguire l'inizio.",
     ],
     "ja": [
         "顔", "新しい顔", "隠した顔", "そのままの顔", "ネットワークに見えるもの", "478の点", "描いた顔", "元の光と色",
@@ -166,6 +187,8 @@ _SAID = {
         "置き換えずに隠しました：{}。", "先にギャラリーで顔を選んでください。", "先に写真を選んでください。",
         "一度に{}枚までです。", "{}件（全{}件）を読み込めませんでした。アーカイブのreport.jsonをご覧ください。",
         "このファイルは使えません：{}",
+        "先に動画を選んでください。", "一度に{}秒までです。開始と終了を指定してください。",
+        "終了は開始より後にしてください。",
     ],
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ import zipfile
 from copy import copy
 from pathlib import Path
 
+import av
 import httpx
 import numpy as np
 import PIL.Image
@@ -57,6 +58,20 @@ def head(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """A second of the head, moving."""
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 320, "yuv420p"
+        for shift in range(10):
+            frame = av.VideoFrame.from_ndarray(np.roll(turned(0), 2 * shift, 1))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
 def nobody(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "nobody.png"
     PIL.Image.new("RGB", (300, 200), "gray").save(path)
@@ -73,6 +88,37 @@ def test_one_photo_through_the_client(client, head, pipe):
     assert np.abs(pixels(path) - expected).mean() < 2  # JPEG
     (face,) = report["faces"]
     assert face["status"] == "anonymized" and "seed" not in face and "landmarks" not in face
+
+
+def test_a_video_through_the_client(client, clip, head, tmp_path):
+    answer, report = client.predict(handle_file(clip), 0.2, 0.8, seed=4, api_name="/video")
+    path = answer["video"] if isinstance(answer, dict) else answer
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == report["frames"] == 7
+    (track,) = report["tracks"]
+    assert track["frames"] == {"anonymized": 7} and "seed" not in track
+    left, top, right, bottom = 130, 100, 200, 200
+    original = np.roll(turned(0), 4, 1).astype(int)
+    assert np.abs(frames[0] - original)[top:bottom, left:right].mean() > 5
+    with pytest.raises(AppError, match="after the start"):
+        client.predict(handle_file(clip), 0.5, 0.2, api_name="/video")
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(clip.read_bytes()[:2000])
+    with pytest.raises(AppError, match="cannot be used"):
+        client.predict(handle_file(broken), 0, None, api_name="/video")
+
+
+def test_a_video_that_is_too_long_is_refused(client, tmp_path):
+    path = tmp_path / "long.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(70):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    with pytest.raises(AppError, match="At most 60 seconds"):
+        client.predict(handle_file(path), 0, None, api_name="/video")
 
 
 def test_the_readme_tells_the_truth(server, head):
@@ -210,8 +256,8 @@ def test_language_models_are_served_too(server, head):
             return tools, result.content[0].text
 
     tools, answer = asyncio.run(call())
-    assert {tool.name for tool in tools} == {"anonymize", "batch"}
-    assert all("expression" in tool.description or "several" in tool.description for tool in tools)
+    assert {tool.name for tool in tools} == {"anonymize", "batch", "video"}
+    assert all("Replaces every face" in tool.description for tool in tools)
     assert "anonymized.jpg" in answer and "'status': 'anonymized'" in answer
 
 
@@ -308,6 +354,17 @@ def test_a_visitor_replaces_keeps_and_relights_faces(open_page, head, tmp_path):
         page.locator("#download").click()
     download.value.save_as(tmp_path / "result.jpg")
     assert pixels(tmp_path / "result.jpg").shape == (320, 320, 3)
+
+
+def test_a_visitor_anonymizes_a_video(open_page, clip):
+    page = open_page()
+    page.get_by_role("tab", name="Video").click()
+    page.set_input_files("#clip input[type=file]", clip)
+    page.wait_for_selector("#clip video")
+    page.locator("#peek").click()
+    page.wait_for_selector("#still img")
+    page.locator("#film").click()
+    page.wait_for_selector("#movie video", state="attached")
 
 
 def test_a_photo_without_faces_is_announced(open_page, nobody):
