@@ -349,7 +349,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 with gr.Column(scale=2):
                     photo = gr.Image(
                         label=text("photo"), type="filepath", sources=["upload", "webcam", "clipboard"], height=300,
-                        elem_id="photo",
+                        buttons=["fullscreen"], elem_id="photo",
                     )  # fmt: skip
                     # The file as it came: our own reader checks it, with clear errors.
                     photo.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore
@@ -372,7 +372,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         with gr.Tab(text("faces")) as faces_tab:
                             gallery = gr.Gallery(
                                 label=text("faces"), columns=6, height=220, fit_columns=False, allow_preview=False,
-                                format="png", elem_id="faces",
+                                format="png", buttons=[], elem_id="faces",
                             )  # fmt: skip
                             with gr.Row():
                                 chosen = gr.Markdown("", elem_id="chosen")
@@ -387,6 +387,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                                 fit_columns=False,
                                 allow_preview=False,
                                 format="png",
+                                buttons=[],
                                 interactive=False,
                             )
                         with gr.Tab(text("kept")) as kept_tab:
@@ -398,6 +399,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                                 fit_columns=False,
                                 allow_preview=False,
                                 format="png",
+                                buttons=[],
                                 interactive=False,
                             )
             with gr.Tab(text("batch")):
@@ -417,8 +419,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         peek = gr.Button(text("preview"), elem_id="peek")
                         film = gr.Button(text("anonymize"), variant="primary", elem_id="film")
                 with gr.Column():
-                    still = gr.Image(label=text("preview"), format="jpeg", interactive=False, elem_id="still")
-                    movie = gr.Video(label=text("result"), interactive=False, elem_id="movie")
+                    still = gr.Image(
+                        label=text("preview"),
+                        format="jpeg",
+                        interactive=False,
+                        elem_id="still",
+                        buttons=["fullscreen"],
+                    )
+                    movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
         options = [light, color, hint, truncation, fallback, margin]
         shown = [session, compare, gallery, download]
