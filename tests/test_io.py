@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import io
 import os
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,13 @@ THUMBNAIL, MAKER_NOTE, PHOTOSHOP, XMP = (name * 40 for name in (b"thumbnail", b"
 AVIF = [".avif"] if features.check("avif") else []
 SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".bmp", ".gif", ".heic", *AVIF]
 needs_avif = pytest.mark.skipif(not AVIF, reason="Pillow without AVIF")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_litter():
+    """What other tests left open is closed before: here it would count as an error."""
+    with warnings.catch_warnings(action="ignore"):
+        gc.collect()
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
