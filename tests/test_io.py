@@ -48,7 +48,8 @@ needs_avif = pytest.mark.skipif(not AVIF, reason="Pillow without AVIF")
 @pytest.fixture(autouse=True, scope="module")
 def no_litter():
     """What other tests left open is closed before: here it would count as an error."""
-    with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         gc.collect()
 
 
