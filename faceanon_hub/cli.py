@@ -26,10 +26,8 @@ from . import __version__
 from .errors import (
     FaceAnonError,
     MissingDependencyError,
-    UnreadableImageError,
-    UnreadableVideoError,
-    UnwritableImageError,
-    UnwritableVideoError,
+    UnreadableError,
+    UnwritableError,
 )
 
 if TYPE_CHECKING:
@@ -68,45 +66,59 @@ class FallbackChoice(str, Enum):
     SOLID = "solid"
 
 
+# Options that several commands have.
+Checkpoint = Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")]
+Light = Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")]
+Color = Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")]
+Hint = Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")]
+Truncation = Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")]
+Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")]
+Fallback = Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")]
+MaskMargin = Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
+ReportSeeds = Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")]
+AsReport = Annotated[bool, typer.Option("--json", help="Print the report to standard output.")]
+AsSummary = Annotated[bool, typer.Option("--json", help="Print the summary to standard output.")]
+Quiet = Annotated[bool, typer.Option(help="No progress, no summary.")]
+Force = Annotated[bool, typer.Option(help="Allow OUT to be IN.")]
+Output = Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: a file, or a folder.")]
+Seed = Annotated[int | None, typer.Option(help="Picks the new identities; without it, new people each time.")]
+KeepMetadata = Annotated[bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")]
+
+
 @app.command()
 def image(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Photo to anonymize.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: a file, or a folder.")],
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Picks the new identities; without it, new people each time.")
-    ] = None,
+    target: Output,
+    checkpoint: Checkpoint = None,
+    seed: Seed = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="Face to leave: its number, or LEFT,TOP,RIGHT,BOTTOM. Repeatable.")
     ] = None,
     hide: Annotated[
         list[str] | None, typer.Option(help="Zone LEFT,TOP,RIGHT,BOTTOM to obfuscate, whatever it shows. Repeatable.")
     ] = None,
-    light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
-    color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
-    hint: Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")] = True,
-    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
-    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
-    mask_margin: Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    light: Light = None,
+    color: Color = None,
+    hint: Hint = True,
+    truncation: Truncation = 0.7,
+    threshold: Threshold = None,
+    fallback: Fallback = None,
+    mask_margin: MaskMargin = None,
+    batch_size: BatchSize = None,
+    device: Device = "cpu",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
-    keep_metadata: Annotated[
-        bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")
-    ] = False,
-    force: Annotated[bool, typer.Option(help="Allow OUT to be IN.")] = False,
+    keep_metadata: KeepMetadata = False,
+    force: Force = False,
     report: Annotated[Path | None, typer.Option(help="Write one record per face as JSON.")] = None,
-    report_seeds: Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")] = False,
+    report_seeds: ReportSeeds = False,
     preview: Annotated[Path | None, typer.Option(help="Write a before/after sheet. It shows the original.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report to standard output.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    as_json: AsReport = False,
+    quiet: Quiet = False,
 ) -> None:
     """Anonymize one photo."""
-    if target.is_dir():
-        target = target / source.name
-    if not force and target.exists() and source.exists() and target.samefile(source):
-        raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
+    target = _place(source, target, force)
     kept = [_parse_keep(entry) for entry in keep or []]
     zones = _parse_zones(hide, "--hide")
     chosen: Any = fallback.value if fallback else None
@@ -184,11 +196,9 @@ def image(
 @app.command()
 def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Video to anonymize.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: a file, or a folder.")],
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Picks the new identities; without it, new people each time.")
-    ] = None,
+    target: Output,
+    checkpoint: Checkpoint = None,
+    seed: Seed = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM: faces in it are left. Repeatable.")
     ] = None,
@@ -200,26 +210,23 @@ def video(
     audio: Annotated[bool, typer.Option(help="Copy the sound. A voice identifies, too.")] = True,
     codec: Annotated[str | None, typer.Option(help="FFmpeg's name of an encoder, as libx265.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy codecs; 65 unless given.")] = None,
-    light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
-    color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
-    hint: Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")] = True,
-    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
-    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
-    mask_margin: Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
-    force: Annotated[bool, typer.Option(help="Allow OUT to be IN.")] = False,
+    light: Light = None,
+    color: Color = None,
+    hint: Hint = True,
+    truncation: Truncation = 0.7,
+    threshold: Threshold = None,
+    fallback: Fallback = None,
+    mask_margin: MaskMargin = None,
+    batch_size: BatchSize = None,
+    device: Device = "cpu",
+    force: Force = False,
     report: Annotated[Path | None, typer.Option(help="Write one record per track as JSON.")] = None,
-    report_seeds: Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report to standard output.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    report_seeds: ReportSeeds = False,
+    as_json: AsReport = False,
+    quiet: Quiet = False,
 ) -> None:
     """Anonymize one video: one person stays one new person."""
-    if target.is_dir():
-        target = target / source.name
-    if not force and target.exists() and source.exists() and target.samefile(source):
-        raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
+    target = _place(source, target, force)
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
@@ -290,7 +297,7 @@ def video(
 def folder(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of photos and videos, in any depth.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results, under the same names.")],
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    checkpoint: Checkpoint = None,
     seed: Annotated[
         int | None, typer.Option(help="Picks the new identities, with the files' paths; else drawn once.")
     ] = None,
@@ -309,20 +316,18 @@ def folder(
     zones: Annotated[
         Path | None, typer.Option(help='JSON file {PATTERN: {"keep": [...], "hide": [...]}}, file by file.')
     ] = None,
-    light: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")] = None,
-    color: Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")] = None,
-    hint: Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")] = True,
-    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
-    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
-    mask_margin: Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")] = None,
+    light: Light = None,
+    color: Color = None,
+    hint: Hint = True,
+    truncation: Truncation = 0.7,
+    threshold: Threshold = None,
+    fallback: Fallback = None,
+    mask_margin: MaskMargin = None,
+    batch_size: BatchSize = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    device: Device = "cpu",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
-    keep_metadata: Annotated[
-        bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")
-    ] = False,
+    keep_metadata: KeepMetadata = False,
     audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
     copy_others: Annotated[
         bool, typer.Option(help="Copy files that are neither photo nor video. They may show faces.")
@@ -331,8 +336,8 @@ def folder(
     report_seeds: Annotated[bool, typer.Option(help="Put the seeds into the reports.")] = False,
     redo: Annotated[bool, typer.Option(help="Do everything again, over what is in OUT.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Write nothing; print the files that would be done.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary to standard output.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    as_json: AsSummary = False,
+    quiet: Quiet = False,
 ) -> None:
     """Anonymize a folder of photos and videos.
 
@@ -415,19 +420,19 @@ def dataset(
     target: Annotated[str, typer.Argument(metavar="DST", help="Folder for the result; both may be s3://...")],
     engine: Annotated[EngineChoice, typer.Option(help="A loop, or actors on a cluster.")] = EngineChoice.LOCAL,
     column: Annotated[str | None, typer.Option(help="Column of the photos in Parquet, if several could be.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    checkpoint: Checkpoint = None,
     seed: Annotated[int | None, typer.Option(help="Picks the new identities; else drawn once.")] = None,
     actors: Annotated[int, typer.Option(min=1, help="With ray, processes that hold a pipeline.")] = 1,
     cpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 0,
     retries: Annotated[int, typer.Option(min=0, help="After an error of the file system.")] = 3,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the pipeline together.")] = 8,
-    truncation: Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")] = 0.7,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")] = None,
-    fallback: Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")] = None,
+    truncation: Truncation = 0.7,
+    threshold: Threshold = None,
+    fallback: Fallback = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary to standard output.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    as_json: AsSummary = False,
+    quiet: Quiet = False,
 ) -> None:
     """Anonymize the photos of a dataset; labels and other columns stay.
 
@@ -486,14 +491,14 @@ def evaluate(
     methods: Annotated[
         str | None, typer.Option(help="Rows of the table, separated by commas: all unless given.")
     ] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    checkpoint: Checkpoint = None,
     seed: Annotated[int, typer.Option(help="Picks the new identities.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure about so many photos, drawn at random.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
     dataset: Annotated[str, typer.Option(help="What the photos are, for the card.")] = "held-out photos",
     card: Annotated[Path | None, typer.Option(help="Model card whose table is to be renewed.")] = None,
     keep_state: Annotated[bool, typer.Option(help="Keep the records, which hold face embeddings.")] = False,
-    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure how well expression, pose, light and colour are kept and identity is hidden.
 
@@ -577,7 +582,7 @@ def push(
 
 @app.command(name="app")
 def demo(
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    checkpoint: Checkpoint = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="The first free one from 7860 on unless given.")] = None,
     mcp: Annotated[bool, typer.Option(help="Serve language models, too, by the Model Context Protocol.")] = False,
@@ -596,7 +601,7 @@ def demo(
 
 @app.command()
 def info(
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
+    checkpoint: Checkpoint = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print versions, checkpoint and device."""
@@ -635,6 +640,15 @@ def _load(checkpoint: str | None, device: str) -> FaceAnonPipeline:
     pipe = FaceAnonPipeline.from_pretrained(checkpoint or DEFAULT_CHECKPOINT).to(device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _place(source: Path, target: Path, force: bool) -> Path:
+    """Where the result goes; a folder takes it under the original's name."""
+    if target.is_dir():
+        target = target / source.name
+    if not force and target.exists() and source.exists() and target.samefile(source):
+        raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
+    return target
 
 
 def _parse_keep(entry: str) -> int | tuple[float, ...]:
@@ -683,9 +697,9 @@ def _write_text(path: Path, text: str) -> None:
 
 def _fail(error: FaceAnonError) -> NoReturn:
     console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-    if isinstance(error, UnreadableImageError | UnreadableVideoError):
+    if isinstance(error, UnreadableError):
         raise typer.Exit(UNREADABLE)
-    raise typer.Exit(UNWRITABLE if isinstance(error, UnwritableImageError | UnwritableVideoError) else 1)
+    raise typer.Exit(UNWRITABLE if isinstance(error, UnwritableError) else 1)
 
 
 def _version(package: str) -> str:

@@ -26,6 +26,7 @@ from .errors import (
     MissingDependencyError,
     UnreadableImageError,
     UnwritableImageError,
+    cause_of,
 )
 from .faces import Face, FaceStatus
 from .folders import PHOTO_SUFFIXES, STATUSES, _weights
@@ -142,7 +143,7 @@ class AnonymizeBatch:
                 photo = read_photo(content)
                 ready.append((number, photo, self._seed_of(photo)))
             except Exception as error:
-                results[number] = None, _cause(error), []
+                results[number] = None, cause_of(error), []
         for number, image, faces, failure in self._anonymized(ready):
             if image is None:
                 results[number] = None, failure, []
@@ -150,7 +151,7 @@ class AnonymizeBatch:
             try:
                 results[number] = _like(values[number], image, self.quality), None, faces
             except Exception as error:
-                results[number] = None, _cause(error), []
+                results[number] = None, cause_of(error), []
         return results
 
     def _anonymized(
@@ -163,7 +164,7 @@ class AnonymizeBatch:
             result = self.pipe(list(photos), seed=list(seeds), **self.options)
         except Exception as error:
             if len(ready) == 1:
-                yield numbers[0], None, [], _cause(error)
+                yield numbers[0], None, [], cause_of(error)
             else:  # one of them is bad: the others come out the same without it
                 for one in ready:
                     yield from self._anonymized([one])
@@ -203,10 +204,6 @@ def _like(value: Any, image: PIL.Image.Image, quality: int) -> Any:
             return (array / 255).astype(value.dtype).reshape(value.shape)
         return (array.astype(np.uint16) * 257 if value.dtype == np.uint16 else array).reshape(value.shape)
     return image
-
-
-def _cause(error: Exception) -> str:
-    return str(getattr(error, "cause", None) or error or type(error).__name__)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from . import panel, retention
 from .alignment import similarity, warp_in
 from .container import Frame, VideoReader
 from .draft import Draft
-from .errors import FaceAnonError, MissingDependencyError
+from .errors import FaceAnonError, MissingDependencyError, cause_of
 from .faces import Face, FaceStatus
 from .hub import DEFAULT_CHECKPOINT
 from .io import write_photo
@@ -252,7 +252,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 try:
                     path, record = _one(pipe, folder, said, file, *options)
                 except FaceAnonError as error:
-                    record = {"error": _cause(error)}
+                    record = {"error": cause_of(error)}
                 else:
                     name = f"{number:03d}-{Path(file).stem}{Path(path).suffix}"
                     archive.write(path, name)
@@ -557,7 +557,7 @@ def _told(said: dict[str, str]) -> Any:
     try:
         yield
     except FaceAnonError as error:
-        raise gr.Error(said["unusable"].format(_cause(error))) from error
+        raise gr.Error(said["unusable"].format(cause_of(error))) from error
 
 
 def _announce(faces: list[Face], said: dict[str, str]) -> None:
@@ -566,11 +566,6 @@ def _announce(faces: list[Face], said: dict[str, str]) -> None:
     weak = [f"{n} ({face.reason})" for n, face in enumerate(faces) if face.reason]
     if weak:
         gr.Warning(said["weak"].format(", ".join(weak)))
-
-
-def _cause(error: FaceAnonError) -> str:
-    """What is wrong, without the name that the server gave the file."""
-    return str(getattr(error, "cause", error))
 
 
 def _small(pixels: np.ndarray) -> PIL.Image.Image:

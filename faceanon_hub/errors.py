@@ -21,8 +21,13 @@ def _again(kind: type[FaceAnonError], arguments: tuple[Any, ...], state: dict[st
     return error
 
 
-class UnreadableImageError(FaceAnonError):
-    """An input that cannot be decoded: missing, empty, truncated, or no image at all.
+def cause_of(error: Exception) -> str:
+    """What went wrong, in words, without the name of the file: that of a server or a worker tells nobody anything."""
+    return str(getattr(error, "cause", None) or error or type(error).__name__)
+
+
+class UnreadableError(FaceAnonError):
+    """An input that cannot be read.
 
     Args:
         source (`str` or `Path`):
@@ -36,6 +41,10 @@ class UnreadableImageError(FaceAnonError):
         super().__init__(f"{source}: {cause}")
 
 
+class UnreadableImageError(UnreadableError):
+    """An input that cannot be decoded: missing, empty, truncated, or no image at all."""
+
+
 class ImageTooLargeError(UnreadableImageError):
     """An image with more pixels than the limit, refused before it is decoded."""
 
@@ -44,8 +53,12 @@ class AnimatedImageError(UnreadableImageError):
     """An animated image, refused because dropping its frames silently would be worse."""
 
 
-class UnwritableImageError(FaceAnonError):
-    """A result that cannot be written: unknown format, no such folder, no space left.
+class UnreadableVideoError(UnreadableError):
+    """A video that cannot be decoded: missing, empty, cut short, without a picture, or HDR."""
+
+
+class UnwritableError(FaceAnonError):
+    """A result that cannot be written.
 
     Args:
         target (`str` or `Path`):
@@ -59,34 +72,12 @@ class UnwritableImageError(FaceAnonError):
         super().__init__(f"{target}: {cause}")
 
 
-class UnreadableVideoError(FaceAnonError):
-    """A video that cannot be decoded: missing, empty, cut short, without a picture, or HDR.
-
-    Args:
-        source (`str` or `Path`):
-            The file.
-        cause (`str`):
-            What is wrong with it, in words.
-    """
-
-    def __init__(self, source: str | Path, cause: str) -> None:
-        self.source, self.cause = str(source), cause
-        super().__init__(f"{source}: {cause}")
+class UnwritableImageError(UnwritableError):
+    """A result that cannot be written: unknown format, no such folder, no space left."""
 
 
-class UnwritableVideoError(FaceAnonError):
-    """A video that cannot be written: unknown container or codec, sound that does not fit, no space left.
-
-    Args:
-        target (`str` or `Path`):
-            The file that was to be written.
-        cause (`str`):
-            What went wrong, in words.
-    """
-
-    def __init__(self, target: str | Path, cause: str) -> None:
-        self.target, self.cause = str(target), cause
-        super().__init__(f"{target}: {cause}")
+class UnwritableVideoError(UnwritableError):
+    """A video that cannot be written: unknown container or codec, sound that does not fit, no space left."""
 
 
 class CheckpointError(FaceAnonError, OSError):

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from . import __version__
 from .container import VIDEO_SUFFIXES
-from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
+from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import _WRITABLE, Photo, is_media, read_photo, write_photo, write_text
 from .workers import check_options, load, obey_parent
@@ -758,7 +758,7 @@ def _failed(job: _Job, error: Exception | str) -> dict[str, Any]:
     for path in (job.target, job.report):
         if path is not None:
             path.unlink(missing_ok=True)
-    cause = error if isinstance(error, str) else str(getattr(error, "cause", None) or error or type(error).__name__)
+    cause = error if isinstance(error, str) else cause_of(error)
     for path in (job.source, job.partial, job.target):
         cause = cause.replace(str(path), job.path)
     return {"path": job.path, "kind": job.kind, "asked": job.asked, "error": cause}
