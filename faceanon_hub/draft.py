@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from typing import Any
 
 import cv2
@@ -14,9 +13,7 @@ from . import blending, metrics
 from .alignment import warp_in
 from .faces import Face, FaceStatus
 from .io import Photo, read_photo
-from .pipeline import FaceAnonPipeline, _deal_seeds, _Job, _Options
-
-logger = logging.getLogger(__name__)
+from .pipeline import FaceAnonPipeline, _deal_seeds, _give_up, _Job, _Options
 
 FIXED = "asked for by the caller"
 
@@ -124,11 +121,8 @@ class Draft:
             crops = [self._painted[key] for key in keys]
             self.pipe._correct(scene.jobs, crops, options)
         except Exception as error:
-            # The originals are erased already: what failed stays hidden, and the caller is told.
-            logger.exception("generating failed; %d faces are obfuscated", len(scene.jobs))
+            _give_up(scene.jobs, error)
             crops = []
-            for job in scene.jobs:
-                job.generated, job.face.reason = None, f"generation failed: {error}"
         self.pipe._compose(scene, options)
         numbers = {id(face): number for number, face in enumerate(self.faces)}
         self._jobs = {numbers[id(job.face)]: (job, crop) for job, crop in zip(scene.jobs, crops, strict=False)}

@@ -296,10 +296,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 except _CallbackError as error:
                     raise error.cause from None
                 except Exception as error:
-                    # The originals are erased already: what failed stays hidden, and the caller is told.
-                    logger.exception("generating %d faces failed; they are obfuscated", len(batch))
-                    for job in batch:
-                        job.generated, job.face.reason = None, f"generation failed: {error}"
+                    _give_up(batch, error)
                 progress.update(len(batch))
         for scene in scenes:
             self._compose(scene, options)
@@ -665,6 +662,13 @@ def _each(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         return [function(item) for item in items]
     with ThreadPoolExecutor(min(len(items), WORKERS)) as pool:
         return list(pool.map(function, items))
+
+
+def _give_up(jobs: Sequence[_Job], error: Exception) -> None:
+    """Inside a handler: the originals are erased already, so what failed stays hidden, and the caller is told."""
+    logger.exception("generating %d faces failed; they are obfuscated", len(jobs))
+    for job in jobs:
+        job.generated, job.face.reason = None, f"generation failed: {error}"
 
 
 def _draw(seed: int | None, generator: FaceAnonGenerator) -> tuple[torch.Tensor, list[torch.Tensor]]:

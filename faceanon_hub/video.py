@@ -21,7 +21,7 @@ from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av,
 from .faces import Face, FaceStatus
 from .io import Photo
 from .landmarks import FIVE
-from .pipeline import WORKERS, _covered, _each, _Job, _mark_kept, _Options, _Scene, _zones
+from .pipeline import WORKERS, _covered, _each, _give_up, _Job, _mark_kept, _Options, _Scene, _zones
 from .smoothing import average, steady
 from .texture import Texture
 from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
@@ -511,10 +511,7 @@ class _Window:
             for job, crop in zip(jobs, self.pipe._generate(jobs, 0, self.options), strict=True):
                 job.generated = crop
         except Exception as error:
-            # The originals are erased already: what failed stays hidden, and the caller is told.
-            logger.exception("generating %d faces failed; they are obfuscated", len(jobs))
-            for job in jobs:
-                job.face.reason = f"generation failed: {error}"
+            _give_up(jobs, error)
 
     def _finish(self, number: int, jobs: list[_Job]) -> None:
         """Holds the new face of a track fast, frame after frame, and gives it light and colour."""
