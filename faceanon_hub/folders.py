@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from . import __version__
 from .container import VIDEO_SUFFIXES
-from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError, cause_of
+from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import _WRITABLE, Photo, is_media, read_photo, write_photo, write_text
 from .workers import check_options, load, obey_parent
@@ -753,7 +753,7 @@ def _finish(job: _Job, record: dict[str, Any], told: dict[str, Any], settings: _
 
 def _failed(job: _Job, error: Exception | str) -> dict[str, Any]:
     """The record of a file without a result, also without an older one: that may show what is now to be hidden."""
-    if isinstance(error, UnwritableImageError) and getattr(error.__cause__, "errno", None) in _DISK:
+    if isinstance(error, UnwritableError) and getattr(error.__cause__, "errno", None) in _DISK:
         raise error
     for path in (job.target, job.report):
         if path is not None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import pickle
@@ -18,7 +19,9 @@ from faceanon_hub import (
     CheckpointError,
     FaceAnonError,
     UnreadableImageError,
+    UnwritableError,
     UnwritableImageError,
+    UnwritableVideoError,
     anonymize_folder,
     folders,
 )
@@ -255,16 +258,33 @@ def test_a_result_goes_when_its_input_no_longer_gives_one(pipe, album, tmp_path)
     assert "a.png" in report.failures and not (tmp_path / "out" / "a.png").exists()
 
 
-def test_a_full_disk_stops_the_run_and_it_goes_on_later(pipe, album, tmp_path, monkeypatch):
-    def full(image, path, **options):
-        try:
-            raise OSError(28, "No space left on device")
-        except OSError as error:
-            raise UnwritableImageError(path, "No space left on device") from error
+def full_disk(error):
+    """What a writer does on a full disk; the argument is what it raises."""
 
+    def write(*args, **kwargs):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as cause:
+            raise error("result", cause.strerror) from cause
+
+    return write
+
+
+@pytest.mark.parametrize("kind", ["photo", "video"])
+def test_a_full_disk_stops_the_run_and_it_goes_on_later(pipe, album, tmp_path, monkeypatch, kind):
+    if kind == "video":
+        av = pytest.importorskip("av")
+        with av.open(str(album / "clip.mp4"), "w") as clip:
+            stream = clip.add_stream("libx264", rate=5)
+            stream.width = stream.height = 64
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+            clip.mux(stream.encode(None))
     with monkeypatch.context() as patched:
-        patched.setattr(folders, "write_photo", full)
-        with pytest.raises(UnwritableImageError, match="No space left"):
+        if kind == "photo":
+            patched.setattr(folders, "write_photo", full_disk(UnwritableImageError))
+        else:
+            patched.setattr(type(pipe), "video", full_disk(UnwritableVideoError))
+        with pytest.raises(UnwritableError, match="No space left"):
             anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1)
     anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1)
     anonymize_folder(album, tmp_path / "whole", pipe=pipe, seed=1)
