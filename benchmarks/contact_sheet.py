@@ -6,6 +6,7 @@ With `--angles` in place of a folder: the public-domain portrait's head turned t
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=5)
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--truncation", type=float, nargs="*", default=[0.7], help="one more picture a face for each")
+    parser.add_argument("--shape", type=float, nargs="*", default=[None], help="one more for each identity_shape")
     parser.add_argument("--no-light", action="store_true")
     parser.add_argument("--no-color", action="store_true")
     parser.add_argument("--no-hint", action="store_true")
@@ -67,12 +69,13 @@ def main() -> None:
     for seed, photo in enumerate(chosen):
         faces = pipe.find_faces(np.asarray(photo))
         group = [photo]
-        for truncation in options.truncation:
+        for truncation, shape in itertools.product(options.truncation, options.shape):
             result = pipe(
                 photo,
                 seed=seed,
                 faces=[faces],
                 truncation=truncation,
+                identity_shape=shape,
                 use_hint=not options.no_hint,
                 lighting_strength=0 if options.no_light else None,
                 color_strength=0 if options.no_color else None,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Diffusers imports ONNX Runtime where it is installed, and that writes a device's number to disk and calls its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # Where each public name lives; resolved on first use, because torch and diffusers take seconds to import.
 _HOMES = {
@@ -22,6 +26,7 @@ _HOMES = {
     "FaceAnonPipeline": "pipeline",
     "FaceAnonPipelineOutput": "pipeline",
     "FaceDetector": "detection",
+    "FaceRetargeter": "retargeting",
     "FaceStatus": "faces",
     "FolderReport": "folders",
     "ImageTooLargeError": "errors",
@@ -69,6 +74,7 @@ if TYPE_CHECKING:
     from .landmarks import LandmarkExtractor
     from .lighting import LightingTransfer
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
+    from .retargeting import FaceRetargeter
     from .video import VideoReport
 
 

@@ -31,6 +31,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from .metrics import Recognizer
     from .pipeline import FaceAnonPipeline
 
 OBFUSCATED, UNREADABLE, UNWRITABLE, PARTLY = 3, 4, 5, 6
@@ -70,6 +71,9 @@ class FallbackChoice(str, Enum):
 Checkpoint = Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")]
 Light = Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")]
 Color = Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")]
+Shape = Annotated[
+    float | None, typer.Option("--identity-shape", min=0, max=1, help="0 the face's own shape, 1 a new one.")
+]
 Hint = Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")]
 Truncation = Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")]
 Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")]
@@ -101,8 +105,12 @@ def image(
     ] = None,
     light: Light = None,
     color: Color = None,
+    identity_shape: Shape = None,
     hint: Hint = True,
     truncation: Truncation = 0.7,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="New faces tried for each; dlib keeps the least alike. Extra `eval`.")
+    ] = 1,
     threshold: Threshold = None,
     fallback: Fallback = None,
     mask_margin: MaskMargin = None,
@@ -153,7 +161,10 @@ def image(
                 use_hint=hint,
                 lighting_strength=light,
                 color_strength=color,
+                identity_shape=identity_shape,
                 truncation=truncation,
+                candidates=candidates,
+                recognizer=_recognizer() if candidates > 1 else None,
                 fallback=chosen,
                 mask_margin=mask_margin,
                 batch_size=batch_size,
@@ -212,6 +223,7 @@ def video(
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy codecs; 65 unless given.")] = None,
     light: Light = None,
     color: Color = None,
+    identity_shape: Shape = None,
     hint: Hint = True,
     truncation: Truncation = 0.7,
     threshold: Threshold = None,
@@ -249,6 +261,7 @@ def video(
                 use_hint=hint,
                 lighting_strength=light,
                 color_strength=color,
+                identity_shape=identity_shape,
                 truncation=truncation,
                 threshold=threshold,
                 fallback=fallback.value if fallback else None,
@@ -318,6 +331,7 @@ def folder(
     ] = None,
     light: Light = None,
     color: Color = None,
+    identity_shape: Shape = None,
     hint: Hint = True,
     truncation: Truncation = 0.7,
     threshold: Threshold = None,
@@ -369,6 +383,7 @@ def folder(
                 use_hint=hint,
                 lighting_strength=light,
                 color_strength=color,
+                identity_shape=identity_shape,
                 truncation=truncation,
                 threshold=threshold,
                 fallback=fallback.value if fallback else None,
@@ -509,7 +524,8 @@ def evaluate(
         from .hub import renew_card
         from .io import write_photo
 
-        rows = list(evaluation.METHODS) if methods is None else _parse_methods(methods, list(evaluation.METHODS))
+        known = list(evaluation.METHODS)
+        rows = known if methods is None else _parse_names(methods, known, "--methods")
         tasks = evaluation.find_photos(folders, pairs is PairsChoice.IDENTITIES, limit)
         place, state = checkpoint or str(DEFAULT_CHECKPOINT), out / "state"
         with _progress(quiet) as progress:
@@ -541,6 +557,90 @@ def evaluate(
         for path, reason in list(summary["left_out"].items())[:10]:
             console.print(f"left out: {path}: {reason}", style="yellow", highlight=False, soft_wrap=True)
         console.print(f"{out / 'report.md'}: {summary['photos']} photos", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def attack(
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder for each person, of two or more photos.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the report.")],
+    settings: Annotated[
+        str | None, typer.Option(help="Ways to anonymize, separated by commas: all unless given.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    seed: Annotated[int, typer.Option(help="Picks the new identities and the parts of the people.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many photos, of many people.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
+    keep_embeddings: Annotated[
+        bool, typer.Option(help="Write what the attackers see. It is biometric: it finds the people.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Try to find people again in their anonymized photos, as several attackers would.
+
+    The report holds figures only; embeddings stay in memory.
+    """
+    try:
+        from . import DEFAULT_CHECKPOINT, attacks
+
+        known = attacks.known_settings()
+        chosen = known if settings is None else _parse_names(settings, known, "--settings")
+        attacks.prepare(out)
+        tasks = attacks.find_people(photos, limit)
+        with _progress(quiet) as progress:
+            task = progress.add_task("anonymizing", total=len(tasks))
+            seen = attacks.observe(
+                tasks,
+                checkpoint or str(DEFAULT_CHECKPOINT),
+                chosen,
+                seed,
+                workers or os.cpu_count() or 1,
+                on_photo=lambda: progress.advance(task),
+            )
+            if keep_embeddings:
+                attacks.save_embeddings(seen, out / "embeddings.npz")
+            progress.reset(task, description="attacking", total=attacks.count_steps(seen))
+            summary = attacks.attack(seen, seed, lambda: progress.advance(task))
+            summary |= {"version": __version__, "checkpoint": checkpoint or "bundled", "seed": seed}
+            _write_text(out / "report.json", json.dumps(summary, indent=2) + "\n")
+            _write_text(out / "report.md", attacks.to_markdown(summary))
+            attacks.plot(summary, out / "plots")
+    except FaceAnonError as error:
+        _fail(error)
+    if not quiet:
+        for reason, count in summary["left_out"].items():
+            console.print(f"left out: {count} photos: {reason}", style="yellow", highlight=False, soft_wrap=True)
+        for line in attacks.in_words(summary):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{out / 'report.md'}: {summary['photos']} photos", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def fit_shapes(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Photos, a person in each subfolder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the component `retargeter`.")],
+    patterns: Annotated[int, typer.Option(min=1, help="In how many ways shapes differ.")] = 30,
+    checkpoint: Checkpoint = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Learn how the shapes of people's faces differ, for --identity-shape; the bundled checkpoint knows it."""
+    try:
+        from .shapes import fit_retargeter
+
+        pipe = _load(checkpoint, device)
+        with _progress(quiet) as progress:
+            task = progress.add_task("looking", total=None)
+            retargeter = fit_retargeter(
+                pipe, folders, patterns, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        try:
+            retargeter.half().save_pretrained(out)
+        except OSError as error:
+            raise UnwritableError(out, error.strerror or str(error)) from error
+    except FaceAnonError as error:
+        _fail(error)
+    if not quiet:
+        console.print(f"{out}: load it with FaceRetargeter.from_pretrained", highlight=False, soft_wrap=True)
 
 
 space = typer.Typer(no_args_is_help=True, help="The demo as a Hugging Face Space.")
@@ -642,6 +742,12 @@ def _load(checkpoint: str | None, device: str) -> FaceAnonPipeline:
     return pipe
 
 
+def _recognizer() -> Recognizer:
+    from .metrics import DlibRecognizer
+
+    return DlibRecognizer()
+
+
 def _place(source: Path, target: Path, force: bool) -> Path:
     """Where the result goes; a folder takes it under the original's name."""
     if target.is_dir():
@@ -676,11 +782,11 @@ def _parse_zones(entries: list[str] | None, option: str) -> list[tuple[float, ..
     return zones
 
 
-def _parse_methods(names: str, known: list[str]) -> list[str]:
+def _parse_names(names: str, known: list[str], option: str) -> list[str]:
     chosen = [name.strip() for name in names.split(",")]
     for name in chosen:
         if name not in known:
-            raise typer.BadParameter(f"{name!r} is none of: {', '.join(known)}", param_hint="--methods")
+            raise typer.BadParameter(f"{name!r} is none of: {', '.join(known)}", param_hint=option)
     return chosen
 
 

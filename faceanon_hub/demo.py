@@ -195,7 +195,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
 
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, hint: bool, truncation: float,
-        fallback: str, margin: float, request: gr.Request,
+        fallback: str, margin: float, shape: float, request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
 
@@ -209,6 +209,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
             margin: Hidden rim round the face, 0.05 to 0.3 of its height.
+            shape: 0 the face's own shape, 1 a new one.
 
         Returns:
             The anonymized photo, and what was done to each face.
@@ -217,11 +218,13 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         if photo is None:
             raise gr.Error(said["choose_photo"])
         with _told(said):
-            return _one(pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin)
+            return _one(
+                pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin, shape
+            )
 
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, hint: bool,
-        truncation: float, fallback: str, margin: float, request: gr.Request,
+        truncation: float, fallback: str, margin: float, shape: float, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
         """Replaces every face of several photos.
@@ -236,6 +239,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
             margin: Hidden rim round the face, 0.05 to 0.3 of its height.
+            shape: 0 the face's own shape, 1 a new one.
 
         Returns:
             An archive of the anonymized photos with a report.
@@ -245,7 +249,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             raise gr.Error(said["choose_photo"])
         if len(files) > MAX_FILES:
             raise gr.Error(said["too_many"].format(MAX_FILES))
-        options = (seed, threshold, light, color, hint, truncation, fallback, margin)
+        options = (seed, threshold, light, color, hint, truncation, fallback, margin, shape)
         target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
@@ -300,7 +304,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
 
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
-        light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, request: gr.Request,
+        light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, shape: float,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a video; one person stays one new person.
@@ -318,6 +323,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
             margin: Hidden rim round the face, 0.05 to 0.3 of its height.
+            shape: 0 the face's own shape, 1 a new one.
 
         Returns:
             The anonymized video, and what was done to each face.
@@ -330,7 +336,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
                 lighting_strength=light, color_strength=color, use_hint=hint, truncation=truncation,
-                fallback=fallback, mask_margin=margin, on_progress=progress,
+                fallback=fallback, mask_margin=margin, identity_shape=shape, on_progress=progress,
             )  # fmt: skip
         if not report.tracks:
             gr.Warning(said["no_face"])
@@ -365,6 +371,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         threshold = gr.Slider(0.05, 0.9, pipe.detector.config.threshold, label=text("threshold"))
                         margin = gr.Slider(0.05, 0.3, pipe.config.mask_margin, label=text("margin"))
                         truncation = gr.Slider(0, 1, 0.7, label=text("truncation"))
+                        usual = pipe.retargeter.config.strength if pipe.retargeter else 0
+                        shape = gr.Slider(0, 1, usual, label=text("shape"), visible=pipe.retargeter is not None)
                 with gr.Column(scale=3):
                     compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
                     download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")  # type: ignore[arg-type]
@@ -428,7 +436,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     )
                     movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
-        options = [light, color, hint, truncation, fallback, margin]
+        options = [light, color, hint, truncation, fallback, margin, shape]
         shown = [session, compare, gallery, download]
         whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
@@ -443,7 +451,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         on(seed.submit, open_photo, whole)
         on(threshold.release, open_photo, whole)
         on(dice.click, roll, [photo, session, threshold, *options], [seed, *shown])
-        for control in (light, color, margin, truncation):
+        for control in (light, color, margin, truncation, shape):
             on(control.change, show, [session, *options], trigger_mode="always_last")
         for choice in (hint, fallback):
             on(choice.input, show, [session, *options])
@@ -534,11 +542,12 @@ def lend_gpu(pipe: FaceAnonPipeline) -> None:
 def _one(
     pipe: FaceAnonPipeline, folder: Path, said: dict[str, str], photo: str, seed: float, threshold: float,
     light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float,
+    shape: float,
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Anonymizes a file. Returns the new file and a record of its faces."""
     result = pipe(
         photo, seed=int(seed or 0), threshold=threshold, lighting_strength=light, color_strength=color, use_hint=hint,
-        truncation=truncation, fallback=fallback, mask_margin=margin,
+        truncation=truncation, fallback=fallback, mask_margin=margin, identity_shape=shape,
     )  # fmt: skip
     (image,), (faces,) = result.images, result.faces
     kind = "png" if image.mode in ("LA", "RGBA") else "jpg"

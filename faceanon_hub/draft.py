@@ -90,6 +90,7 @@ class Draft:
         truncation: float = 0.7,
         fallback: blending.Fallback | None = None,
         mask_margin: float | None = None,
+        identity_shape: float | None = None,
     ) -> PIL.Image.Image:
         """Makes the photo; the arguments are those of [`FaceAnonPipeline.__call__`].
 
@@ -106,6 +107,7 @@ class Draft:
             use_hint=use_hint,
             lighting_strength=lighting_strength,
             color_strength=color_strength,
+            identity_shape=identity_shape,
         )
         for number, face in enumerate(self.faces):
             kept = number in self._kept

@@ -130,6 +130,7 @@ def anonymize_folder(
     use_hint: bool = True,
     lighting_strength: float | None = None,
     color_strength: float | None = None,
+    identity_shape: float | None = None,
     truncation: float = 0.7,
     threshold: float | None = None,
     fallback: str | None = None,
@@ -179,7 +180,8 @@ def anonymize_folder(
         zones (`str` or `os.PathLike`, *optional*):
             JSON file `{pattern: {"keep": [...], "hide": [...]}}`: what is kept and hidden in the files that match.
             What several patterns and the arguments say of a file is added up.
-        use_hint, lighting_strength, color_strength, truncation, threshold, fallback, mask_margin, batch_size:
+        use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
+        batch_size:
             As for the pipeline.
         workers (`int`, *optional*, defaults to `1`):
             Number of processes, of one thread each.
@@ -247,6 +249,7 @@ def anonymize_folder(
         "use_hint": use_hint,
         "lighting_strength": lighting_strength,
         "color_strength": color_strength,
+        "identity_shape": identity_shape,
         "truncation": truncation,
         "threshold": threshold,
         "fallback": fallback,

@@ -35,8 +35,11 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, make_card
 from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
+from .retargeting import FaceRetargeter
+from .selection import choose_seeds
 
 if TYPE_CHECKING:
+    from .metrics import Recognizer
     from .video import VideoReport
 
 logger = logging.getLogger(__name__)
@@ -74,6 +77,7 @@ class _Options:
     use_hint: bool
     lighting_strength: float
     color_strength: float
+    identity_shape: float
     callback: Callable[..., dict[str, Any] | None] | None
     callback_tensors: Sequence[str]
 
@@ -89,7 +93,7 @@ class _Job:
     skin: np.ndarray  # (S, S), 0 or 1
     core: tuple[tuple[int, int, int, int], np.ndarray]  # what is erased of the photo
     hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8)
-    lighting: np.ndarray | None = None  # (4,)
+    lighting: np.ndarray | None = None  # (9,)
     color: np.ndarray | None = None  # (9,)
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
     context: torch.Tensor | None = None  # (1, 256), where it is not this crop's own
@@ -129,6 +133,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             Brings the original's light direction to the new face.
         skin_color_transfer ([`SkinColorTransfer`], *optional*):
             Brings the original's skin colour to the new face.
+        retargeter ([`FaceRetargeter`], *optional*):
+            Gives the landmarks the shape of somebody else.
         batch_size (`int`, *optional*, defaults to `8`):
             Faces that go through the network at a time. Changes speed and memory, never the result.
         fallback (`str`, *optional*, defaults to `"blur"`):
@@ -138,7 +144,7 @@ class FaceAnonPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "generator"
-    _optional_components = ["lighting_transfer", "skin_color_transfer"]
+    _optional_components = ["lighting_transfer", "skin_color_transfer", "retargeter"]
     _callback_tensor_inputs = ["latents", "crops"]
 
     detector: FaceDetector
@@ -146,6 +152,7 @@ class FaceAnonPipeline(DiffusionPipeline):
     generator: FaceAnonGenerator
     lighting_transfer: LightingTransfer | None
     skin_color_transfer: SkinColorTransfer | None
+    retargeter: FaceRetargeter | None
 
     def __init__(
         self,
@@ -154,6 +161,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         generator: FaceAnonGenerator,
         lighting_transfer: LightingTransfer | None = None,
         skin_color_transfer: SkinColorTransfer | None = None,
+        retargeter: FaceRetargeter | None = None,
         batch_size: int = 8,
         fallback: str = "blur",
         mask_margin: float = conditioning.MASK_MARGIN,
@@ -167,6 +175,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             generator=generator.to(memory_format=torch.channels_last),
             lighting_transfer=lighting_transfer,
             skin_color_transfer=skin_color_transfer,
+            retargeter=retargeter,
         )
         self.register_to_config(batch_size=batch_size, fallback=fallback, mask_margin=mask_margin)
 
@@ -182,7 +191,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         use_hint: bool = True,
         lighting_strength: float | None = None,
         color_strength: float | None = None,
+        identity_shape: float | None = None,
         truncation: float = 0.7,
+        candidates: int = 1,
+        recognizer: Recognizer | None = None,
         threshold: float | None = None,
         fallback: Fallback | None = None,
         mask_margin: float | None = None,
@@ -217,9 +229,18 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Tell the network a blurred skin colour of the hidden face, see [`conditioning.hint_coefficients`].
             lighting_strength, color_strength (`float`, *optional*):
                 Strength of the post-processors, 0 to 1, in place of their configured ones.
+            identity_shape (`float`, *optional*):
+                0 (the landmarks' shape as found) to 1 (that of a new person, see [`FaceRetargeter`]), in place of the
+                configured one.
             truncation (`float`, *optional*, defaults to `0.7`):
                 0 (an average face) to 1 (full variety): less of it follows the landmarks more closely, see
                 `benchmarks/truncation.py`.
+            candidates (`int`, *optional*, defaults to `1`):
+                How many new identities are tried for each face; that which `recognizer` finds least like the original
+                is kept, see [`selection.choose_seeds`]. Takes `candidates` + 1 runs of the network.
+            recognizer (`Callable`, *optional*):
+                Where `candidates` is more than 1: describes a face, see [`metrics.Recognizer`], as
+                [`metrics.DlibRecognizer`] of the extra `eval` does.
             threshold (`float`, *optional*):
                 Lowest confidence of the detector, in place of its configured one.
             fallback, mask_margin, batch_size (*optional*):
@@ -260,11 +281,14 @@ class FaceAnonPipeline(DiffusionPipeline):
             use_hint=use_hint,
             lighting_strength=lighting_strength,
             color_strength=color_strength,
+            identity_shape=identity_shape,
             callback=callback_on_step_end,
             callback_tensors=callback_on_step_end_tensor_inputs,
         )
         if faces is not None and len(faces) != len(images):
             raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
+        if candidates < 1 or (candidates > 1 and recognizer is None):
+            raise ValueError(f"`candidates` must be at least 1, and needs a `recognizer` above; not {candidates}")
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
         keeps, hides = _lists("keep", keep, image, len(images)), _lists("hide", hide, image, len(images))
@@ -282,11 +306,45 @@ class FaceAnonPipeline(DiffusionPipeline):
         for found, kept, base in zip(faces, keeps, seeds, strict=True):
             _mark_kept(found, kept)
             _deal_seeds(found, base)
+        if recognizer is not None and candidates > 1:
+            for photo, found, hidden in zip(photos, faces, zones, strict=True):
+                self._choose(photo, found, hidden, options, candidates, recognizer)
+        scenes = self._scenes(photos, faces, zones, options)
+        self.maybe_free_model_hooks()
+
+        failed = sum(face.status is FaceStatus.OBFUSCATED for found in faces for face in found)
+        if failed:
+            total = sum(map(len, faces))
+            logger.warning("%d of %d faces could not be replaced and are obfuscated instead", failed, total)
+        results = [_output(scene, output_type) for scene in scenes]
+        return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
+
+    def _choose(
+        self,
+        photo: Photo,
+        faces: list[Face],
+        zones: list[Zone],
+        options: _Options,
+        candidates: int,
+        recognizer: Recognizer,
+    ) -> None:
+        """Gives faces the seeds, of several, that lead farthest away."""
+        seen = replace(photo, pixels=_covered(photo.pixels, zones, options.fallback))
+        quiet = replace(options, callback=None)
+
+        def paint(trial: list[Face]) -> _Scene:
+            return self._scenes([photo], [trial], [zones], quiet)[0]
+
+        choose_seeds(seen, faces, paint, self._find_landmarks, candidates, recognizer)
+
+    def _scenes(
+        self, photos: list[Photo], faces: list[list[Face]], zones: list[list[Zone]], options: _Options
+    ) -> list[_Scene]:
+        """Replaces the faces of photos."""
         scenes = [
             self._hide(photo, found, options, hidden)
             for photo, found, hidden in zip(photos, faces, zones, strict=True)
         ]
-
         jobs = [job for scene in scenes for job in scene.jobs]
         with self.progress_bar(total=len(jobs)) as progress:
             for start in range(0, len(jobs), options.batch_size):
@@ -300,14 +358,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 progress.update(len(batch))
         for scene in scenes:
             self._compose(scene, options)
-        self.maybe_free_model_hooks()
-
-        hidden = sum(face.status is FaceStatus.OBFUSCATED for found in faces for face in found)
-        if hidden:
-            total = sum(map(len, faces))
-            logger.warning("%d of %d faces could not be replaced and are obfuscated instead", hidden, total)
-        results = [_output(scene, output_type) for scene in scenes]
-        return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
+        return scenes
 
     def video(self, source: str | os.PathLike[str], target: str | os.PathLike[str], **kwargs: Any) -> VideoReport:
         """Anonymizes a video; needs the extra `video`. Arguments, result and errors: [`video.anonymize_video`].
@@ -398,6 +449,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         try:
             job = self._place(pixels.shape, face, face.landmarks, options)
             self._look(pixels, job, options)
+            self._reshape(pixels.shape, job, options)
             return job
         except Exception as error:
             logger.exception("measuring a face failed; it is obfuscated")
@@ -437,6 +489,19 @@ class FaceAnonPipeline(DiffusionPipeline):
         if self.skin_color_transfer is not None and options.color_strength:
             job.color = self.skin_color_transfer.estimate(original, job.skin)
 
+    def _reshape(self, shape: tuple[int, ...], job: _Job, options: _Options) -> None:
+        """Gives the new face a shape of its own. What the old outline hid stays hidden, beside the new one."""
+        if self.retargeter is None or not options.identity_shape:
+            return
+        assert job.face.landmarks is not None
+        landmarks = self.retargeter(job.face.landmarks, job.face.seed, options.identity_shape)
+        job.points, hidden = transform(landmarks, job.matrix), job.maps[0]
+        job.maps = conditioning.draw_maps(job.points, len(hidden), options.margin)
+        job.maps[0] |= hidden
+        job.skin = conditioning.skin_region(torch.from_numpy(job.maps)[None].float())[0, 0].numpy()
+        job.core = blending.core(job.maps[0], job.matrix, shape)
+
+    @torch.no_grad()
     def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:
         """Runs the network on a batch. Returns crops (S, S, 3) uint8."""
         device, dtype = self._execution_device, self.generator.dtype
@@ -522,6 +587,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         use_hint: bool = True,
         lighting_strength: float | None = None,
         color_strength: float | None = None,
+        identity_shape: float | None = None,
         callback: Callable[..., dict[str, Any] | None] | None = None,
         callback_tensors: Sequence[str] = (),
     ) -> _Options:
@@ -534,6 +600,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             use_hint=use_hint,
             lighting_strength=_strength(self.lighting_transfer, lighting_strength),
             color_strength=_strength(self.skin_color_transfer, color_strength),
+            identity_shape=_strength(self.retargeter, identity_shape),
             callback=callback,
             callback_tensors=callback_tensors,
         )
@@ -543,7 +610,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             raise ValueError(f"`batch_size` must be at least 1, not {options.batch_size}")
         if not 0.05 <= options.margin <= 0.3:
             raise ValueError(f"`mask_margin` must lie between 0.05 and 0.3, not {options.margin}")
-        for name in ("truncation", "lighting_strength", "color_strength"):
+        for name in ("truncation", "lighting_strength", "color_strength", "identity_shape"):
             if not 0 <= getattr(options, name) <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, not {getattr(options, name)}")
         unknown = sorted(set(callback_tensors) - set(self._callback_tensor_inputs))
@@ -583,7 +650,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         names = ("repo_id", "commit_message", "private", "create_pr", "token")
         hub = {name: kwargs.pop(name) for name in names if name in kwargs}
         # diffusers writes where a component came from, which is a folder of the user's machine.
-        for part in (self, self.generator):
+        parts: list[Any] = [self, self.generator, self.retargeter]
+        for part in filter(None, parts):
             part._internal_dict = FrozenDict({k: v for k, v in part.config.items() if k != "_name_or_path"})
         super().save_pretrained(save_directory, *args, **kwargs)
         Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
@@ -756,7 +824,9 @@ def _without_color(crop: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
 
 
-def _strength(component: LightingTransfer | SkinColorTransfer | None, strength: float | None) -> float:
+def _strength(
+    component: LightingTransfer | SkinColorTransfer | FaceRetargeter | None, strength: float | None
+) -> float:
     if component is None:
         return 0.0
     return component.config.strength if strength is None else strength

@@ -126,6 +126,7 @@ def anonymize_video(
     use_hint: bool = True,
     lighting_strength: float | None = None,
     color_strength: float | None = None,
+    identity_shape: float | None = None,
     truncation: float = 0.7,
     threshold: float | None = None,
     fallback: Fallback | None = None,
@@ -165,7 +166,8 @@ def anonymize_video(
             one of them stays in that frame.
         hide (`list`, *optional*):
             Boxes that are obfuscated in every frame, whatever is in them.
-        use_hint, lighting_strength, color_strength, truncation, threshold, fallback, mask_margin, batch_size:
+        use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
+        batch_size:
             As in [`FaceAnonPipeline.__call__`].
         on_progress (`Callable`, *optional*):
             Called with the share that is done, 0 to 1.
@@ -187,6 +189,7 @@ def anonymize_video(
         use_hint=use_hint,
         lighting_strength=lighting_strength,
         color_strength=color_strength,
+        identity_shape=identity_shape,
     )
     kept, hidden = _boxes("keep", keep), _boxes("hide", hide)
     if (start or 0) < 0 or (end is not None and end <= (start or 0)):
@@ -442,7 +445,7 @@ class _Window:
         # On a processor, side by side is faster than one after the other.
         size = 1 if self.pipe._execution_device.type == "cpu" else self.options.batch_size
         batches = [[job for _, job in jobs[start : start + size]] for start in range(0, len(jobs), size)]
-        _each(torch.no_grad()(self._generate), batches)
+        _each(self._generate, batches)
         lines: dict[int, list[_Job]] = {}
         for number, job in jobs:
             lines.setdefault(number, []).append(job)
@@ -475,6 +478,7 @@ class _Window:
         try:
             options = self.doubtful if entry.doubtful else self.options
             job = self.pipe._place(frame.pixels.shape, face, face.landmarks, options, entry.matrix)
+            self.pipe._reshape(frame.pixels.shape, job, options)
         except Exception as error:
             face.reason = f"placing failed: {error}"
             return None

@@ -22,6 +22,8 @@ from faceanon_hub import (
     conditioning,
 )
 from faceanon_hub.alignment import align, transform, window
+from faceanon_hub.io import read_photo
+from faceanon_hub.retargeting import REPULSION
 
 
 @pytest.fixture(scope="module")
@@ -357,15 +359,43 @@ def test_bad_image_names_itself(pipe, portrait, tmp_path):
         pipe([portrait, tmp_path / "broken.jpg"], seed=0)
 
 
-def test_post_processors_are_optional(pipe, portrait):
+def test_retargeter_and_post_processors_are_optional(pipe, portrait):
     bare = FaceAnonPipeline(pipe.detector, pipe.landmark_extractor, pipe.generator)
     bare.set_progress_bar_config(disable=True)
-    off = pipe(portrait, seed=0, lighting_strength=0, color_strength=0)
+    off = pipe(portrait, seed=0, lighting_strength=0, color_strength=0, identity_shape=0)
     assert np.array_equal(pixels_of(bare(portrait, seed=0)), pixels_of(off))
     on = pixels_of(pipe(portrait, seed=0))
     assert (on != pixels_of(off)).any()
     assert (pixels_of(pipe(portrait, seed=0, lighting_strength=0)) != on).any()
     assert (pixels_of(pipe(portrait, seed=0, color_strength=0)) != on).any()
+    assert (pixels_of(pipe(portrait, seed=0, identity_shape=0)) != on).any()
+
+
+def test_old_and_new_outline_are_hidden(pipe, portrait, face):
+    scene = pipe._hide(read_photo(portrait), [copy.deepcopy(face)], pipe._options())
+    (job,) = scene.jobs
+    old = conditioning.draw_maps(transform(face.landmarks, job.matrix), len(job.mask), pipe.config.mask_margin)[0]
+    new = conditioning.draw_maps(job.points, len(job.mask), pipe.config.mask_margin)[0]
+    assert (old != new).sum() > 100
+    np.testing.assert_array_equal(job.mask, old | new)
+    np.testing.assert_array_equal(job.face.landmarks, face.landmarks)
+    core = core_of(face, portrait.shape)
+    assert (scene.canvas != portrait).any(2)[core].mean() > 0.95
+
+
+def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face):
+    def shape(seed, strength):
+        one = copy.deepcopy(face)
+        one.seed = seed
+        (job,) = pipe._hide(read_photo(portrait), [one], pipe._options(identity_shape=strength)).jobs
+        return pipe.retargeter.identity(job.points)
+
+    drawn, other = (pipe.retargeter.draw(seed) - REPULSION * shape(seed, 0) for seed in (3, 4))
+    assert np.linalg.norm(shape(3, 1) - drawn) < 0.3 * np.linalg.norm(shape(3, 0) - drawn)
+    assert np.linalg.norm(shape(3, 1) - drawn) < 0.3 * np.linalg.norm(shape(3, 1) - other)
+    np.testing.assert_allclose(shape(3, 0.5), (shape(3, 0) + shape(3, 1)) / 2, atol=0.5)
+    with pytest.raises(ValueError, match="identity_shape"):
+        pipe(portrait, identity_shape=1.5)
 
 
 def test_half_precision_round_trip(pipe, portrait, tmp_path):
@@ -390,6 +420,7 @@ def test_moves_and_casts_like_any_pipeline(portrait):
         "generator",
         "lighting_transfer",
         "skin_color_transfer",
+        "retargeter",
     }
     assert FaceAnonPipeline(**pipe.components)(portrait, seed=0).faces[0][0].status is FaceStatus.ANONYMIZED
 
@@ -416,7 +447,7 @@ def test_tilted_heads_come_out_like_upright_ones(pipe):
 
 
 def test_truncation_zero_is_one_average_face(pipe, portrait):
-    options = {"truncation": 0, "color_strength": 0, "lighting_strength": 0}
+    options = {"truncation": 0, "color_strength": 0, "lighting_strength": 0, "identity_shape": 0}
     first, second = (pixels_of(pipe(portrait, seed=seed, **options)).astype(int) for seed in (0, 1))
     full = [pixels_of(pipe(portrait, seed=seed, **{**options, "truncation": 1})).astype(int) for seed in (0, 1)]
     # Only the noise, fine texture, still differs.

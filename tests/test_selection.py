@@ -1,0 +1,92 @@
+"""The best of several new identities."""
+
+from __future__ import annotations
+
+import copy
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from faceanon_hub import FaceStatus, MissingDependencyError
+from faceanon_hub.cli import app
+from faceanon_hub.metrics import DlibRecognizer
+
+
+@pytest.fixture(scope="module")
+def head(portrait):
+    return np.ascontiguousarray(portrait[20:240, 130:300])
+
+
+def distance(photo, image, face):
+    know = DlibRecognizer()
+    return np.linalg.norm(know(photo, face.landmarks) - know(np.asarray(image), face.landmarks))
+
+
+def test_the_farthest_of_several_is_kept(pipe, head):
+    best = pipe(head, seed=4, candidates=3, recognizer=DlibRecognizer())
+    (face,) = best.faces[0]
+    first = pipe(head, seed=4)
+    assert face.status is FaceStatus.ANONYMIZED
+    assert face.seed != first.faces[0][0].seed
+    assert distance(head, best.images[0], face) > distance(head, first.images[0], face)
+    # The seed repeats it, without a recognizer.
+    again = pipe(head, faces=[[copy.deepcopy(face)]])
+    assert np.array_equal(np.asarray(again.images[0]), np.asarray(best.images[0]))
+
+
+def test_what_looks_far_because_it_is_broken_is_no_candidate(pipe, head, monkeypatch):
+    seeds, find = [], pipe._find_landmarks
+    honest = DlibRecognizer()
+    kept = pipe(head, seed=4, candidates=3, recognizer=honest).faces[0][0].seed
+
+    def scenes(photos, faces, *rest):
+        seeds.append(faces[0][0].seed)
+        return original(photos, faces, *rest)
+
+    def lost(image, face):
+        find(image, face)
+        if seeds and seeds[-1] == kept and face.landmarks is not None:
+            face.landmarks = face.landmarks * [1, 1.3, 1]
+
+    original = pipe._scenes
+    monkeypatch.setattr(pipe, "_scenes", scenes)
+    monkeypatch.setattr(pipe, "_find_landmarks", lost)
+    (face,) = pipe(head, seed=4, candidates=3, recognizer=honest).faces[0]
+    assert len(set(seeds)) == 3 and len(seeds) == 4
+    assert face.seed in seeds and face.seed != kept
+
+
+def test_kept_faces_are_not_looked_at(pipe, portrait, head):
+    both = np.concatenate([head, head[:, ::-1]], 1)
+    seen = []
+
+    def recognizer(image, landmarks):
+        seen.append(landmarks[:, 0].mean() < head.shape[1])
+        return np.zeros(4)
+
+    result = pipe(both, seed=1, keep=[0], candidates=2, recognizer=recognizer)
+    assert [face.status for face in result.faces[0]] == [FaceStatus.KEPT, FaceStatus.ANONYMIZED]
+    assert len(seen) == 3 and not any(seen)
+
+
+def test_a_recognizer_is_needed(pipe, head):
+    for wrong in ({"candidates": 2}, {"candidates": 0, "recognizer": DlibRecognizer()}):
+        with pytest.raises(ValueError, match="candidates"):
+            pipe(head, **wrong)
+
+
+def test_the_command_says_what_is_missing(tmp_path, monkeypatch, head):
+    import PIL.Image
+
+    from faceanon_hub.metrics import identity
+
+    PIL.Image.fromarray(head).save(tmp_path / "in.png")
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    identity._dlib.cache_clear()
+    done = CliRunner().invoke(app, ["image", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--candidates", "2"])
+    assert done.exit_code == 1 and "faceanon-hub[eval]" in done.output
+    assert not (tmp_path / "out.png").exists()
+    with pytest.raises(MissingDependencyError):
+        DlibRecognizer()(head, np.zeros((478, 3)))
