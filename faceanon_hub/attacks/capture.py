@@ -1,0 +1,342 @@
+"""What an attacker sees: embeddings of original and anonymized faces, and the numbers taken from the originals."""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+
+from .. import blending, conditioning, metrics
+from ..alignment import warp_out, window
+from ..errors import FaceAnonError, UnreadableImageError
+from ..evaluation import Task, _Geometry, _largest, find_photos
+from ..faces import Face
+from ..io import read_photo
+from ..pipeline import FaceAnonPipeline, _deal_seeds, _Scene
+from ..workers import load as load_pipeline
+from ..workers import obey_parent
+
+GREY = 128  # of what is hidden round a new face alone
+PEOPLE = 6  # with two photos each: fewer cannot be divided into attacked, learned from, and held back
+STRENGTHS = ("lighting_strength", "color_strength")  # work on a painted face, without painting it again
+EXPRESSION = {
+    "points": "478 points, % of the distance of the eyes",
+    "ratios": "eyes, mouth and brows, percentage points",
+}
+VIEWS = {"whole": "whole picture", "alone": "new face alone"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to anonymize.
+
+    Args:
+        kind (`str`):
+            `"generator"` paints new faces, `"blur"` blurs, `"original"` does nothing.
+        options (`dict`):
+            Arguments of the pipeline's call.
+        one_seed (`bool`):
+            Whether all photos have one seed, in place of one each.
+    """
+
+    kind: Literal["generator", "blur", "original"] = "generator"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    one_seed: bool = False
+
+
+SETTINGS: dict[str, Setting] = {
+    "original": Setting("original"),
+    "blur": Setting("blur"),
+    "default": Setting(),
+    "no hint": Setting(options={"use_hint": False}),
+    "no post-processors": Setting(options={"lighting_strength": 0.0, "color_strength": 0.0}),
+    "one seed": Setting(one_seed=True),
+    "identity shape 0": Setting(options={"identity_shape": 0.0}),
+    "identity shape 0.5": Setting(options={"identity_shape": 0.5}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """What is known of N photos. Embeddings and numbers are biometric: they stay in memory.
+
+    Args:
+        people (`np.ndarray` of shape `(N,)`, int):
+            Who is on each photo, by number.
+        faces (`dict`):
+            Embeddings of shape `(N, D)` by setting and view; `"original"` is always among the settings.
+        numbers (`dict`):
+            What the pipeline takes from an original face, of shape `(N, K)`, by name.
+        expression (`dict`):
+            By setting, errors of the mesh found again, `(N,)`, NaN where none was: `"points"`, see
+            [`metrics.procrustes_error`], which a new shape of the face raises, too; and `"ratios"`, the mean of
+            [`metrics.ratio_errors`], what eyes, mouth and brows do.
+        left_out (`dict`):
+            Reasons why photos were left out, and how many.
+    """
+
+    people: np.ndarray
+    faces: dict[str, dict[str, np.ndarray]]
+    numbers: dict[str, np.ndarray]
+    expression: dict[str, dict[str, np.ndarray]]
+    left_out: dict[str, int]
+
+
+def known_settings(pipe: type[FaceAnonPipeline] = FaceAnonPipeline) -> list[str]:
+    """Names in `SETTINGS` whose options a pipeline's call has."""
+    arguments = set(inspect.signature(pipe.__call__).parameters)
+    return [name for name, setting in SETTINGS.items() if set(setting.options) <= arguments]
+
+
+def find_people(folder: Path, limit: int | None = None) -> list[Task]:
+    """Lists the photos of people who have two or more, one folder a person.
+
+    Args:
+        folder (`Path`):
+            Where to look.
+        limit (`int`, *optional*):
+            Take at most so many: two of as many people as that gives, drawn at random, then a third of each, and so
+            on.
+
+    Raises:
+        UnreadableImageError: the folder does not exist or holds fewer than six such people.
+    """
+    people: dict[str, list[Task]] = {}
+    for task in find_photos([folder], pairs=True):
+        if task.mated:
+            people.setdefault(task.identity, []).append(task)
+    names = sorted(people)
+    if limit is not None:
+        random.Random(0).shuffle(names)
+        names = names[: limit // 2]
+    if len(names) < PEOPLE:
+        raise UnreadableImageError(
+            folder,
+            f"attackers need {PEOPLE} people, a folder with two or more photos for each; there are {len(names)}",
+        )
+    # The first two of everybody, then the third of everybody, and so on.
+    order = sorted(
+        (max(place, 1), turn, place) for turn, name in enumerate(names) for place in range(len(people[name]))
+    )
+    chosen = sorted(people[names[turn]][place].number for _, turn, place in order[:limit])
+    tasks = {task.number: task for name in names for task in people[name]}
+    return [replace(tasks[number], number=i) for i, number in enumerate(chosen)]
+
+
+class Capture:
+    """Anonymizes the largest face of a photo under every setting and describes each result.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            What is attacked.
+        settings (`list[str]`):
+            Names in `SETTINGS`.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the new identities.
+        recognizer (`Callable`, *optional*):
+            See [`metrics.Recognizer`]; dlib's unless given.
+    """
+
+    def __init__(
+        self, pipe: FaceAnonPipeline, settings: list[str], seed: int = 0, recognizer: metrics.Recognizer | None = None
+    ) -> None:
+        self.pipe, self.settings, self.seed = pipe, settings, seed
+        self.recognizer = recognizer or metrics.DlibRecognizer()
+
+    def __call__(self, task: Task) -> dict[str, Any]:
+        """Looks at a photo.
+
+        Returns:
+            `dict`: `"numbers"`, and for each setting `"whole"`, `"alone"` and `"expression"`, as in [`Observations`];
+            or `"failed"`, a reason.
+        """
+        try:
+            photo = read_photo(task.path)
+        except UnreadableImageError as error:
+            return {"failed": f"unreadable: {error.cause}"}
+        face = _largest(self.pipe.find_faces(photo.pixels))
+        if face is None or face.landmarks is None:
+            return {"failed": "no face with landmarks was found"}
+        config = self.pipe.config
+        geometry = _Geometry(photo, face, face.landmarks, self.pipe.generator.config.sample_size, config.mask_margin)
+        record: dict[str, Any] = {"numbers": self._numbers(geometry), "settings": {}}
+        for name, pixels, mask, matrix in self._results(geometry, task.number):
+            inside = _inside(mask, matrix, pixels.shape)
+            record["settings"][name] = {
+                "whole": self.recognizer(pixels, geometry.landmarks),
+                "alone": self.recognizer(np.where(inside[..., None], pixels, np.uint8(GREY)), geometry.landmarks),
+                "expression": self._expression(pixels, face),
+            }
+        if len(record["settings"]) < len(self.settings):
+            return {"failed": "the face cannot be replaced"}
+        return record
+
+    def _numbers(self, geometry: _Geometry) -> dict[str, np.ndarray]:
+        """All that the new face is told of the original one, each for itself."""
+        crop = torch.from_numpy(geometry.crop)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
+        hint = conditioning.hint_coefficients(crop, torch.from_numpy(geometry.maps)[None].float())
+        # Blurred as the network is told, but not cut to the hidden region, whose outline is the landmarks'.
+        told = conditioning.render_hint(hint, torch.ones_like(crop[:, :1]))[:, :3]
+        numbers = {"hint": torch.nn.functional.avg_pool2d(told, conditioning.HINT_CELL).numpy().ravel()}
+        if self.pipe.lighting_transfer is not None:
+            numbers["light"] = self.pipe.lighting_transfer.estimate(geometry.crop, geometry.points)
+        if self.pipe.skin_color_transfer is not None:
+            numbers["color"] = self.pipe.skin_color_transfer.estimate(geometry.crop, geometry.skin)
+        return {**numbers, "shape": geometry.points[:, :2].ravel()}
+
+    def _results(self, geometry: _Geometry, number: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+        """Photos as the settings leave them, with the new face's mask and crop. Each face is painted once."""
+        pixels = geometry.photo.pixels
+        painted: dict[tuple[Any, ...], list[str]] = {}
+        for name in self.settings:
+            setting = SETTINGS[name]
+            if setting.kind == "generator":
+                others = tuple(sorted((k, v) for k, v in setting.options.items() if k not in STRENGTHS))
+                painted.setdefault((others, setting.one_seed), []).append(name)
+                continue
+            canvas = pixels.copy()
+            if setting.kind == "blur":
+                blending.obfuscate(canvas, geometry.face.box, "blur")
+            yield name, canvas, geometry.maps[0], geometry.matrix
+        for (others, one_seed), names in painted.items():
+            face = replace(geometry.face, seed=None)
+            _deal_seeds([face], self.seed if one_seed else self.seed + 1 + number)
+            options = self.pipe._options(**dict(others))
+            scene = self.pipe._hide(geometry.photo, [face], options)
+            for job in scene.jobs:
+                (crop,) = self.pipe._generate([job], 0, options)
+                for name in names:
+                    options = self.pipe._options(**SETTINGS[name].options)
+                    self.pipe._correct([job], [crop], options)
+                    result = _Scene(scene.photo, scene.canvas.copy(), [job])
+                    self.pipe._compose(result, options)
+                    yield name, result.canvas, job.mask, job.matrix
+
+    def _expression(self, pixels: np.ndarray, face: Face) -> dict[str, float]:
+        again = Face(face.box, face.score, face.keypoints)
+        self.pipe._find_landmarks(pixels, again)
+        assert face.landmarks is not None
+        if again.landmarks is None:
+            return {"points": np.nan, "ratios": np.nan}
+        ratios = metrics.ratio_errors(again.landmarks, face.landmarks)
+        points = metrics.procrustes_error(again.landmarks, face.landmarks)
+        return {"points": points, "ratios": float(np.mean(list(ratios.values())))}
+
+
+def _inside(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Where in the photo a crop's hidden region lies, (H, W) bool."""
+    left, top, right, bottom = area = window(matrix, len(mask), shape)
+    inside = np.zeros(shape[:2], bool)
+    if right > left and bottom > top:
+        inside[top:bottom, left:right] = warp_out(mask.astype(np.float32), matrix, area, cv2.BORDER_CONSTANT) > 0.5
+    return inside
+
+
+_capture: Capture | Exception  # of a worker process
+
+
+def _start(checkpoint: str, settings: list[str], seed: int, recognizer: metrics.Recognizer | None) -> None:
+    global _capture
+    obey_parent()
+    try:
+        _capture = Capture(load_pipeline(checkpoint), settings, seed, recognizer)
+    except Exception as error:  # raised here it would reach nobody
+        _capture = error
+
+
+def _look(task: Task) -> dict[str, Any]:
+    if isinstance(_capture, Exception):
+        raise _capture
+    return _capture(task)
+
+
+def observe(
+    tasks: list[Task],
+    checkpoint: str,
+    settings: list[str],
+    seed: int = 0,
+    workers: int = 1,
+    recognizer: metrics.Recognizer | None = None,
+    on_photo: Callable[[], None] = lambda: None,
+) -> Observations:
+    """Looks at photos in several processes; nothing of it is written.
+
+    Args:
+        tasks (`list[Task]`):
+            From [`find_people`].
+        checkpoint (`str`):
+            Folder or Hub id of a pipeline.
+        settings (`list[str]`):
+            Names from [`known_settings`].
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the new identities.
+        workers (`int`, *optional*, defaults to `1`):
+            Number of processes, of one thread each.
+        recognizer (`Callable`, *optional*):
+            See [`metrics.Recognizer`]; dlib's unless given. Processes must be able to pass it on.
+        on_photo (`Callable`, *optional*):
+            Called after each photo.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        MissingDependencyError: dlib is not installed.
+        FaceAnonError: too few faces were found, or a process died.
+    """
+    chosen = list(dict.fromkeys(["original", *settings]))
+    context = multiprocessing.get_context("spawn")
+    records = []
+    with ProcessPoolExecutor(workers, context, _start, (checkpoint, chosen, seed, recognizer)) as pool:
+        try:
+            for record in pool.map(_look, tasks):
+                records.append(record)
+                on_photo()
+        except BrokenProcessPool as error:
+            raise FaceAnonError("a process that looked at photos died; out of memory?") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return gather(tasks, records)
+
+
+def gather(tasks: list[Task], records: list[dict[str, Any]]) -> Observations:
+    """Puts the records of [`Capture`] side by side.
+
+    Raises:
+        FaceAnonError: fewer than six people have two photos with a face.
+    """
+    left_out = Counter(record["failed"] for record in records if "failed" in record)
+    seen = [(task, record) for task, record in zip(tasks, records, strict=True) if "failed" not in record]
+    counts = Counter(task.identity for task, _ in seen)
+    mated = sum(count > 1 for count in counts.values())
+    if mated < PEOPLE:
+        told = "; ".join(f"{count} left out: {reason}" for reason, count in left_out.items()) or "none left out"
+        raise FaceAnonError(f"attackers need {PEOPLE} people with a face on two photos; there are {mated} ({told})")
+    seen = [(task, record) for task, record in seen if counts[task.identity] > 1]
+    left_out |= Counter({"no second photo of the person is left": len(tasks) - len(seen) - left_out.total()})
+    settings = {name: [record["settings"][name] for _, record in seen] for name in seen[0][1]["settings"]}
+    return Observations(
+        people=np.unique([task.identity for task, _ in seen], return_inverse=True)[1],
+        faces={
+            name: {view: np.stack([row[view] for row in rows]).astype(np.float64) for view in VIEWS}
+            for name, rows in settings.items()
+        },
+        numbers={
+            kind: np.stack([record["numbers"][kind] for _, record in seen]).astype(np.float64)
+            for kind in seen[0][1]["numbers"]
+        },
+        expression={
+            name: {kind: np.array([row["expression"][kind] for row in rows]) for kind in EXPRESSION}
+            for name, rows in settings.items()
+        },
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )

@@ -1,0 +1,105 @@
+"""An attacker who learns the way back from anonymized to original embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .scores import folds, held_out
+
+PENALTIES = (0.03, 0.3, 3.0, 30.0)  # of ridge regression, in photos learned from
+WIDTH, DROPOUT, DECAY, RATE = 256, 0.3, 1e-2, 2e-3
+STEPS, PATIENCE = 300, 40
+
+
+class Ridge:
+    """Linear regression with a penalty (Hoerl and Kennard 1970) from anonymized to original embeddings.
+
+    What it foretells is compared with the enrolled by the cosine about the mean. The penalty is chosen on known
+    people held back.
+    """
+
+    def fit(self, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray) -> None:
+        """See [`Attacker`]."""
+        assert gallery is not None
+        self.penalty = held_out(self, PENALTIES, probes, gallery, people)
+        self.fit_as(self.penalty, probes, gallery, people)
+
+    def fit_as(self, choice: float, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray) -> None:
+        """Learns with a given penalty."""
+        assert gallery is not None
+        self.mean, self.deviation, self.target = _standards(probes, gallery)
+        standard = (probes - self.mean) / self.deviation
+        square = standard.T @ standard + choice * len(probes) * np.eye(standard.shape[1])
+        self.weights = np.linalg.solve(square, standard.T @ (gallery - self.target))
+
+    def __call__(self, probes: np.ndarray, gallery: np.ndarray | None) -> np.ndarray:
+        """See [`Attacker`]."""
+        assert gallery is not None
+        return _cosine((probes - self.mean) / self.deviation @ self.weights, gallery - self.target)
+
+
+class Perceptron:
+    """A small network in place of [`Ridge`]: one hidden layer, cosine loss, stopped where people held back say so.
+
+    Args:
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of its weights.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray) -> None:
+        """See [`Attacker`]."""
+        assert gallery is not None
+        known, held = next(folds(people, count=4))
+        self.mean, self.deviation, self.target = _standards(probes[known], gallery[known])
+        given = torch.from_numpy((probes - self.mean) / self.deviation).float()
+        wanted = torch.from_numpy(gallery - self.target).float()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = torch.nn.Sequential(
+                torch.nn.Dropout(DROPOUT),
+                torch.nn.Linear(given.shape[1], WIDTH),
+                torch.nn.GELU(),
+                torch.nn.Dropout(DROPOUT),
+                torch.nn.Linear(WIDTH, wanted.shape[1]),
+            )
+            optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+            best, waited = -2.0, 0
+            for _ in range(STEPS):
+                network.train()
+                loss = -torch.cosine_similarity(network(given[known]), wanted[known]).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                network.eval()
+                with torch.no_grad():
+                    alike = float(torch.cosine_similarity(network(given[held]), wanted[held]).mean())
+                if alike > best:
+                    best, waited = alike, 0
+                    state = {name: value.clone() for name, value in network.state_dict().items()}
+                else:
+                    waited += 1
+                    if waited > PATIENCE:
+                        break
+        network.load_state_dict(state)
+        self.network = network
+
+    def __call__(self, probes: np.ndarray, gallery: np.ndarray | None) -> np.ndarray:
+        """See [`Attacker`]."""
+        assert gallery is not None
+        with torch.no_grad():
+            foretold = self.network(torch.from_numpy((probes - self.mean) / self.deviation).float())
+        return _cosine(foretold.numpy(), gallery - self.target)
+
+
+def _standards(probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return probes.mean(0), probes.std(0) + 1e-9, gallery.mean(0)
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine distances (N, M), 0 to 2."""
+    first, second = (v / np.linalg.norm(v, axis=1, keepdims=True).clip(1e-9) for v in (first, second))
+    return 1 - first @ second.T

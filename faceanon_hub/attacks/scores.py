@@ -1,0 +1,271 @@
+"""What an attacker says of pairs of faces, and how often it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..metrics.identity import _auc, _histograms, _places
+
+CONFIDENCE = 0.95
+REPEATS = 200  # resamples of an interval
+FALSE_ACCEPTS = np.concatenate([[0], np.geomspace(1e-3, 1, 31)])  # where a curve is read
+RANKS = 50
+FOLDS = 5
+
+
+class Attacker(Protocol):
+    """Says how far apart two faces are; what it has learned, it has learned from other people."""
+
+    def fit(self, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray) -> None:
+        """Learns from known people.
+
+        Args:
+            probes (`np.ndarray` of shape `(N, D)`):
+                Their anonymized faces.
+            gallery (`np.ndarray` of shape `(N, D)`, *optional*):
+                Their enrolled faces, of the same photos in the same order; the probes themselves where it is None.
+            people (`np.ndarray` of shape `(N,)`):
+                Who is on each photo.
+        """
+
+    def __call__(self, probes: np.ndarray, gallery: np.ndarray | None) -> np.ndarray:
+        """Distances (N, M) from probes to enrolled faces, in any unit; less is more alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Distances from probes to enrolled faces, and which of these pairs count.
+
+    A face is never compared with its own photo, whose background and pose would give it away.
+
+    Args:
+        distances (`np.ndarray` of shape `(N, N)`, float):
+            From the probe of a row to the enrolled face of a column, of the same photos.
+        people (`np.ndarray` of shape `(N,)`):
+            Who is on each photo.
+        groups (`np.ndarray` of shape `(N,)`, *optional*):
+            Pairs count inside a group only: the fold in which an attacker had not seen them. All are one group unless
+            given.
+
+    Raises:
+        ValueError: there is no pair of one person or none of strangers.
+    """
+
+    distances: np.ndarray
+    people: np.ndarray
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if not self.mated.any() or not self.apart.any():
+            raise ValueError(f"{len(self.people)} faces have no pair of one person or none of strangers")
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The people as numbers from 0, (N,)."""
+        return np.unique(self.people, return_inverse=True)[1]
+
+    @cached_property
+    def mated(self) -> np.ndarray:
+        """Pairs of one person, (N, N) bool."""
+        return (self.numbers[:, None] == self.numbers) & ~np.eye(len(self.numbers), dtype=bool)
+
+    @cached_property
+    def apart(self) -> np.ndarray:
+        """Pairs of strangers, (N, N) bool."""
+        apart = self.numbers[:, None] != self.numbers
+        return apart if self.groups is None else apart & (self.groups[:, None] == self.groups)
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """Place from 1 at which each probe that has a mate finds it among the enrolled; ties count against it."""
+        nearest = np.where(self.mated, self.distances, np.inf).min(1)[self._searching]
+        before = self.apart[self._searching] & (self.distances[self._searching] <= nearest[:, None])
+        return 1 + before.sum(1)
+
+    @cached_property
+    def _searching(self) -> np.ndarray:
+        return np.flatnonzero(self.mated.any(1))
+
+    def auc(self) -> float:
+        """Probability that a mated pair is nearer than one of strangers, 0 to 1; ties count half."""
+        places = _places(self.distances, self.mated)
+        return _auc(*_histograms(places, self.mated, self.apart, np.ones(len(self.numbers))))
+
+    def curve(self) -> np.ndarray:
+        """Share of mated pairs accepted at each share of `FALSE_ACCEPTS`, (32,)."""
+        strangers, mates = np.sort(self.distances[self.apart]), self.distances[self.mated]
+        places = (FALSE_ACCEPTS * strangers.size).astype(int)
+        limits = np.append(strangers, np.inf)[places]
+        return np.array([(mates < limit).mean() for limit in limits])
+
+    def found_within(self) -> np.ndarray:
+        """Share of probes that find their person among the first 1, 2, ... `RANKS`."""
+        return np.array([(self.ranks <= rank).mean() for rank in range(1, self._reach + 1)])
+
+    def chance_within(self) -> np.ndarray:
+        """What [`found_within`] would be by chance."""
+        mates, all_enrolled = self.mated[self._searching].sum(1), self._enrolled
+        return np.array(
+            [
+                np.mean([1 - comb(n - m, rank) / comb(n, rank) for n, m in zip(all_enrolled, mates, strict=True)])
+                for rank in range(1, self._reach + 1)
+            ]
+        )
+
+    @cached_property
+    def _enrolled(self) -> np.ndarray:
+        return (self.mated | self.apart)[self._searching].sum(1)
+
+    @property
+    def _reach(self) -> int:
+        return int(min(RANKS, self._enrolled.min()))
+
+    def summary(self, seed: int = 0) -> dict[str, Any]:
+        """The figures, with 95 % bootstrap intervals over people as in [`~faceanon_hub.metrics.auc_interval`].
+
+        Args:
+            seed (`int`, *optional*, defaults to `0`):
+                Seed of the resamples.
+
+        Returns:
+            `dict`: `"auc"`, `"rank1"` and `"tar"` (at 1 % false accepts), each with `"value"`, `"low"`, `"high"` and
+            `"chance"`; `"people"`, `"pairs"`, `"enrolled"` (mean size of the gallery), and the curves.
+        """
+        places = _places(self.distances, self.mated)
+        hits, owners = self.ranks == 1, self.numbers[self._searching]
+        limit = np.sort(self.distances[self.apart])[int(0.01 * self.apart.sum())]
+        accepted = (self.distances < limit)[self.mated]
+        rows = np.nonzero(self.mated)[0]
+        values: dict[str, list[float]] = {"auc": [], "rank1": [], "tar": []}
+        for drawn in draws(self.numbers.max() + 1, seed):
+            weights = drawn[self.numbers]
+            values["auc"].append(_auc(*_histograms(places, self.mated, self.apart, weights)))
+            values["rank1"].append(_mean(hits, drawn[owners]))
+            values["tar"].append(_mean(accepted, weights[rows]))
+        every = np.ones(len(self.numbers))
+        found = {
+            "auc": _auc(*_histograms(places, self.mated, self.apart, every)),
+            "rank1": float(hits.mean()),
+            "tar": float(accepted.mean()),
+        }
+        chance = {"auc": 0.5, "rank1": float(self.chance_within()[0]), "tar": 0.01}
+        return {
+            **{name: {"value": found[name], **interval(values[name]), "chance": chance[name]} for name in found},
+            "people": len(np.unique(owners)),
+            "pairs": int(self.mated.sum()),
+            "enrolled": float(self._enrolled.mean()),
+            "curve": self.curve().tolist(),
+            "found_within": self.found_within().tolist(),
+            "chance_within": self.chance_within().tolist(),
+        }
+
+
+def folds(people: np.ndarray, count: int = FOLDS, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Divides photos so that no person is in two parts.
+
+    Args:
+        people (`np.ndarray` of shape `(N,)`):
+            Who is on each photo.
+        count (`int`, *optional*, defaults to `5`):
+            Number of parts; fewer where there are not two people for each.
+        seed (`int`, *optional*, defaults to `0`):
+            Decides who is in which part.
+
+    Yields:
+        `tuple`: numbers of the photos to learn from and of those to be attacked; each photo is attacked once.
+    """
+    names = np.unique(people)
+    shuffled = np.random.default_rng(seed).permutation(names)
+    for part in np.array_split(shuffled, min(count, len(names) // 2)):
+        inside = np.isin(people, part)
+        yield np.flatnonzero(~inside), np.flatnonzero(inside)
+
+
+def cross_examine(
+    attacker: Attacker, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray, seed: int = 0
+) -> Scores:
+    """Lets an attacker learn from some people and attack the others, until each was attacked once.
+
+    Distances of every fold are standardised by those of strangers among the people learned from, so that folds can be
+    judged together.
+
+    Args:
+        attacker ([`Attacker`]):
+            Learns anew for each fold.
+        probes (`np.ndarray` of shape `(N, D)`):
+            Anonymized faces.
+        gallery (`np.ndarray` of shape `(N, D)`, *optional*):
+            Enrolled faces of the same photos; the probes themselves where it is None.
+        people (`np.ndarray` of shape `(N,)`):
+            Who is on each photo.
+        seed (`int`, *optional*, defaults to `0`):
+            Decides who is in which fold.
+    """
+    distances = np.full((len(people), len(people)), np.inf)
+    groups = np.empty(len(people), int)
+    for number, (known, attacked) in enumerate(folds(people, seed=seed)):
+        learned = None if gallery is None else gallery[known]
+        attacker.fit(probes[known], learned, people[known])
+        among = attacker(probes[known], learned)[people[known][:, None] != people[known]]
+        new = attacker(probes[attacked], None if gallery is None else gallery[attacked])
+        distances[np.ix_(attacked, attacked)] = (new - among.mean()) / (among.std() + 1e-12)
+        groups[attacked] = number
+    return Scores(distances, people, groups)
+
+
+class Chooser(Attacker, Protocol):
+    """An attacker with something to be chosen."""
+
+    def fit_as(self, choice: Any, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray) -> None:
+        """Learns from known people with a given choice."""
+
+
+def held_out(
+    attacker: Chooser, choices: Sequence[Any], probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray
+) -> Any:
+    """The choice with which an attacker best tells apart people whom he knows and did not learn from.
+
+    Args:
+        attacker ([`Chooser`]):
+            Learns with each choice in turn.
+        choices (`list`):
+            What there is to choose from; the first where nobody held back has two photos.
+        probes, gallery, people:
+            The people learned from, as in [`Attacker.fit`].
+    """
+    found = np.zeros(len(choices))
+    for known, held in folds(people, 4):
+        learned, enrolled = probes[known], None if gallery is None else gallery[known]
+        asked, among = probes[held], None if gallery is None else gallery[held]
+        for number, choice in enumerate(choices):
+            attacker.fit_as(choice, learned, enrolled, people[known])
+            distances = attacker(asked, among)
+            try:
+                found[number] += Scores(distances, people[held]).auc()
+            except ValueError:
+                break
+    return choices[int(found.argmax())]
+
+
+def draws(count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each of so many people is drawn, resample by resample, (count,) float."""
+    random = np.random.default_rng(seed)
+    for _ in range(REPEATS):
+        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    """The 95 % percentile interval of resampled values."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return {"low": float(low), "high": float(high)}
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(values @ weights / weights.sum()) if weights.any() else float("nan")

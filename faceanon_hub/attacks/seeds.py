@@ -1,0 +1,95 @@
+"""An attacker who knows that all photos were anonymized with one seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..metrics.identity import _auc, _distances
+from .scores import draws, folds, interval
+
+RATE = 0.01  # of false matches, at which a recognizer works
+SHRINKAGE = 0.3
+
+
+def compare_seeds(
+    originals: np.ndarray, one: np.ndarray, each: np.ndarray, people: np.ndarray, seed: int = 0
+) -> dict[str, Any]:
+    """Whether one seed makes strangers alike, and whether it can be told from a face.
+
+    Args:
+        originals (`np.ndarray` of shape `(N, D)`):
+            Embeddings of the original faces, for the threshold.
+        one (`np.ndarray` of shape `(N, D)`):
+            Embeddings of the faces anonymized with one seed.
+        each (`np.ndarray` of shape `(N, D)`):
+            Embeddings of the same faces, anonymized with a seed each.
+        people (`np.ndarray` of shape `(N,)`):
+            Who is on each photo.
+        seed (`int`, *optional*, defaults to `0`):
+            Decides who is in which fold, and the intervals' resamples.
+
+    Returns:
+        `dict`: `"one"` and `"each"`, share of strangers that match where 1 % of strangers' originals do;
+        `"calibrated"`, share of strangers with one seed that match where 1 % of those with a seed each do; `"told"`,
+        AUC of a linear discriminant that learned, from other people, to tell photos with the one seed from those with
+        others. Each with `"value"`, `"low"`, `"high"` and `"chance"`.
+    """
+    numbers = np.unique(people, return_inverse=True)[1]
+    apart = numbers[:, None] != numbers
+    distances = {
+        "originals": _distances(originals, originals),
+        "one": _distances(one, one),
+        "each": _distances(each, each),
+    }
+    limits = {name: np.sort(distances[name][apart])[int(RATE * apart.sum())] for name in ("originals", "each")}
+    matches = {
+        "one": distances["one"] < limits["originals"],
+        "each": distances["each"] < limits["originals"],
+        "calibrated": distances["one"] < limits["each"],
+    }
+    sums = {name: _by_person(match & apart, numbers) for name, match in matches.items()}
+    pairs = _by_person(apart, numbers)
+    guesses = _guess(one, each, people, seed)
+    values: dict[str, list[float]] = {name: [] for name in (*sums, "told")}
+    for drawn in draws(len(pairs), seed):
+        for name, sum_of in sums.items():
+            values[name].append(float(drawn @ sum_of @ drawn / (drawn @ pairs @ drawn)))
+        values["told"].append(_told(*guesses, drawn[numbers]))
+    every = np.ones(len(pairs))
+    found = {name: float(every @ sum_of @ every / pairs.sum()) for name, sum_of in sums.items()}
+    found["told"] = _told(*guesses, np.ones(len(numbers)))
+    return {
+        name: {"value": value, **interval(values[name]), "chance": 0.5 if name == "told" else RATE}
+        for name, value in found.items()
+    }
+
+
+def _by_person(pairs: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """How many pairs of photos there are for each pair of people."""
+    member = (numbers == np.arange(numbers.max() + 1)[:, None]).astype(np.float64)
+    return member @ pairs @ member.T
+
+
+def _guess(one: np.ndarray, each: np.ndarray, people: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How much each photo looks like one with the one seed: Fisher's discriminant, in deviations of a fold."""
+    guesses = np.empty((2, len(people)))
+    for known, attacked in folds(people, seed=seed):
+        middle = (one[known].mean(0) + each[known].mean(0)) / 2
+        rest = np.concatenate([one[known] - one[known].mean(0), each[known] - each[known].mean(0)])
+        within = rest.T @ rest / len(rest)
+        size = len(within)
+        within = (1 - SHRINKAGE) * within + SHRINKAGE * max(np.trace(within) / size, 1e-12) * np.eye(size)
+        direction = np.linalg.solve(within, one[known].mean(0) - each[known].mean(0))
+        direction /= np.sqrt(direction @ within @ direction) + 1e-12
+        guesses[:, attacked] = (one[attacked] - middle) @ direction, (each[attacked] - middle) @ direction
+    return guesses[0], guesses[1]
+
+
+def _told(one: np.ndarray, each: np.ndarray, weights: np.ndarray) -> float:
+    """Probability that a photo with the one seed looks more like it than one with another, ties half."""
+    places = np.unique(-np.concatenate([one, each]), return_inverse=True)[1]
+    first, second = np.split(places, 2)
+    size = places.max() + 1
+    return _auc(np.bincount(first, weights, size), np.bincount(second, weights, size))
