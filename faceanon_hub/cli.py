@@ -31,6 +31,8 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from .metrics import Recognizer
     from .pipeline import FaceAnonPipeline
 
@@ -618,7 +620,7 @@ def attack(
 def fit_shapes(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Photos, a person in each subfolder.")],
     out: Annotated[Path, typer.Option(help="Folder for the component `retargeter`.")],
-    patterns: Annotated[int, typer.Option(min=1, help="In how many ways shapes differ.")] = 30,
+    patterns: Annotated[int, typer.Option(min=1, help="In how many ways shapes differ.")] = 20,
     checkpoint: Checkpoint = None,
     device: Device = "cpu",
     quiet: Quiet = False,
@@ -641,6 +643,166 @@ def fit_shapes(
         _fail(error)
     if not quiet:
         console.print(f"{out}: load it with FaceRetargeter.from_pretrained", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def prepare(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders or tars of photos.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the crops.")],
+    licence: Annotated[
+        list[str],
+        typer.Option(help="What a source may be used for; once for each SOURCE, in order. Ends on the card."),
+    ],
+    size: Annotated[
+        int, typer.Option(min=64, max=256, help="Pixels of the crops a network will be trained on.")
+    ] = 128,
+    pairs: Annotated[
+        PairsChoice, typer.Option(help="identities: the photos of one subfolder show one person.")
+    ] = PairsChoice.NONE,
+    validation: Annotated[float, typer.Option(min=0, max=0.5, help="Share of people, or photos, held out.")] = 0.02,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest to standard output.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cut the faces out of photos, for training: shards of crops, landmarks and what they show.
+
+    Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
+    """
+    try:
+        from .training.preparation import prepare_faces
+
+        with _progress(quiet) as progress:
+            task = progress.add_task("looking", total=None)
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, description=f"{done} of {total} photos", completed=done, total=total)
+
+            manifest = prepare_faces(
+                sources,
+                target,
+                licence,
+                size=size,
+                identities=pairs is PairsChoice.IDENTITIES,
+                validation=validation,
+                workers=workers or os.cpu_count() or 1,
+                on_progress=on_progress,
+            )
+    except FaceAnonError as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps(manifest, indent=2))
+    if not quiet:
+        for name, source in manifest["sources"].items():
+            counts = source["samples"]
+            told = f"{counts['train']} faces to train on, {counts['validation']} held out"
+            told += "".join(f"; {count} {reason}" for reason, count in source["dropped"].items())
+            told += f"; licence: {source['licence']}"
+            console.print(f"{name}: {source['photos']} photos, {told}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file with the settings of the run.")],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Folder for checkpoints; runs/NAME-OF-CONFIG unless given.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Checkpoint to go on from: a folder, a Hub id, or bundled.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a generator, from random weights or from a checkpoint.
+
+    Stopped half-way, the same command goes on where it was. Every checkpoint in OUT is a complete pipeline. Needs the
+    extra train.
+
+    On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
+    """
+    quiet = quiet or os.environ.get("RANK", "0") != "0"
+    try:
+        from dataclasses import replace
+
+        from diffusers.utils import logging
+
+        from .training.config import read_config
+        from .training.trainer import train as run
+
+        logging.disable_progress_bar()
+        settings = read_config(config)
+        if start is not None:
+            settings = replace(settings, start=str(Path(start).resolve()) if Path(start).is_dir() else start)
+        with _progress(quiet) as progress:
+            task = progress.add_task("loading", total=settings.steps)
+
+            def on_progress(step: int, steps: int, speed: float) -> None:
+                progress.update(task, description=f"step {step}, {speed:.1f} images/s", completed=step)
+
+            checkpoint = run(settings, target or Path("runs") / config.stem, on_progress)
+    except FaceAnonError as error:
+        _fail(error)
+    if not quiet:
+        console.print(f"{checkpoint}: trained", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def grow(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Folder or Hub id, or bundled.")],
+    size: Annotated[int, typer.Argument(metavar="SIZE", help="Twice the pixels that it paints: 128 or 256.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the result; it must not exist.")],
+) -> None:
+    """Add a resolution to a checkpoint. It paints the same as before until it is trained further."""
+    try:
+        from diffusers.utils import logging
+
+        from .training.weights import grow_checkpoint
+
+        logging.disable_progress_bar()
+        grow_checkpoint(None if checkpoint == "bundled" else checkpoint, size, target)
+    except FaceAnonError as error:
+        _fail(error)
+    console.print(f"{target}: {size} px", highlight=False, soft_wrap=True)
+
+
+@app.command(name="push")
+def push_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint.")],
+    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository, made if it does not exist.")],
+    licence: Annotated[str, typer.Option(help="Of the weights: the Hub's name of one, or other:NAME.")],
+    evaluation: Annotated[Path | None, typer.Option(help="report.json of `faceanon evaluate`, for the card.")] = None,
+    sheet: Annotated[bool, typer.Option(help="Show what becomes of a portrait in the public domain.")] = True,
+    private: Annotated[bool, typer.Option("--private/--public", help="Who may see a new repository.")] = True,
+) -> None:
+    """Upload a checkpoint with a card of its data and figures, with the token of `hf auth login`."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        import torch
+        from diffusers.utils import logging
+
+        from .hub import read_record
+        from .pipeline import FaceAnonPipeline
+        from .preview import seeds_sheet
+
+        logging.disable_progress_bar()
+        if not checkpoint.is_dir():
+            raise UnreadableError(checkpoint, "no such folder")
+        if evaluation is not None and not evaluation.is_file():
+            raise UnreadableError(evaluation, "no such file")
+        picture = seeds_sheet(_load(str(checkpoint), "cpu"), _portrait(), range(4)) if sheet else None
+        pipe = FaceAnonPipeline.from_pretrained(checkpoint, dtype=torch.float16)
+        address = pipe.push_to_hub(
+            repo_id,
+            private=private,
+            evaluation=evaluation,
+            record=read_record(checkpoint),
+            licence=licence,
+            sheet=picture,
+        )
+    except FaceAnonError as error:
+        _fail(error)
+    except (HTTPError, OSError, ValueError) as error:
+        _fail(FaceAnonError(f"{repo_id}: {error}"))
+    typer.echo(address)
 
 
 space = typer.Typer(no_args_is_help=True, help="The demo as a Hugging Face Space.")
@@ -746,6 +908,16 @@ def _recognizer() -> Recognizer:
     from .metrics import DlibRecognizer
 
     return DlibRecognizer()
+
+
+def _portrait() -> PIL.Image.Image:
+    """NASA's portrait in scikit-image, in the public domain."""
+    try:
+        import PIL.Image
+        import skimage.data
+    except ImportError as error:
+        raise MissingDependencyError("scikit-image", "faceanon-hub[train]") from error
+    return PIL.Image.fromarray(skimage.data.astronaut())
 
 
 def _place(source: Path, target: Path, force: bool) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch import nn
 from .errors import CheckpointError
 
 GAIN = 1.414  # keeps the variance through a leaky ReLU
+WIDTHS = (32, 64, 128, 256, 384, 384, 384)  # channels of each resolution from 256 down to 4
 MEAN_LATENTS = 64  # latents that stand for all of them where their mean style is needed
 
 
@@ -33,8 +35,8 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
             Length of the style.
         condition_channels (`int`, *optional*, defaults to `11`):
             Landmark maps and hint, see [`conditioning.condition`].
-        channels (`tuple[int]`, *optional*, defaults to `(64, 128, 256, 384, 384, 384)`):
-            Width of each resolution, from `sample_size` down to 4.
+        channels (`tuple[int]`, *optional*):
+            Width of each resolution, from `sample_size` down to 4; the last of `WIDTHS` unless given.
     """
 
     @register_to_config
@@ -44,9 +46,12 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         latent_size: int = 64,
         style_size: int = 256,
         condition_channels: int = 11,
-        channels: Sequence[int] = (64, 128, 256, 384, 384, 384),
+        channels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        if channels is None:
+            channels = WIDTHS[-(sample_size.bit_length() - 2) :]
+            self.register_to_config(channels=channels)
         if sample_size != 4 * 2 ** (len(channels) - 1):
             raise ValueError(f"{len(channels)} resolutions from 4 upwards do not end at `sample_size={sample_size}`")
         self.stem = nn.Conv2d(3 + 1 + condition_channels, channels[0], 1)
@@ -141,7 +146,7 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         context = self.context(hidden.contiguous().flatten(1)) if context is None else context
         style = self._style(latent, context, truncation)
         noises: Iterator[torch.Tensor | None] = iter(noise if noise is not None else [None] * len(self.noise_shapes))
-        hidden = self.bottleneck(hidden, style, next(noises))
+        hidden = self.bottleneck([hidden], style, next(noises))
 
         pyramid = [told]
         for _ in skips[1:]:
@@ -275,8 +280,10 @@ class DecoderBlock(nn.Module):
         noise: Sequence[torch.Tensor | None],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Upsampled features, the encoder's, the conditioning, style and two noises to features and RGB."""
-        x = self.merge(torch.cat([x, skip, told], 1), style, noise[0])
-        x = self.conv(x, style, noise[1])
+        parts = [x, skip, told]
+        # In training, sums of convolutions save the copies that a concatenation makes on the way back, too.
+        x = self.merge(parts if torch.is_grad_enabled() else [torch.cat(parts, 1)], style, noise[0])
+        x = self.conv([x], style, noise[1])
         return x, self.to_rgb(x)
 
 
@@ -290,12 +297,17 @@ class ModulatedConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(1))
         self.scale = nn.Linear(style_size, channels)
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
-        """(B, C, R, R) and (B, W) to (B, C2, R, R)."""
+    def forward(self, parts: Sequence[torch.Tensor], style: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
+        """Parts of the input's channels, (B, ..., R, R), and (B, W) to (B, C2, R, R)."""
         scale = self.scale(style)
         energy = self.weight.float().square().sum((2, 3))
-        norm = (GAIN * torch.rsqrt(scale.float().square() @ energy.t() + 1e-8)).to(x.dtype)
-        x = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
+        norm = (GAIN * torch.rsqrt(scale.float().square() @ energy.t() + 1e-8)).to(scale.dtype)
+        widths = [part.shape[1] for part in parts]
+        terms = [
+            F.conv2d(part * factor[:, :, None, None], weight, padding=1)
+            for part, factor, weight in zip(parts, scale.split(widths, 1), self.weight.split(widths, 1), strict=True)
+        ]
+        x = functools.reduce(torch.add, terms)
         x = torch.addcmul(GAIN * self.bias[:, None, None], x, norm[:, :, None, None])
         if noise is not None:
             x = x.add_(GAIN * self.noise_strength * noise)

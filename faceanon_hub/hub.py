@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .errors import CheckpointError
+from .io import write_text
 
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
@@ -34,6 +37,10 @@ pipe = FaceAnonPipeline.from_pretrained("{repo_id}")
 result = pipe("photo.jpg", seed=0)
 result.images[0].save("anonymized.jpg")
 ```
+{sheet}
+## Training
+
+{training}
 
 ## Limits
 
@@ -49,6 +56,8 @@ publish it.
 
 {licence_note}
 """
+RECORD, SHEET = "training.json", "samples.png"  # beside the weights, where a run made them
+SHEET_LINE = f"\n![A portrait in the public domain, and what becomes of it by several seeds]({SHEET})\n"
 # The table of a card, in which the front matter's results are written out.
 TABLE_START, TABLE_END = "<!-- evaluation: made by `faceanon evaluate --card` -->", "<!-- end of evaluation -->"
 PROJECT = "https://arxiv.org/abs/2603.17567"
@@ -70,7 +79,24 @@ MEASURES = {
 }
 
 
-def make_card(repo_id: str, summary: dict[str, Any] | None = None) -> ModelCard:
+def read_record(checkpoint: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What a run told of itself in a checkpoint's folder; None where none did."""
+    path = Path(checkpoint, RECORD)
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def write_record(checkpoint: Path, record: dict[str, Any]) -> None:
+    """Writes what a run tells of itself into a checkpoint's folder."""
+    write_text(checkpoint / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def make_card(
+    repo_id: str,
+    summary: dict[str, Any] | None = None,
+    record: dict[str, Any] | None = None,
+    licence: str | None = None,
+    sheet: bool = False,
+) -> ModelCard:
     """The card that is uploaded with a checkpoint.
 
     Args:
@@ -78,25 +104,84 @@ def make_card(repo_id: str, summary: dict[str, Any] | None = None) -> ModelCard:
             Hub id of the checkpoint.
         summary (`dict`, *optional*):
             What [`~faceanon_hub.report.summarize`] found of this checkpoint, for the card's results.
+        record (`dict`, *optional*):
+            What the run told of itself, see [`read_record`]: data with their licences, pictures seen.
+        licence (`str`, *optional*):
+            Of the weights: the Hub's name of one, or `"other:NAME"`. None is that of the bundled checkpoint.
+        sheet (`bool`, *optional*, defaults to `False`):
+            Whether a sample sheet is uploaded beside it.
 
     Returns:
         `huggingface_hub.ModelCard`: with front matter that the Hub validates.
     """
     results = [] if summary is None else eval_results(summary)
+    kind, _, name = (licence or "other:non-commercial-research").partition(":")
+    notes = [BASE_LICENCE_NOTE] if licence is None or _began_with_bundled(record) else []
+    if licence is not None:
+        notes.insert(0, f"{name or kind}, as stated by those who uploaded it.")
     data = ModelCardData(
         library_name="diffusers",
         pipeline_tag="image-to-image",
-        license="other",
-        license_name="non-commercial-research",
+        license=kind,
+        license_name=name or None,
         tags=["faceanon-hub", "face-anonymization", "privacy", "inpainting"],
         model_name=repo_id if results else None,
         eval_results=results or None,
     )
     table = results_table(results) if results else "Not measured: `faceanon evaluate` does."
     text = CARD.format(
-        front_matter=data.to_yaml(), repo_id=repo_id, project=PROJECT, table=table, licence_note=BASE_LICENCE_NOTE
+        front_matter=data.to_yaml(),
+        repo_id=repo_id,
+        project=PROJECT,
+        sheet=SHEET_LINE if sheet else "",
+        training="Not recorded." if record is None else training_table(record),
+        table=table,
+        licence_note="\n\n".join(notes),
     )
     return ModelCard(text)
+
+
+def training_table(record: dict[str, Any]) -> str:
+    """What a run was, as Markdown: how long, from what, on which data.
+
+    Args:
+        record (`dict`):
+            From [`read_record`].
+    """
+    paragraphs = []
+    if "steps" in record:
+        paragraphs.append(f"{record['images']:,} pictures seen in {record['steps']:,} steps.")
+    start = record.get("started_from")
+    paragraphs.append(
+        "Started with random weights." if start is None else f"Started from the checkpoint {start['checkpoint']}."
+    )
+    if "grown_from" in record:
+        paragraphs.append(f"Then grown from {record['grown_from']} px, without training since.")
+    text = " ".join(paragraphs)
+    for run in _runs(record):
+        rows = [
+            f"| {name} | {source['samples']:,} | {source['licence']} |"
+            for name, source in run.get("sources", {}).items()
+        ]
+        if rows:
+            where = "Data" if run is record else "Data of the checkpoint that it started from"
+            text += "\n".join([f"\n\n{where}:\n", "| source | faces | licence |", "|---|---|---|", *rows])
+    if record.get("validation"):
+        rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in record["validation"].items()]
+        text += "\n".join(["\n\nOn held-out faces of the data:\n", "| measure | value |", "|---|---|", *rows])
+    return text
+
+
+def _runs(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """A run, the one it started from, and so on."""
+    before = (record.get("started_from") or {}).get("training")
+    return [record] if before is None else [record, *_runs(before)]
+
+
+def _began_with_bundled(record: dict[str, Any] | None) -> bool:
+    return record is not None and any(
+        (run.get("started_from") or {}).get("checkpoint") == "bundled" for run in _runs(record)
+    )
 
 
 def renew_card(path: Path, summary: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from .detection import FaceDetector
 from .errors import CheckpointError
 from .faces import Face, FaceStatus
 from .generator import FaceAnonGenerator
-from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, make_card
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card, write_record
 from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
@@ -668,6 +668,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         safe_serialization: bool = True,
         variant: str | None = None,
         evaluation: str | os.PathLike[str] | None = None,
+        record: dict[str, Any] | None = None,
+        licence: str | None = None,
+        sheet: PIL.Image.Image | None = None,
     ) -> str:
         """Uploads the pipeline to the Hub, with a model card where the repository has none.
 
@@ -678,6 +681,10 @@ class FaceAnonPipeline(DiffusionPipeline):
                 As in [`~diffusers.utils.PushToHubMixin.push_to_hub`].
             evaluation (`str` or `os.PathLike`, *optional*):
                 The `report.json` that `faceanon evaluate` made of this pipeline, for the card's results.
+            record, licence (*optional*):
+                For the card, see [`hub.make_card`]; the record is uploaded, too.
+            sheet (`PIL.Image.Image`, *optional*):
+                Uploaded and shown on the card: of nobody who has not agreed to it.
 
         Returns:
             `str`: address of the commit.
@@ -685,9 +692,14 @@ class FaceAnonPipeline(DiffusionPipeline):
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, safe_serialization=safe_serialization, variant=variant)
+            if record is not None:
+                write_record(Path(folder), record)
+            if sheet is not None:
+                sheet.save(Path(folder, SHEET))
             if not file_exists(repo_id, "README.md", token=token):
                 summary = None if evaluation is None else json.loads(Path(evaluation).read_text())
-                make_card(repo_id, summary).save(Path(folder, "README.md"))
+                card = make_card(repo_id, summary, record, licence, sheet is not None)
+                card.save(Path(folder, "README.md"))
             return self._upload_folder(
                 folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr
             )

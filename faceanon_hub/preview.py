@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
 from .faces import Face, FaceStatus
+
+if TYPE_CHECKING:
+    from .pipeline import FaceAnonPipeline
 
 COLORS = {
     FaceStatus.FOUND: (200, 200, 200),
@@ -32,6 +36,31 @@ def draw_faces(image: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image
         draw.rectangle((left, top, left + font.getlength(str(number)) + 2 * line, top + height), fill=color)
         draw.text((left + line, top), str(number), fill=(255, 255, 255), font=font)
     return framed
+
+
+def seeds_sheet(
+    pipe: FaceAnonPipeline, image: PIL.Image.Image, seeds: Sequence[int], side: int = 256
+) -> PIL.Image.Image:
+    """Lays a photo and what becomes of it by several seeds side by side.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            The pipeline.
+        image (`PIL.Image.Image`):
+            The photo. The sheet shows it.
+        seeds (`list[int]`):
+            One for each result.
+        side (`int`, *optional*, defaults to `256`):
+            Longest side of each picture in pixels.
+    """
+    pictures = [image.convert("RGB"), *(pipe(image, seed=seed).images[0].convert("RGB") for seed in seeds)]
+    for picture in pictures:
+        picture.thumbnail((side, side))
+    width, height = pictures[0].size
+    sheet = PIL.Image.new("RGB", (width * len(pictures), height))
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (number * width, 0))
+    return sheet
 
 
 def before_after(

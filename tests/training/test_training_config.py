@@ -1,0 +1,56 @@
+"""Settings: what a file may hold, and what it is told when it holds something else."""
+
+from __future__ import annotations
+
+import pytest
+
+from faceanon_hub import FaceAnonError
+from faceanon_hub.errors import UnreadableError
+from faceanon_hub.training import TrainingConfig, read_config
+
+
+def written(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_is_read(tmp_path):
+    (tmp_path / "base").mkdir()
+    config = read_config(
+        written(tmp_path, "data: [a, /b]\nlearning_rate: 2e-4\nchannels: [8, 16]\nmixed_precision: no\nstart: base\n")
+    )
+    assert config == TrainingConfig(
+        data=(str(tmp_path / "a"), "/b"), learning_rate=2e-4, channels=(8, 16), mixed_precision="no",
+        start=str(tmp_path / "base"),
+    )  # fmt: skip
+    assert read_config(written(tmp_path, '{"data": "a", "start": "somebody/faces"}')).start == "somebody/faces"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: [a]\nlerning_rate: 1", "unknown setting 'lerning_rate'; is 'learning_rate' meant"),
+        ("data: [a]\nsteps: many", "`steps` must be of type int"),
+        ("data: [a]\nsteps: true", "`steps` must be of type int"),
+        ("data: [a]\nsteps: 0", "`steps` must be at least 1"),
+        ("data: [a]\nbatch_size: 7", "even"),
+        ("data: [a]\nl1_weight: -1", "`l1_weight`"),
+        ("data: [a]\nlearning_rate: .nan", "`learning_rate`"),
+        ("data: [a]\nmixed_precision: fp8", "'no' or 'bf16'"),
+        ("data: [a]\nhint_dropout: 1.5", "between 0 and 1"),
+        ("data: []", "names no folder"),
+        ("steps: 5", "`data` is missing"),
+        ("- 1", "no settings"),
+    ],
+)
+def test_a_wrong_setting_is_a_clear_error(tmp_path, text, told):
+    with pytest.raises(FaceAnonError, match=told) as caught:
+        read_config(written(tmp_path, text))
+    assert "run.yaml" in str(caught.value)
+
+
+def test_a_file_that_is_none_is_a_clear_error(tmp_path):
+    for path in (tmp_path / "nowhere.yaml", written(tmp_path, "data: [")):
+        with pytest.raises(UnreadableError, match=path.name):
+            read_config(path)

@@ -1,0 +1,222 @@
+"""The optional critics, on graphs of this file's own making in the format of TensorFlow.js."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from faceanon_hub.errors import UnreadableError
+from faceanon_hub.training import Trainer
+from faceanon_hub.training.critics import (
+    MESH_POINTS,
+    Critics,
+    FaceMesh,
+    FaceRecognizer,
+    GraphModel,
+    fit_similarity,
+    warp,
+)
+
+
+def node(name: str, op: str, *inputs: str, **attributes) -> dict:
+    return {"name": name, "op": op, "input": list(inputs), "attr": attributes}
+
+
+def word(text: str) -> dict:
+    return {"s": base64.b64encode(text.encode()).decode()}
+
+
+def numbers(*values: int) -> dict:
+    return {"list": {"i": [str(value) for value in values]}}
+
+
+def words(*values: str) -> dict:
+    return {"list": {"s": [word(value)["s"] for value in values]}}
+
+
+def write_graph(folder, name: str, nodes: list[dict], weights: dict[str, np.ndarray], packed: tuple[str, ...] = ()):
+    """Writes a graph model; the weights named in `packed` in eight bits."""
+    entries, content = [], b""
+    for key, value in weights.items():
+        entry = {"name": key, "shape": list(value.shape), "dtype": str(value.dtype)}
+        if key in packed:
+            low, step = float(value.min()), float(np.ptp(value)) / 255 or 1.0
+            entry["quantization"] = {"dtype": "uint8", "min": low, "scale": step}
+            value = np.round((value - low) / step).astype(np.uint8)
+        entries.append(entry)
+        content += value.tobytes()
+    constants = [node(key, "Const") for key in weights]
+    (folder / f"{name}.bin").write_bytes(content[:10])
+    (folder / f"{name}-2.bin").write_bytes(content[10:])  # a manifest may cut anywhere
+    manifest = [{"paths": [f"{name}.bin", f"{name}-2.bin"], "weights": entries}]
+    (folder / f"{name}.json").write_text(
+        json.dumps({"modelTopology": {"node": [*nodes, *constants]}, "weightsManifest": manifest})
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Both critics, with few and random weights."""
+    random = np.random.default_rng(0)
+    for name, outputs, last in (("facemesh", 3 * MESH_POINTS, "Identity_2"), ("mobileface", 16, "batchnorm0/add_1")):
+        nodes = [
+            node("image", "Placeholder"),
+            node(
+                "pool", "MaxPool", "image",
+                ksize=numbers(1, 4, 4, 1), strides=numbers(1, 4, 4, 1), padding=word("SAME"),
+            ),
+            node(
+                "conv", "_FusedConv2D", "pool", "kernel", "bias",
+                strides=numbers(1, 2, 2, 1), padding=word("SAME"), fused_ops=words("BiasAdd", "Relu6"),
+            ),
+            node("mean", "Mean", "conv", "axes", keep_dims={"b": False}),
+            node("dense", "MatMul", "mean", "matrix", transpose_a={"b": False}, transpose_b={"b": False}),
+            node(last, "AddV2", "dense", "offset", "^unused"),
+        ]  # fmt: skip
+        weights = {
+            "kernel": random.normal(0, 0.3, (3, 3, 3, 8)).astype(np.float32),
+            "bias": random.normal(0, 0.3, 8).astype(np.float32),
+            "axes": np.array([1, 2], np.int32),
+            "matrix": random.normal(0, 5, (8, outputs)).astype(np.float32),
+            "offset": random.uniform(40, 150, outputs).astype(np.float32),
+        }
+        write_graph(tmp_path, name, nodes, weights)
+    return tmp_path
+
+
+def points_on(size: int, count: int = 1) -> torch.Tensor:
+    source = torch.Generator().manual_seed(0)
+    return (torch.rand(count, 478, 2, generator=source) * 0.5 + 0.25) * size
+
+
+@torch.no_grad()
+def test_operations_are_tensorflows(tmp_path):
+    random = np.random.default_rng(1)
+    kernel = random.normal(size=(3, 3, 2, 4)).astype(np.float32)
+    depthwise = random.normal(size=(5, 5, 4, 2)).astype(np.float32)
+    slope = random.normal(size=(8,)).astype(np.float32)
+    nodes = [
+        node("x", "Placeholder"),
+        node("a", "Conv2D", "x", "kernel", strides=numbers(1, 2, 2, 1), padding=word("SAME")),
+        node("b", "DepthwiseConv2dNative", "a", "depthwise", strides=numbers(1, 1, 1, 1), padding=word("VALID")),
+        node("c", "Prelu", "b", "slope"),
+        node("d", "Pad", "c", "pads"),
+        node("e", "ConcatV2", "d", "d", "axis"),
+        node("f", "Sum", "e", "axis", keep_dims={"b": True}),
+        node("out", "Reshape", "f", "shape"),
+    ]
+    weights = {
+        "kernel": kernel, "depthwise": depthwise, "slope": slope,
+        "pads": np.array([[0, 0], [1, 0], [0, 2], [0, 0]], np.int32), "axis": np.array(3, np.int32),
+        "shape": np.array([-1, 5, 6], np.int32),
+    }  # fmt: skip
+    write_graph(tmp_path, "graph", nodes, weights)
+    image = torch.rand(2, 16, 16, 2)
+    (found,) = GraphModel(tmp_path / "graph.json", ["out"])(image)
+    x = image.permute(0, 3, 1, 2)
+    x = F.conv2d(
+        F.pad(x, (0, 1, 0, 1)), torch.from_numpy(kernel).permute(3, 2, 0, 1), stride=2
+    )  # 16 to 8: one, at the end
+    stack = [
+        F.conv2d(x[:, c : c + 1], torch.from_numpy(depthwise[:, :, c]).permute(2, 0, 1)[:, None]) for c in range(4)
+    ]
+    x = F.prelu(torch.cat(stack, 1), torch.from_numpy(slope))
+    x = 2 * F.pad(x, (0, 2, 1, 0)).sum(1)
+    assert found.shape == (2, 5, 6) and torch.allclose(found, x, atol=1e-4)
+
+
+@torch.no_grad()
+def test_packed_weights_are_unpacked(tmp_path):
+    value = np.linspace(-2, 3, 40, dtype=np.float32).reshape(4, 10)
+    nodes = [node("x", "Placeholder"), node("out", "MatMul", "x", "matrix")]
+    write_graph(tmp_path, "graph", nodes, {"matrix": value}, packed=("matrix",))
+    (found,) = GraphModel(tmp_path / "graph.json", ["out"])(torch.eye(4))
+    assert np.abs(found.numpy() - value).max() <= 0.011
+
+
+def test_a_graph_that_cannot_be_run_is_a_clear_error(folder, tmp_path):
+    for damage in (
+        lambda path: path.unlink(),
+        lambda path: path.write_text("{}"),
+        lambda path: path.write_text(path.read_text().replace('"AddV2"', '"Erfinv"')),
+    ):
+        kept = (folder / "facemesh.json").read_text()
+        damage(folder / "facemesh.json")
+        with pytest.raises(UnreadableError, match=r"facemesh\.json"):
+            Critics(folder)
+        (folder / "facemesh.json").write_text(kept)
+    (folder / "mobileface.bin").unlink()
+    with pytest.raises(UnreadableError, match=r"mobileface\.json"):
+        Critics(folder)
+
+
+def test_a_similarity_is_found_again():
+    points = points_on(64, 2)
+    angle, scale = torch.tensor([0.4, -1.2]), torch.tensor([1.7, 0.6])
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(2, 2, 2) * scale[:, None, None]
+    matrix = torch.cat([turn, torch.tensor([[[3.0], [-8.0]], [[0.0], [20.0]]])], 2)
+    moved = points @ turn.transpose(1, 2) + matrix[:, None, :, 2]
+    assert torch.allclose(fit_similarity(points, moved), matrix, atol=1e-3)
+
+
+def test_a_warp_is_opencvs(portrait):
+    matrix = np.array([[0.5, 0.1, -60.0], [-0.1, 0.5, 30.0]], np.float32)
+    image = torch.from_numpy(portrait[:256, 100:356].copy()).permute(2, 0, 1)[None].float()
+    found = warp(image, torch.from_numpy(matrix)[None], 64)[0].permute(1, 2, 0).numpy()
+    wanted = cv2.warpAffine(
+        portrait[:256, 100:356].astype(np.float32),
+        matrix,
+        (64, 64),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    assert np.abs(found - wanted)[2:-2, 2:-2].mean() < 1
+
+
+@torch.no_grad()
+def test_the_mesh_lies_where_the_face_is(folder):
+    mesh, image, points = FaceMesh(folder), torch.rand(1, 3, 64, 64) * 2 - 1, points_on(64)
+    found = mesh(image, points)
+    assert found.shape == (1, MESH_POINTS, 2)
+    larger = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    again = mesh(larger, 2 * points + 0.5)  # pixels are counted by their centres
+    assert (again - (2 * found + 0.5)).abs().max() < 4
+
+
+@torch.no_grad()
+def test_the_recognizer_looks_at_the_aligned_face(folder):
+    recognizer, image, points = FaceRecognizer(folder), torch.rand(1, 3, 64, 64) * 2 - 1, points_on(64)
+    embedding = recognizer(image, points)
+    assert embedding.norm(dim=1).item() == pytest.approx(1)
+    turned = torch.rot90(image, 1, (2, 3))
+    moved = torch.stack([points[..., 1], 63 - points[..., 0]], 2)
+    assert torch.allclose(recognizer(turned, moved), embedding, atol=1e-3)
+    assert not torch.allclose(recognizer(turned, points), embedding, atol=1e-3)
+
+
+def test_the_terms_reach_the_painting_alone_and_know_what_was_mirrored(folder):
+    critics = Critics(folder)
+    points = points_on(64, 2).repeat(2, 1, 1)
+    image = F.interpolate(torch.rand(2, 3, 8, 8), size=64, mode="bilinear").repeat(2, 1, 1, 1) * 2 - 1
+    painted = F.interpolate(torch.rand(4, 3, 8, 8), size=64, mode="bilinear") * 2 - 1
+    painted.requires_grad_(True)
+    straight = critics(image, painted, points, torch.zeros(4, dtype=torch.bool))
+    sum(straight).backward()
+    assert painted.grad.abs().amax((1, 2, 3)).min() > 0
+    assert all(not parameter.requires_grad for parameter in critics.parameters())
+    mirrored = critics(image.flip(3), painted.flip(3), points, torch.ones(4, dtype=torch.bool))
+    assert torch.allclose(torch.stack(straight), torch.stack(mirrored), atol=1e-5)
+    same = critics(image, image, points, torch.zeros(4, dtype=torch.bool))
+    assert same[1].item() == pytest.approx(0.9, abs=1e-4)  # cosine 1, less that of strangers
+
+
+def test_a_run_with_critics(folder, config, tmp_path):
+    trainer = Trainer(config(critics=str(folder)), tmp_path / "run")
+    values = trainer.advance(next(trainer._batches()))
+    assert float(values["expression"]) > 0 and 0 <= float(values["identity"]) <= 0.9
