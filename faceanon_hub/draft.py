@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 import PIL.Image
+import torch
 
-from . import blending, metrics
-from .alignment import warp_in
+from . import blending, conditioning, metrics
+from .alignment import transform, warp_in
 from .faces import Face, FaceStatus
 from .io import Photo, read_photo
 from .pipeline import FaceAnonPipeline, _deal_seeds, _give_up, _Job, _Options
@@ -173,13 +174,17 @@ class Draft:
         before, after = (warp_in(pixels, job.matrix, len(job.mask)) for pixels in photos)
         again = Face(face.box, face.score, face.keypoints)
         self.pipe.landmark_extractor(self.pixels, [again])
+        assert face.landmarks is not None
+        points = transform(face.landmarks, job.matrix)
+        drawn = torch.from_numpy(conditioning.draw_maps(points, len(job.mask)))[None].float()
+        skin = job.skin * conditioning.skin_region(drawn)[0, 0].numpy()  # of the old shape and the new
         values = {
-            "light": metrics.light_angle(after, before, job.points),
-            "ciede2000": metrics.color_errors(after, before, job.skin)["ciede2000"],
+            "light": metrics.light_angle(after, before, points),
+            "ciede2000": metrics.color_errors(after, before, skin)["ciede2000"],
         }
-        if again.landmarks is not None and face.landmarks is not None:
+        if again.landmarks is not None:
             values["expression"] = metrics.procrustes_error(again.landmarks, face.landmarks)
-        if recognizer is not None and face.landmarks is not None:
+        if recognizer is not None:
             original, new = (recognizer(pixels, face.landmarks) for pixels in photos)
             values["distance"] = float(np.linalg.norm(new - original))
         return values

@@ -45,6 +45,8 @@ class Method:
             For `"generator"`: whether the photometric hint and the post-processors are on.
         keypoints (`bool`):
             For `"generator"`: whether it is told no more than DeepPrivacy is.
+        own_shape (`bool`):
+            For `"generator"`: whether the landmarks keep the shape of the original.
     """
 
     kind: Literal["original", "shuffled", "blur", "mosaic", "generator"]
@@ -52,6 +54,7 @@ class Method:
     light: bool = False
     color: bool = False
     keypoints: bool = False
+    own_shape: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -66,7 +69,8 @@ for _told in ("", " (no hint)"):
         f"+ color{_told}": Method("generator", not _told, color=True),
         f"+ light{_told}": Method("generator", not _told, light=True),
         f"+ both{_told}": Method("generator", not _told, light=True, color=True),
-        f"seven keypoints only{_told}": Method("generator", not _told, keypoints=True),
+        f"+ both, own shape{_told}": Method("generator", not _told, light=True, color=True, own_shape=True),
+        f"seven keypoints only{_told}": Method("generator", not _told, keypoints=True, own_shape=True),
     }
 DEFAULT = "+ both"  # what the pipeline does unless told otherwise
 DIVERSITY_STEP = 5  # every fifth photo is anonymized with a second seed
@@ -127,7 +131,7 @@ class Evaluator:
         methods (`list[str]`):
             Names in `METHODS`.
         seed (`int`, *optional*, defaults to `0`):
-            Seed of the new identities.
+            With the number of a photo, the seed of its new identity.
         recognizer (`Callable`, *optional*):
             See [`metrics.Recognizer`]; dlib's unless given.
     """
@@ -184,7 +188,7 @@ class Evaluator:
         embed = self.recognizer if task.mated else None
         if embed is not None:
             record["embedding"] = embed(photo.pixels, points)
-        results = dict(self._results(geometry, self.seed))
+        results = dict(self._results(geometry, self._seed(task)))
         crops = [geometry.crop]
         for name in self.methods:
             method = METHODS[name]
@@ -204,7 +208,7 @@ class Evaluator:
         for name, feature in zip(record["methods"], features[1:], strict=True):
             record["methods"][name]["feature"] = feature
         if embed is not None and DEFAULT in self.methods and task.number % DIVERSITY_STEP == 0:
-            second = dict(self._results(geometry, self.seed + 1, only=METHODS[DEFAULT]))
+            second = dict(self._results(geometry, self._seed(task) + 1, only=METHODS[DEFAULT]))
             record["second"] = embed(second[METHODS[DEFAULT]], points)
         return record
 
@@ -243,14 +247,18 @@ class Evaluator:
             **geometry.color_and_light(crop),
         }, crop
 
-    def anonymized(self, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def anonymized(self, task: Task, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Crops (S, S, 3) of the original and of what a method made of it, for looking at."""
-        photo = read_photo(path)
+        photo = read_photo(task.path)
         face = _largest(self.pipe.find_faces(photo.pixels))
         assert face is not None and face.landmarks is not None
         geometry = self._geometry(photo, face, face.landmarks)
-        pixels = dict(self._results(geometry, self.seed, only=METHODS[name]))[METHODS[name]]
+        pixels = dict(self._results(geometry, self._seed(task), only=METHODS[name]))[METHODS[name]]
         return geometry.crop, warp_in(pixels, geometry.matrix, geometry.size)
+
+    def _seed(self, task: Task) -> int:
+        """One for each photo: the same for all would paint the same person everywhere."""
+        return int(np.random.SeedSequence([self.seed, task.number]).generate_state(1)[0])
 
     def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> _Geometry:
         return _Geometry(photo, face, points, self.pipe.generator.config.sample_size, self.pipe.config.mask_margin)
@@ -276,8 +284,15 @@ class Evaluator:
                 canvas = pixels.copy()
                 blending.obfuscate(canvas, geometry.face.box, method.kind)
                 yield method, canvas
-        for hint, keypoints in sorted({(m.hint, m.keypoints) for m in wanted if m.kind == "generator"}):
-            options = self.pipe._options(margin=geometry.margin, use_hint=hint, lighting_strength=1, color_strength=1)
+        told = {(m.hint, m.keypoints, m.own_shape) for m in wanted if m.kind == "generator"}
+        for hint, keypoints, own_shape in sorted(told):
+            options = self.pipe._options(
+                margin=geometry.margin,
+                use_hint=hint,
+                lighting_strength=1,
+                color_strength=1,
+                identity_shape=0 if own_shape else None,
+            )
             face = replace(geometry.face, seed=None)
             _deal_seeds([face], seed)
             scene = self.pipe._hide(geometry.photo, [face], options)
@@ -289,7 +304,9 @@ class Evaluator:
             (crop,) = self.pipe._generate([job], 0, options)
             taken = job.lighting, job.color
             for method in wanted:
-                if method.kind == "generator" and (method.hint, method.keypoints) == (hint, keypoints):
+                if method.kind == "generator" and (
+                    (method.hint, method.keypoints, method.own_shape) == (hint, keypoints, own_shape)
+                ):
                     job.lighting, job.color = taken[0] if method.light else None, taken[1] if method.color else None
                     self.pipe._correct([job], [crop], options)
                     result = _Scene(scene.photo, scene.canvas.copy(), [job])

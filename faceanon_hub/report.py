@@ -300,7 +300,7 @@ def worst_sheet(
         draw.text((4, top + 2), title, fill=(0, 0, 0), font=font)
         for place, index in enumerate(order):
             if index not in pairs:
-                pairs[index] = evaluator.anonymized(tasks[index].path, method)
+                pairs[index] = evaluator.anonymized(tasks[index], method)
             for row, crop in enumerate(pairs[index]):
                 sheet.paste(PIL.Image.fromarray(crop), (place * size, top + 20 + row * size))
             draw.text((place * size + 3, top + 21), f"{values[index]:.2f}", fill=(255, 220, 0), font=font)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,6 +87,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, patterns: int = PATTERNS, strength: float = 1.0) -> None:
         super().__init__()
+        self._known: tuple[Any, _Model] | None = None
         self.register_buffer("mean", torch.zeros(POINTS, 3))  # in distances of the eyes
         self.register_buffer("components", torch.zeros(COMPONENTS, POINTS * 3))  # orthonormal
         self.register_buffer("mixing", torch.zeros(COMPONENTS, COMPONENTS))  # coordinates to components
@@ -108,20 +110,20 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
         strength = self.config.strength if strength is None else strength
         if not strength:
             return points
-        components, mixing, count = _array(self.components), _array(self.mixing), self.config.patterns
-        others = mixing[:, count:].T @ components
+        model = self._model()
         old = self._lay(points)[0]
-        found = self._coordinates(old)[:count]
+        found = model.projection @ (old - model.mean).ravel()
         wanted = (1 - strength) * found + strength * (self.draw(seed) - REPULSION * found)
         values, lengths = _measures()
-        doing = values - (values @ old.ravel() / (lengths @ old.ravel()))[:, None] * lengths
+        doing = (values @ old.ravel() / (lengths @ old.ravel()))[:, None]
+        answers = model.answers - doing * model.stretches
         mesh = points.astype(float)
         for _ in range(STEPS):
             laid, (scale, turn, shift) = self._lay(mesh)
-            new = laid.ravel() + (wanted - self._coordinates(laid)[:count]) @ mixing[:, :count].T @ components
+            new = laid.ravel() + (wanted - model.projection @ (laid - model.mean).ravel()) @ model.patterns
             # Of all movements along the other coordinates that let the face do what it did, the least.
-            new += np.linalg.lstsq(doing @ others.T, -doing @ new, rcond=None)[0] @ others
-            new = new.reshape(POINTS, 3)
+            amiss = values @ new - doing[:, 0] * (lengths @ new)
+            new = (new - np.linalg.lstsq(answers, amiss, rcond=None)[0] @ model.others).reshape(POINTS, 3)
             growth = np.linalg.norm(np.subtract(*new[EYES])) / np.linalg.norm(np.subtract(*old[EYES]))
             for feature in FEATURES:
                 new[feature] = new[feature].mean(0) + growth * (old[feature] - old[feature].mean(0))
@@ -138,7 +140,8 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
         Returns:
             `np.ndarray` of shape `(patterns,)`, float64.
         """
-        return self._coordinates(self._lay(points)[0])[: self.config.patterns]
+        model = self._model()
+        return model.projection @ (self._lay(points)[0] - model.mean).ravel()
 
     def draw(self, seed: int) -> np.ndarray:
         """Identity coordinates of a new person: normally distributed, up to two standard deviations.
@@ -151,7 +154,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
             `np.ndarray` of shape `(patterns,)`, float64.
         """
         drawn = np.random.default_rng(seed).standard_normal(self.config.patterns).clip(-LIMIT, LIMIT)
-        return drawn * _array(self.deviations)
+        return drawn * self.deviations.double().cpu().numpy()
 
     @classmethod
     def fit(cls, points: np.ndarray, identities: np.ndarray, patterns: int = PATTERNS) -> Self:
@@ -200,11 +203,35 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
 
     def _lay(self, points: np.ndarray) -> tuple[np.ndarray, tuple[float, np.ndarray, np.ndarray]]:
         """The points on the mean face, and how they came there."""
-        scale, turn, shift = pose = _pose(points.astype(float), _array(self.mean))
+        scale, turn, shift = pose = _pose(points.astype(float), self._model().mean)
         return scale * points @ turn + shift, pose
 
-    def _coordinates(self, laid: np.ndarray) -> np.ndarray:
-        return np.linalg.solve(_array(self.mixing), _array(self.components) @ (laid - _array(self.mean)).ravel())
+    def _model(self) -> _Model:
+        """The buffers multiplied out, once for as long as they stay as they are."""
+        state = tuple((buffer.data_ptr(), buffer._version) for buffer in self.buffers())
+        if self._known is None or self._known[0] != state:
+            mean, components, mixing = (b.double().cpu().numpy() for b in (self.mean, self.components, self.mixing))
+            self._known = state, _Model.of(mean, components, mixing, self.config.patterns)
+        return self._known[1]
+
+
+class _Model(NamedTuple):
+    """What a mesh is multiplied with: none of it larger than a vector, which several threads may do at once."""
+
+    mean: np.ndarray  # (478, 3)
+    projection: np.ndarray  # (patterns, 1434): points to identity coordinates
+    patterns: np.ndarray  # (patterns, 1434): and back
+    others: np.ndarray  # (60 - patterns, 1434): what the other coordinates move
+    answers: np.ndarray  # (16, 60 - patterns): how `MEASURES` answer to them
+    stretches: np.ndarray  # (16, 60 - patterns): and the lengths they are measured in
+
+    @classmethod
+    def of(cls, mean: np.ndarray, components: np.ndarray, mixing: np.ndarray, count: int) -> _Model:
+        values, lengths = _measures()
+        others = mixing[:, count:].T @ components
+        projection = np.linalg.solve(mixing, components)[:count]
+        patterns = mixing[:, :count].T @ components
+        return cls(mean, projection, patterns, others, values @ others.T, lengths @ others.T)
 
 
 @functools.cache
@@ -238,7 +265,3 @@ def _procrustes_mean(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         laid = np.stack([s * mesh @ turn + shift for mesh, (s, turn, shift) in zip(points, poses, strict=True)])
         mean = laid.mean(0)
     return mean, laid
-
-
-def _array(buffer: torch.Tensor) -> np.ndarray:
-    return buffer.double().cpu().numpy()

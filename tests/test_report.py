@@ -120,8 +120,8 @@ def test_the_sheet_shows_the_worst_first(measured, pipe):
         def __init__(self) -> None:
             self.pipe = pipe
 
-        def anonymized(self, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-            level = 10 * int(path.stem)
+        def anonymized(self, task: Task, name: str) -> tuple[np.ndarray, np.ndarray]:
+            level = 10 * int(task.path.stem)
             return np.full((128, 128, 3), level, np.uint8), np.full((128, 128, 3), level, np.uint8)
 
     tasks, records = measured
