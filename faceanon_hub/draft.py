@@ -177,10 +177,10 @@ class Draft:
         assert face.landmarks is not None
         points = transform(face.landmarks, job.matrix)
         drawn = torch.from_numpy(conditioning.draw_maps(points, len(job.mask)))[None].float()
-        skin = job.skin * conditioning.skin_region(drawn)[0, 0].numpy()  # of the old shape and the new
+        skin = conditioning.skin_region(drawn)[0, 0].numpy()
         values = {
-            "light": metrics.light_angle(after, before, points),
-            "ciede2000": metrics.color_errors(after, before, skin)["ciede2000"],
+            "light": metrics.light_angle(after, before, job.points, points),
+            "ciede2000": metrics.color_errors(after, before, job.skin, skin)["ciede2000"],
         }
         if again.landmarks is not None:
             values["expression"] = metrics.procrustes_error(again.landmarks, face.landmarks)

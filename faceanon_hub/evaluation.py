@@ -188,7 +188,7 @@ class Evaluator:
         embed = self.recognizer if task.mated else None
         if embed is not None:
             record["embedding"] = embed(photo.pixels, points)
-        results = dict(self._results(geometry, self._seed(task)))
+        results = {result[0]: result[1:] for result in self._results(geometry, self._seed(task))}
         crops = [geometry.crop]
         for name in self.methods:
             method = METHODS[name]
@@ -197,10 +197,10 @@ class Evaluator:
                 if measured is None:
                     continue
             else:
-                measured = self._measured(geometry, results[method], others)
+                measured = self._measured(geometry, *results[method], others)
             row: dict[str, Any] = {"values": measured[0]}
             if embed is not None and method.kind not in ("original", "shuffled"):
-                row["embedding"] = embed(results[method], points)
+                row["embedding"] = embed(results[method][0], points)
             crops.append(measured[1])
             record["methods"][name] = row
         features = self._features(crops)
@@ -208,14 +208,14 @@ class Evaluator:
         for name, feature in zip(record["methods"], features[1:], strict=True):
             record["methods"][name]["feature"] = feature
         if embed is not None and DEFAULT in self.methods and task.number % DIVERSITY_STEP == 0:
-            second = dict(self._results(geometry, self._seed(task) + 1, only=METHODS[DEFAULT]))
-            record["second"] = embed(second[METHODS[DEFAULT]], points)
+            ((_, second, *_),) = self._results(geometry, self._seed(task) + 1, only=METHODS[DEFAULT])
+            record["second"] = embed(second, points)
         return record
 
     def _measured(
-        self, geometry: _Geometry, pixels: np.ndarray, others: np.ndarray
+        self, geometry: _Geometry, pixels: np.ndarray, points: np.ndarray, skin: np.ndarray, others: np.ndarray
     ) -> tuple[dict[str, float], np.ndarray]:
-        """Numbers of a result, and its crop. `others` is what the independent detector saw in the original."""
+        """Numbers of a result with its mesh and skin, and its crop; an independent detector saw `others` before."""
         crop = warp_in(pixels, geometry.matrix, geometry.size)
         found = self._again(pixels, geometry.face)
         values = {
@@ -223,7 +223,7 @@ class Evaluator:
             "redetected_independent": _seen_again(others, self._independent(pixels), geometry.face),
             "border": metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0]),
             **geometry.dlib_error(pixels, geometry.landmarks),
-            **geometry.color_and_light(crop),
+            **geometry.color_and_light(crop, points, skin),
         }
         if found is not None and found.landmarks is not None:
             shape = _shape_values(found.landmarks, geometry.landmarks)
@@ -244,7 +244,7 @@ class Evaluator:
         return {
             **_shape_values(face.landmarks, geometry.landmarks),
             **geometry.dlib_error(photo.pixels, face.landmarks),
-            **geometry.color_and_light(crop),
+            **geometry.color_and_light(crop, geometry.points, geometry.skin),
         }, crop
 
     def anonymized(self, task: Task, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -253,7 +253,7 @@ class Evaluator:
         face = _largest(self.pipe.find_faces(photo.pixels))
         assert face is not None and face.landmarks is not None
         geometry = self._geometry(photo, face, face.landmarks)
-        pixels = dict(self._results(geometry, self._seed(task), only=METHODS[name]))[METHODS[name]]
+        ((_, pixels, *_),) = self._results(geometry, self._seed(task), only=METHODS[name])
         return geometry.crop, warp_in(pixels, geometry.matrix, geometry.size)
 
     def _seed(self, task: Task) -> int:
@@ -271,19 +271,19 @@ class Evaluator:
 
     def _results(
         self, geometry: _Geometry, seed: int, only: Method | None = None
-    ) -> Iterator[tuple[Method, np.ndarray]]:
-        """Photos as the methods leave them. The network runs once for all post-processors."""
+    ) -> Iterator[tuple[Method, np.ndarray, np.ndarray, np.ndarray]]:
+        """Photos as the methods leave them, with mesh and skin in the crop; the network runs once for several."""
         wanted = [METHODS[name] for name in self.methods] if only is None else [only]
         pixels = geometry.photo.pixels
         for method in wanted:
             if method.kind == "original":
                 ok, code = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
                 again = cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1]
-                yield method, np.concatenate([again[:, :1], again[:, :-1]], 1)
+                yield method, np.concatenate([again[:, :1], again[:, :-1]], 1), geometry.points, geometry.skin
             elif method.kind in ("blur", "mosaic"):
                 canvas = pixels.copy()
                 blending.obfuscate(canvas, geometry.face.box, method.kind)
-                yield method, canvas
+                yield method, canvas, geometry.points, geometry.skin
         told = {(m.hint, m.keypoints, m.own_shape) for m in wanted if m.kind == "generator"}
         for hint, keypoints, own_shape in sorted(told):
             options = self.pipe._options(
@@ -311,7 +311,7 @@ class Evaluator:
                     self.pipe._correct([job], [crop], options)
                     result = _Scene(scene.photo, scene.canvas.copy(), [job])
                     self.pipe._compose(result, options)
-                    yield method, result.canvas
+                    yield method, result.canvas, job.points, job.skin
 
 
 @dataclass
@@ -338,12 +338,12 @@ class _Geometry:
     def dlib_error(self, pixels: np.ndarray, points: np.ndarray) -> dict[str, float]:
         return {"expression_dlib": metrics.procrustes_error(metrics.dlib_landmarks(pixels, points), self._dlib)}
 
-    def color_and_light(self, crop: np.ndarray) -> dict[str, float]:
+    def color_and_light(self, crop: np.ndarray, points: np.ndarray, skin: np.ndarray) -> dict[str, float]:
         return {
-            **metrics.color_errors(crop, self.crop, self.skin),
-            "light": metrics.light_angle(crop, self.crop, self.points),
-            "shading": metrics.shading_distance(crop, self.crop, self.points),
-            "side": metrics.side_ratio_error(crop, self.crop, self.points),
+            **metrics.color_errors(crop, self.crop, skin, self.skin),
+            "light": metrics.light_angle(crop, self.crop, points, self.points),
+            "shading": metrics.shading_distance(crop, self.crop, points, self.points),
+            "side": metrics.side_ratio_error(crop, self.crop, points, self.points),
         }
 
 

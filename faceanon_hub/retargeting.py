@@ -112,18 +112,20 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
             return points
         model = self._model()
         old = self._lay(points)[0]
-        found = model.projection @ (old - model.mean).ravel()
+        found = _dot(model.projection, (old - model.mean).ravel())
         wanted = (1 - strength) * found + strength * (self.draw(seed) - REPULSION * found)
         values, lengths = _measures()
-        doing = (values @ old.ravel() / (lengths @ old.ravel()))[:, None]
-        answers = model.answers - doing * model.stretches
+        doing = _dot(values, old.ravel()) / _dot(lengths, old.ravel())
+        answers = model.answers - doing[:, None] * model.stretches
         mesh = points.astype(float)
         for _ in range(STEPS):
             laid, (scale, turn, shift) = self._lay(mesh)
-            new = laid.ravel() + (wanted - model.projection @ (laid - model.mean).ravel()) @ model.patterns
+            missing = wanted - _dot(model.projection, (laid - model.mean).ravel())
+            new = laid.ravel() + _dot(model.patterns.T, missing)
             # Of all movements along the other coordinates that let the face do what it did, the least.
-            amiss = values @ new - doing[:, 0] * (lengths @ new)
-            new = (new - np.linalg.lstsq(answers, amiss, rcond=None)[0] @ model.others).reshape(POINTS, 3)
+            amiss = _dot(values, new) - doing * _dot(lengths, new)
+            new -= _dot(model.others.T, np.linalg.lstsq(answers, amiss, rcond=None)[0])
+            new = new.reshape(POINTS, 3)
             growth = np.linalg.norm(np.subtract(*new[EYES])) / np.linalg.norm(np.subtract(*old[EYES]))
             for feature in FEATURES:
                 new[feature] = new[feature].mean(0) + growth * (old[feature] - old[feature].mean(0))
@@ -141,7 +143,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
             `np.ndarray` of shape `(patterns,)`, float64.
         """
         model = self._model()
-        return model.projection @ (self._lay(points)[0] - model.mean).ravel()
+        return _dot(model.projection, (self._lay(points)[0] - model.mean).ravel())
 
     def draw(self, seed: int) -> np.ndarray:
         """Identity coordinates of a new person: normally distributed, up to two standard deviations.
@@ -210,13 +212,13 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
         """The buffers multiplied out, once for as long as they stay as they are."""
         state = tuple((buffer.data_ptr(), buffer._version) for buffer in self.buffers())
         if self._known is None or self._known[0] != state:
-            mean, components, mixing = (b.double().cpu().numpy() for b in (self.mean, self.components, self.mixing))
+            mean, components, mixing = (b.double().cpu() for b in (self.mean, self.components, self.mixing))
             self._known = state, _Model.of(mean, components, mixing, self.config.patterns)
         return self._known[1]
 
 
 class _Model(NamedTuple):
-    """What a mesh is multiplied with: none of it larger than a vector, which several threads may do at once."""
+    """What a mesh is multiplied with."""
 
     mean: np.ndarray  # (478, 3)
     projection: np.ndarray  # (patterns, 1434): points to identity coordinates
@@ -226,12 +228,18 @@ class _Model(NamedTuple):
     stretches: np.ndarray  # (16, 60 - patterns): and the lengths they are measured in
 
     @classmethod
-    def of(cls, mean: np.ndarray, components: np.ndarray, mixing: np.ndarray, count: int) -> _Model:
-        values, lengths = _measures()
+    def of(cls, mean: torch.Tensor, components: torch.Tensor, mixing: torch.Tensor, count: int) -> _Model:
+        values, lengths = (torch.from_numpy(rows) for rows in _measures())
         others = mixing[:, count:].T @ components
-        projection = np.linalg.solve(mixing, components)[:count]
+        projection = torch.linalg.solve(mixing, components)[:count]
         patterns = mixing[:, :count].T @ components
-        return cls(mean, projection, patterns, others, values @ others.T, lengths @ others.T)
+        tensors = mean, projection, patterns, others, values @ others.T, lengths @ others.T
+        return cls(*(tensor.contiguous().numpy() for tensor in tensors))
+
+
+def _dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """A product without BLAS: OpenBLAS with threads of its own, called from several threads, can hang."""
+    return np.einsum("ij,j->i", matrix, vector)
 
 
 @functools.cache

@@ -50,20 +50,25 @@ def skin_tone(lab: np.ndarray) -> str:
     return next(name for name, (low, high) in TONES.items() if low <= angle < high)
 
 
-def color_errors(image: np.ndarray, reference: np.ndarray, skin: np.ndarray) -> dict[str, float]:
-    """Distances between the median skin colours of two crops of one geometry.
+def color_errors(
+    image: np.ndarray, reference: np.ndarray, skin: np.ndarray, reference_skin: np.ndarray | None = None
+) -> dict[str, float]:
+    """Distances between the median skin colours of two crops.
 
     Args:
         image, reference (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crops of the anonymized and the original face.
         skin (`np.ndarray` of shape `(S, S)`):
             Where skin is, non-zero.
+        reference_skin (`np.ndarray` of shape `(S, S)`, *optional*):
+            Where it is in the reference, if that has another shape.
 
     Returns:
         `dict[str, float]`: `"ciede2000"` (Sharma 2005; 1 is about the smallest difference one sees), `"chroma"`
         (distance of a* and b* alone) and `"ita"` (difference of typology angles in degrees). 0 is perfect.
     """
-    new, old = median_skin(image, skin), median_skin(reference, skin)
+    new = median_skin(image, skin)
+    old = median_skin(reference, skin if reference_skin is None else reference_skin)
     return {
         "ciede2000": float(deltaE_ciede2000(old, new)),
         "chroma": float(np.linalg.norm(new[1:] - old[1:])),

@@ -26,38 +26,48 @@ def light_vector(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return fit_lamp(normal[seen], luminance)[1:]
 
 
-def light_angle(image: np.ndarray, reference: np.ndarray, points: np.ndarray) -> float:
-    """Angle between the lights on two crops of one geometry.
+def light_angle(
+    image: np.ndarray, reference: np.ndarray, points: np.ndarray, reference_points: np.ndarray | None = None
+) -> float:
+    """Angle between the lights on two crops.
 
     Args:
         image, reference (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crops of the anonymized and the original face.
         points (`np.ndarray` of shape `(478, 3)`):
-            Mesh in pixels of both crops.
+            Mesh in pixels of the crop.
+        reference_points (`np.ndarray` of shape `(478, 3)`, *optional*):
+            Mesh of the reference, if that has another shape.
 
     Returns:
         `float`: degrees, 0 (perfect) to 180; NaN where the original's light has no direction.
     """
-    new, old = light_vector(image, points), light_vector(reference, points)
+    new = light_vector(image, points)
+    old = light_vector(reference, points if reference_points is None else reference_points)
     if np.linalg.norm(old) < DIRECTED:
         return np.nan
     cosine = new @ old / max(np.linalg.norm(new) * np.linalg.norm(old), 1e-9)
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def shading_distance(image: np.ndarray, reference: np.ndarray, points: np.ndarray) -> float:
+def shading_distance(
+    image: np.ndarray, reference: np.ndarray, points: np.ndarray, reference_points: np.ndarray | None = None
+) -> float:
     """Distance between the nine coefficients of spherical harmonics of two crops, each of unit length.
 
     Args:
-        image, reference, points:
+        image, reference, points, reference_points:
             As in [`light_angle`].
 
     Returns:
         `float`: 0 (perfect) to 2.
     """
-    normal = vertex_normals(points)
-    both = [skin_luminance(crop, points, normal) for crop in (image, reference)]
-    new, old = (fit_shading(normal[seen], luminance) for seen, luminance in both)
+    both = []
+    for crop, mesh in ((image, points), (reference, points if reference_points is None else reference_points)):
+        normal = vertex_normals(mesh)
+        seen, luminance = skin_luminance(crop, mesh, normal)
+        both.append(fit_shading(normal[seen], luminance))
+    new, old = both
     return float(np.linalg.norm(new / np.linalg.norm(new) - old / np.linalg.norm(old)))
 
 
@@ -80,6 +90,9 @@ def side_ratio(image: np.ndarray, points: np.ndarray) -> float:
     return float(np.log2((left.mean() + 1e-4) / (right.mean() + 1e-4)))
 
 
-def side_ratio_error(image: np.ndarray, reference: np.ndarray, points: np.ndarray) -> float:
-    """Difference of [`side_ratio`] between two crops, in stops; 0 is perfect."""
-    return abs(side_ratio(image, points) - side_ratio(reference, points))
+def side_ratio_error(
+    image: np.ndarray, reference: np.ndarray, points: np.ndarray, reference_points: np.ndarray | None = None
+) -> float:
+    """Difference of [`side_ratio`] between two crops, in stops; 0 is perfect. Arguments as in [`light_angle`]."""
+    old = side_ratio(reference, points if reference_points is None else reference_points)
+    return abs(side_ratio(image, points) - old)

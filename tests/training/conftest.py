@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import PIL.Image
 import pytest
+import torch
 from small_runs import SIZE, TINY, variant
 
 from faceanon_hub.training import TrainingConfig, prepare_faces
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """The order of sums is part of a result, bit for bit, and two threads choose it anew each time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
