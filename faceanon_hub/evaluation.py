@@ -69,7 +69,7 @@ for _told in ("", " (no hint)"):
         f"+ color{_told}": Method("generator", not _told, color=True),
         f"+ light{_told}": Method("generator", not _told, light=True),
         f"+ both{_told}": Method("generator", not _told, light=True, color=True),
-        f"+ both, own shape{_told}": Method("generator", not _told, light=True, color=True, own_shape=True),
+        f"own shape{_told}": Method("generator", not _told, light=True, color=True, own_shape=True),
         f"seven keypoints only{_told}": Method("generator", not _told, keypoints=True, own_shape=True),
     }
 DEFAULT = "+ both"  # what the pipeline does unless told otherwise

@@ -22,6 +22,8 @@ STEPS = 2  # because another shape lies on the mean face in another way
 # How much of the old coordinates is taken off the new ones: hair and head, which stay, lead the network back to them.
 # With this their correlation, found again on new faces, is 0.4 in place of 0.65; at 1 it would be 0.27.
 REPULSION = 0.4
+# Mean distance, in distances of the eyes, that an outline moves at most: it has to fit hair and neck, which stay.
+REACH = 0.11
 LIMIT = 2.0  # standard deviations that no drawn coordinate exceeds
 
 X, Y = 0, 1
@@ -62,6 +64,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
     identity. In the coordinates of probabilistic LDA (Ioffe 2006) the first has variance 1 along each, and the second
     lies along as few as can be. A new shape draws these few as people are distributed, and a part of the old ones is
     taken off, see `REPULSION`. All others move by the least that lets the face do what it did: 16 numbers, `MEASURES`.
+    An outline that would move by more than `REACH` gets less of a new shape.
     Eyes, brows and lips, `FEATURES`, take a new place and size but keep their form, and what that tells.
 
     Args:
@@ -110,6 +113,12 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
         strength = self.config.strength if strength is None else strength
         if not strength:
             return points
+        new = self._reshaped(points, seed, strength)
+        eyes = np.linalg.norm(np.subtract(*points[EYES]))
+        moved = float(np.linalg.norm(new[lm.OVAL] - points[lm.OVAL], axis=1).mean() / eyes)
+        return new if moved <= REACH else self._reshaped(points, seed, strength * REACH / moved)
+
+    def _reshaped(self, points: np.ndarray, seed: int, strength: float) -> np.ndarray:
         model = self._model()
         old = self._lay(points)[0]
         found = _dot(model.projection, (old - model.mean).ravel())
