@@ -23,7 +23,7 @@ STEPS = 2  # because another shape lies on the mean face in another way
 # With this their correlation, found again on new faces, is 0.4 in place of 0.65; at 1 it would be 0.27.
 REPULSION = 0.4
 # Mean distance, in distances of the eyes, that an outline moves at most: it has to fit hair and neck, which stay.
-REACH = 0.11
+REACH = 0.15
 LIMIT = 2.0  # standard deviations that no drawn coordinate exceeds
 
 X, Y = 0, 1
