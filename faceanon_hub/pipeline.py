@@ -36,7 +36,6 @@ from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
 from .retargeting import FaceRetargeter
-from .selection import choose_seeds
 
 if TYPE_CHECKING:
     from .metrics import Recognizer
@@ -329,6 +328,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         recognizer: Recognizer,
     ) -> None:
         """Gives faces the seeds, of several, that lead farthest away."""
+        from .selection import choose_seeds  # measures, with libraries that only some extras bring
+
         seen = replace(photo, pixels=_covered(photo.pixels, zones, options.fallback))
         quiet = replace(options, callback=None)
 

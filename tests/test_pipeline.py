@@ -1,9 +1,14 @@
 import copy
 import logging
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+import skimage.data
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -398,6 +403,28 @@ def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):
     np.testing.assert_allclose(shape(3, 0.5), (shape(3, 0) + shape(3, 1)) / 2, atol=0.5)
     with pytest.raises(ValueError, match="identity_shape"):
         pipe(portrait, identity_shape=1.5)
+
+
+def test_no_extra_is_needed():
+    code = """
+import sys
+import numpy as np
+for name in ("av", "dlib", "efficientnet_lite_pytorch", "gradio", "ray", "skimage", "tensorboard"):
+    sys.modules[name] = None
+from faceanon_hub import FaceAnonPipeline
+pipe = FaceAnonPipeline.from_pretrained()
+photo = np.load(sys.argv[1])
+print([face.status.value for face in pipe(photo, seed=1).faces[0]])
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder, "photo.npy"), skimage.data.astronaut()[:256, 96:352])
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(Path(folder, "photo.npy"))],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+        )
+    assert done.stdout.strip() == "['anonymized']", done.stderr
 
 
 def test_half_precision_round_trip(pipe, portrait, tmp_path):
