@@ -99,6 +99,11 @@ def skin_region(maps: torch.Tensor) -> torch.Tensor:
     return inner * (1 - F.max_pool2d(features, 5, 1, 2))
 
 
+def drawn_skin(maps: np.ndarray) -> np.ndarray:
+    """[`skin_region`] of one face's maps, of shape `(8, S, S)`; returns shape `(S, S)`, float32, 0 or 1."""
+    return skin_region(torch.from_numpy(maps)[None].float())[0, 0].numpy()
+
+
 def hint_coefficients(image: torch.Tensor, maps: torch.Tensor, skin: torch.Tensor | None = None) -> torch.Tensor:
     """All that the photometric hint takes from a hidden face: skin colour, averaged over cells of 8 x 8 pixels.
 

@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import PIL.Image
-import torch
 
 from . import blending, conditioning, metrics
 from .alignment import transform, warp_in
@@ -176,8 +175,7 @@ class Draft:
         self.pipe.landmark_extractor(self.pixels, [again])
         assert face.landmarks is not None
         points = transform(face.landmarks, job.matrix)
-        drawn = torch.from_numpy(conditioning.draw_maps(points, len(job.mask)))[None].float()
-        skin = conditioning.skin_region(drawn)[0, 0].numpy()
+        skin = conditioning.drawn_skin(conditioning.draw_maps(points, len(job.mask)))
         values = {
             "light": metrics.light_angle(after, before, job.points, points),
             "ciede2000": metrics.color_errors(after, before, job.skin, skin)["ciede2000"],

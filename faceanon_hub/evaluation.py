@@ -16,12 +16,11 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import torch
 
 from . import blending, conditioning, metrics
 from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
-from .faces import Face
+from .faces import Face, derived_seed
 from .io import Photo, read_photo
 from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
 from .workers import load as load_pipeline
@@ -258,7 +257,7 @@ class Evaluator:
 
     def _seed(self, task: Task) -> int:
         """One for each photo: the same for all would paint the same person everywhere."""
-        return int(np.random.SeedSequence([self.seed, task.number]).generate_state(1)[0])
+        return derived_seed(self.seed, task.number)
 
     def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> _Geometry:
         return _Geometry(photo, face, points, self.pipe.generator.config.sample_size, self.pipe.config.mask_margin)
@@ -329,7 +328,7 @@ class _Geometry:
         self.points = transform(self.landmarks, self.matrix)
         self.crop = warp_in(self.photo.pixels, self.matrix, self.size)
         self.maps = conditioning.draw_maps(self.points, self.size, self.margin)
-        self.skin = conditioning.skin_region(torch.from_numpy(self.maps)[None].float())[0, 0].numpy()
+        self.skin = conditioning.drawn_skin(self.maps)
 
     @cached_property
     def _dlib(self) -> np.ndarray:

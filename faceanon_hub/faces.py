@@ -70,3 +70,18 @@ class Face:
             "reason": self.reason,
         }
         return {**record, "seed": self.seed} if seed else record
+
+
+def derived_seed(base: int, number: int) -> int:
+    """A seed of its own for one of several that share a seed: faces of a photo, people of a video, candidates.
+
+    Args:
+        base (`int`):
+            The shared seed, of any size and sign.
+        number (`int`):
+            Which of them, 0 or more.
+
+    Returns:
+        `int`: 0 to 2**32 - 1.
+    """
+    return int(np.random.SeedSequence([base % 2**64, number]).generate_state(1)[0])

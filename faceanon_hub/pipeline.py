@@ -29,7 +29,7 @@ from .blending import FALLBACKS, Fallback
 from .color import SkinColorTransfer
 from .detection import FaceDetector
 from .errors import CheckpointError
-from .faces import Face, FaceStatus
+from .faces import Face, FaceStatus, derived_seed
 from .generator import FaceAnonGenerator
 from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card, write_record
 from .io import Photo, read_photo
@@ -472,11 +472,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         matrix = align(landmarks, size) if matrix is None else matrix
         points = transform(landmarks, matrix)
         maps = conditioning.draw_maps(points, size, options.margin)
-        skin = conditioning.skin_region(torch.from_numpy(maps)[None].float())
         core = blending.core(maps[0], matrix, shape)
         if not core[1].any():
             raise ValueError("the face is too small to be erased")
-        return _Job(face, matrix, points, maps, skin[0, 0].numpy(), core)
+        return _Job(face, matrix, points, maps, conditioning.drawn_skin(maps), core)
 
     def _look(self, pixels: np.ndarray, job: _Job, options: _Options) -> None:
         """Takes a handful of coefficients from an original face."""
@@ -499,7 +498,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         job.points, hidden = transform(landmarks, job.matrix), job.maps[0]
         job.maps = conditioning.draw_maps(job.points, len(hidden), options.margin)
         job.maps[0] |= hidden
-        job.skin = conditioning.skin_region(torch.from_numpy(job.maps)[None].float())[0, 0].numpy()
+        job.skin = conditioning.drawn_skin(job.maps)
         job.core = blending.core(job.maps[0], job.matrix, shape)
 
     @torch.no_grad()
@@ -734,7 +733,7 @@ def _deal_seeds(faces: list[Face], base: int) -> None:
     """Gives every face that has none a seed of its own, by its number in the photo."""
     for number, face in enumerate(faces):
         if face.seed is None:
-            face.seed = int(np.random.SeedSequence([base % 2**64, number]).generate_state(1)[0])
+            face.seed = derived_seed(base, number)
 
 
 def _each(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import metrics
 from .alignment import invert, transform
-from .faces import Face, FaceStatus
+from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def choose_seeds(
     chosen = [face for face in faces if face.status is not FaceStatus.KEPT and face.landmarks is not None]
     originals = [recognizer(photo.pixels, face.landmarks) for face in chosen]  # type: ignore[arg-type]
     errors, distances = np.full((2, candidates, len(chosen)), np.inf)
-    seeds = np.array([[_derived(face.seed or 0, number) for face in chosen] for number in range(candidates)])
+    own = [face.seed or 0 for face in chosen]
+    seeds = np.array([own, *([derived_seed(seed, number) for seed in own] for number in range(1, candidates))])
     for number in range(candidates):
         trial = [replace(face, seed=int(seed)) for face, seed in zip(chosen, seeds[number], strict=True)]
         others = [replace(face) for face in faces if all(face is not one for one in chosen)]
@@ -67,7 +68,3 @@ def choose_seeds(
     best = np.where(allowed, distances, -1).argmax(0)
     for place, face in enumerate(chosen):
         face.seed = int(seeds[best[place], place])
-
-
-def _derived(seed: int, number: int) -> int:
-    return seed if number == 0 else int(np.random.SeedSequence([seed % 2**64, number]).generate_state(1)[0])

@@ -18,7 +18,7 @@ import torch
 
 from .blending import Fallback
 from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
-from .faces import Face, FaceStatus
+from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .landmarks import FIVE
 from .pipeline import WORKERS, _covered, _each, _give_up, _Job, _mark_kept, _Options, _Scene, _zones
@@ -400,7 +400,7 @@ class _Window:
             if sighting is not None:
                 entry = self._smoothed(track, sighting)
                 person = self.tracker.identify(track)
-                entry.face.seed = int(np.random.SeedSequence([self.seed % 2**64, person]).generate_state(1)[0])
+                entry.face.seed = derived_seed(self.seed, person)
                 planned.append(entry)
         return planned
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..metrics.bootstrap import drawn_people
 from ..metrics.identity import _auc, _histograms, _places
 
 CONFIDENCE = 0.95
-REPEATS = 200  # resamples of an interval
 FALSE_ACCEPTS = np.concatenate([[0], np.geomspace(1e-3, 1, 31)])  # where a curve is read
 RANKS = 50
 FOLDS = 5
@@ -143,7 +143,7 @@ class Scores:
         accepted = (self.distances < limit)[self.mated]
         rows = np.nonzero(self.mated)[0]
         values: dict[str, list[float]] = {"auc": [], "rank1": [], "tar": []}
-        for drawn in draws(self.numbers.max() + 1, seed):
+        for drawn in drawn_people(self.numbers.max() + 1, seed=seed):
             weights = drawn[self.numbers]
             values["auc"].append(_auc(*_histograms(places, self.mated, self.apart, weights)))
             values["rank1"].append(_mean(hits, drawn[owners]))
@@ -251,13 +251,6 @@ def held_out(
             except ValueError:
                 break
     return choices[int(found.argmax())]
-
-
-def draws(count: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """How often each of so many people is drawn, resample by resample, (count,) float."""
-    random = np.random.default_rng(seed)
-    for _ in range(REPEATS):
-        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
 
 
 def interval(values: list[float]) -> dict[str, float]:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..metrics.bootstrap import drawn_people
 from ..metrics.identity import _auc, _distances
-from .scores import draws, folds, interval
+from .scores import folds, interval
 
 RATE = 0.01  # of false matches, at which a recognizer works
 SHRINKAGE = 0.3
@@ -53,7 +54,7 @@ def compare_seeds(
     pairs = _by_person(apart, numbers)
     guesses = _guess(one, each, people, seed)
     values: dict[str, list[float]] = {name: [] for name in (*sums, "told")}
-    for drawn in draws(len(pairs), seed):
+    for drawn in drawn_people(len(pairs), seed=seed):
         for name, sum_of in sums.items():
             values[name].append(float(drawn @ sum_of @ drawn / (drawn @ pairs @ drawn)))
         values["told"].append(_told(*guesses, drawn[numbers]))

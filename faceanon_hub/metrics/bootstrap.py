@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 CHUNK = 2**22  # numbers drawn at once: 32 MB
@@ -39,3 +41,22 @@ def median_interval(
     )
     low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(np.median(known)), float(low), float(high)
+
+
+def drawn_people(count: int, repeats: int = 200, seed: int = 0) -> Iterator[np.ndarray]:
+    """Resamples people, not their pairs, which hang together: who is drawn twice counts twice.
+
+    Args:
+        count (`int`):
+            Number of people.
+        repeats (`int`, *optional*, defaults to `200`):
+            Number of resamples.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of the resamples: equal seeds give equal ones.
+
+    Yields:
+        `np.ndarray` of shape `(count,)`, float64: how often each is drawn.
+    """
+    random = np.random.default_rng(seed)
+    for _ in range(repeats):
+        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)

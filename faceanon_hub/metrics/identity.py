@@ -11,6 +11,7 @@ import numpy as np
 
 from ..alignment import placement, similarity, warp_in
 from ..errors import MissingDependencyError
+from .bootstrap import drawn_people
 
 # Photo (H, W, 3) uint8 and landmarks (478, 3), which say where the face is, to an embedding (D,) float32.
 Recognizer = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -150,11 +151,9 @@ def auc_interval(
     originals, probes, people = _paired(originals, probes, identities)
     distances, mated, apart = _pairs(originals, probes, people)
     places = _places(distances, mated)
-    random = np.random.default_rng(seed)
-    count = people.max() + 1
-    # A person who is drawn twice counts twice; no pair of theirs becomes a non-mated one.
-    draws = (np.bincount(random.integers(0, count, count), minlength=count) for _ in range(repeats))
-    values = [_auc(*_histograms(places, mated, apart, drawn[people].astype(np.float64))) for drawn in draws]
+    # No pair of a person who is drawn twice becomes a non-mated one.
+    draws = drawn_people(people.max() + 1, repeats, seed)
+    values = [_auc(*_histograms(places, mated, apart, drawn[people])) for drawn in draws]
     low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return _auc(*_histograms(places, mated, apart, np.ones(len(people)))), float(low), float(high)
 
