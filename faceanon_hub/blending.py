@@ -105,7 +105,9 @@ def paste(
     alpha = warp_out(opacity(mask), matrix, area, cv2.BORDER_CONSTANT).clip(0, 1)
     alpha[inside] = 1
     alpha = alpha[..., None]
-    part[:] = np.round((1 - alpha) * part + alpha * new).clip(0, 255)
+    new *= alpha
+    new += (1 - alpha) * part
+    part[:] = np.rint(new, out=new).clip(0, 255, out=new)
 
 
 def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import functools
 import json
 import os
 import secrets
 import shutil
-import threading
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -41,6 +43,9 @@ MAX_FILES = 50  # of a batch
 MAX_SECONDS = 60  # of a video: the labels say so
 VARIANTS = 4
 THUMBNAIL = 192
+# The one thread that works with PyTorch: OpenMP keeps threads of its own for each that does, and is half as fast again
+# once these are more than the cores.
+_PAINTER = ThreadPoolExecutor(1, "painter")
 CSS = ".notice {font-size: .9em; opacity: .85} footer {display: none !important}"
 
 
@@ -52,7 +57,6 @@ class Session:
     folder: Path
     chosen: int | None = None
     result: PIL.Image.Image | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
     _framed: tuple[list[FaceStatus], Path] | None = None
     _shown: list[Path] = field(default_factory=list)
 
@@ -108,36 +112,34 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         if session is not None:
             session.delete()
         if photo is None:
-            return [None, None, [], gr.DownloadButton(interactive=False)]
+            return [None, None, gr.DownloadButton(interactive=False)]
         said = _said(request)
         with _told(said):
             draft = Draft(pipe, photo, seed=int(seed or 0), threshold=threshold)
         _announce(draft.faces, said)
-        return show(Session(draft, folder), request, *options)
+        return show(Session(draft, folder), *options)
 
-    def show(session: Session | None, request: gr.Request, *options: Any) -> Any:
+    def show(session: Session | None, *options: Any) -> Any:
         if session is None:
-            return [None, None, [], gr.DownloadButton(interactive=False)]
-        with session.lock:
-            session.result = session.draft.render(*options)
-            pictures, faces = session.pictures(), _gallery(session.draft, _said(request))
-        return [session, pictures, faces, gr.DownloadButton(interactive=False)]
+            return [None, None, gr.DownloadButton(interactive=False)]
+        session.result = session.draft.render(*options)
+        return [session, session.pictures(), gr.DownloadButton(interactive=False)]
 
     def finish(session: Session | None, tab: str, request: gr.Request) -> Any:
-        """What takes its time, after the picture is there: the file in full size, and what the open tab tells."""
+        """What can wait until the picture is there: the faces, the file in full size, what the open tab tells."""
         if session is None or session.result is None:
-            return [gr.DownloadButton(value=None, interactive=False), "", []]
-        with session.lock:
-            kind = "png" if session.result.mode in ("LA", "RGBA") else "jpg"
-            file = str(write_photo(session.result, retention.place(folder, f"anonymized.{kind}")))
-            return [gr.DownloadButton(value=file, interactive=True), *_details(session.draft, tab, _said(request))]
+            return [[], gr.DownloadButton(value=None, interactive=False), "", []]
+        kind = "png" if session.result.mode in ("LA", "RGBA") else "jpg"
+        file = str(write_photo(session.result, retention.place(folder, f"anonymized.{kind}")))
+        said = _said(request)
+        faces, *open_tab = painting(lambda: [_gallery(session.draft, said), *_details(session.draft, tab, said)])()
+        return [faces, gr.DownloadButton(value=file, interactive=True), *open_tab]
 
     def details(tab: str) -> Callable[..., Any]:
         def opened(session: Session | None, request: gr.Request) -> Any:
             if session is None:
                 return [tab, "", []]
-            with session.lock:
-                return [tab, *_details(session.draft, tab, _said(request))]
+            return [tab, *painting(_details)(session.draft, tab, _said(request))]
 
         return opened
 
@@ -155,31 +157,30 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     def keep(session: Session | None, request: gr.Request, *options: Any) -> Any:
         session, number = with_chosen(session, request)
         session.draft.keep(number)
-        return show(session, request, *options)
+        return show(session, *options)
 
     def anonymize_again(session: Session | None, request: gr.Request, *options: Any) -> Any:
         session, number = with_chosen(session, request)
         session.draft.keep(number, False)
-        return show(session, request, *options)
+        return show(session, *options)
 
     def renew(session: Session | None, request: gr.Request, *options: Any) -> Any:
         session, number = with_chosen(session, request)
         session.draft.keep(number, False)
         session.draft.faces[number].seed = secrets.randbelow(2**31)
-        return show(session, request, *options)
+        return show(session, *options)
 
     def variants(session: Session | None, request: gr.Request, *options: Any) -> Any:
         session, number = with_chosen(session, request)
         session.draft.keep(number, False)
         face, shown = session.draft.faces[number], []
         before = face.seed
-        with session.lock:
-            for _ in range(VARIANTS):
-                face.seed = secrets.randbelow(2**31)
-                session.draft.render(*options)
-                shown.append((_around(face, session.draft.pixels), str(face.seed)))
+        for _ in range(VARIANTS):
+            face.seed = secrets.randbelow(2**31)
+            session.draft.render(*options)
+            shown.append((_around(face, session.draft.pixels), str(face.seed)))
         face.seed = before
-        return [shown, *show(session, request, *options)]
+        return [shown, *show(session, *options)]
 
     def take(
         session: Session | None, shown: list[tuple[Any, str]], event: gr.SelectData, request: gr.Request, *options: Any
@@ -187,12 +188,13 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         session, number = with_chosen(session, request)
         session.draft.keep(number, False)
         session.draft.faces[number].seed = int(shown[int(event.index)][1])
-        return show(session, request, *options)
+        return show(session, *options)
 
     def roll(photo: str | None, session: Session | None, threshold: float, request: gr.Request, *options: Any) -> Any:
         seed = secrets.randbelow(2**31)
         return [seed, *open_photo(photo, session, seed, threshold, request, *options)]
 
+    @painting
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, hint: bool, truncation: float,
         fallback: str, margin: float, shape: float, request: gr.Request,
@@ -222,6 +224,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin, shape
             )
 
+    @painting
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, hint: bool,
         truncation: float, fallback: str, margin: float, shape: float, request: gr.Request,
@@ -283,6 +286,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             raise gr.Error(said["too_long"].format(MAX_SECONDS))
         return start, min(end or limit, limit)
 
+    @painting
     def preview(
         file: str | None, start: float | None, end: float | None, seed: float, threshold: float, request: gr.Request,
         *options: Any,
@@ -302,6 +306,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         _announce(draft.faces, said)
         return draft.pixels
 
+    @painting
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
         light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, shape: float,
@@ -437,14 +442,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
         options = [light, color, hint, truncation, fallback, margin, shape]
-        shown = [session, compare, gallery, download]
+        shown, rest = [session, compare, download], [gallery, download, told, stages]
         whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
         one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 
         def on(event: Any, function: Any, inputs: list[Any], outputs: list[Any] = shown, **kwargs: Any) -> None:
-            event(function, inputs, outputs, api_visibility="private", **one, **kwargs).success(
-                finish, [session, tab], [download, told, stages], api_visibility="private", concurrency_id="finish"
+            event(painting(function), inputs, outputs, api_visibility="private", **one, **kwargs).success(
+                finish, [session, tab], rest, api_visibility="private", concurrency_id="finish"
             )
 
         on(photo.change, open_photo, whole)
@@ -508,10 +513,10 @@ def launch(
     if isinstance(checkpoint, FaceAnonPipeline):
         pipe = checkpoint
     else:
-        pipe = FaceAnonPipeline.from_pretrained(checkpoint)
+        pipe = painting(FaceAnonPipeline.from_pretrained)(checkpoint)
         pipe.set_progress_bar_config(disable=True)
     lend_gpu(pipe)
-    pipe.find_faces(_portrait())  # the first visitor does not wait for what is loaded on first use
+    painting(pipe.find_faces)(_portrait())  # the first visitor does not wait for what is loaded on first use
     folder = retention.private_folder()
     # Gradio asks the environment where uploads go.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
@@ -525,6 +530,16 @@ def launch(
         **kwargs,
     )
     return page, address
+
+
+def painting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, run in the one thread that works with PyTorch, after what was asked of it before."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return _PAINTER.submit(contextvars.copy_context().run, function, *args, **kwargs).result()
+
+    return run
 
 
 def lend_gpu(pipe: FaceAnonPipeline) -> None:

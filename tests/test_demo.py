@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextvars
 import json
 import os
 import pickle
 import re
 import shutil
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -31,7 +33,7 @@ gradio = pytest.importorskip("gradio")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
-from faceanon_hub.demo import launch, lend_gpu  # noqa: E402
+from faceanon_hub.demo import launch, lend_gpu, painting  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -270,6 +272,16 @@ def test_a_gpu_is_lent_to_the_network_alone_and_what_it_is_told_can_be_sent_ther
     (expected,) = pipe._generate(scene.jobs, 0, options)
     (crop,) = lent._generate(*pickle.loads(pickle.dumps((scene.jobs, 0, options))))
     assert np.array_equal(crop, expected)
+
+
+def test_one_thread_paints_and_knows_whom_it_serves():
+    visitor: contextvars.ContextVar[str] = contextvars.ContextVar("visitor")
+    visitor.set("nobody")
+    seen = [painting(lambda: (threading.current_thread(), visitor.get()))() for _ in range(2)]
+    assert seen[0] == seen[1] and seen[0][1] == "nobody"
+    assert seen[0][0] is not threading.current_thread()
+    with pytest.raises(ZeroDivisionError):
+        painting(lambda: 1 / 0)()
 
 
 def test_every_language_has_every_label():

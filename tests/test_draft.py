@@ -43,6 +43,20 @@ def test_light_and_colour_do_not_paint_again(draft, pipe, two, painted):
     assert np.array_equal(np.asarray(weaker), np.asarray(expected))
 
 
+def test_light_and_colour_do_not_look_at_the_original_again(draft, pipe, monkeypatch):
+    looks, hide = [], pipe._hide
+    monkeypatch.setattr(pipe, "_hide", lambda *args: looks.append(1) or hide(*args))
+    draft.render()
+    draft.render(lighting_strength=0.2)
+    draft.render(color_strength=0.1)
+    assert len(looks) == 1
+    draft.render(lighting_strength=0)  # light is not even measured
+    draft.keep(0)
+    draft.render()
+    draft.render(mask_margin=0.2)
+    assert len(looks) == 4
+
+
 def test_a_new_identity_paints_that_face_alone(draft, painted):
     first = np.asarray(draft.render()).astype(int)
     draft.faces[0].seed = 99
