@@ -37,6 +37,8 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
             Landmark maps and hint, see [`conditioning.condition`].
         channels (`tuple[int]`, *optional*):
             Width of each resolution, from `sample_size` down to 4; the last of `WIDTHS` unless given.
+        lid_emphasis, brow_emphasis (`float`, *optional*, defaults to `1.0`):
+            How far these weights have to be told that lids and brows move, see [`conditioning.emphasize`].
     """
 
     @register_to_config
@@ -47,6 +49,8 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         style_size: int = 256,
         condition_channels: int = 11,
         channels: Sequence[int] | None = None,
+        lid_emphasis: float = 1.0,
+        brow_emphasis: float = 1.0,
     ) -> None:
         super().__init__()
         if channels is None:

@@ -491,15 +491,18 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def _reshape(self, shape: tuple[int, ...], job: _Job, options: _Options) -> None:
         """Gives the new face a shape of its own. What the old outline hid stays hidden, beside the new one."""
-        if self.retargeter is None or not options.identity_shape:
-            return
-        assert job.face.landmarks is not None
-        landmarks = self.retargeter(job.face.landmarks, job.face.seed, options.identity_shape)
-        job.points, hidden = transform(landmarks, job.matrix), job.maps[0]
-        job.maps = conditioning.draw_maps(job.points, len(hidden), options.margin)
-        job.maps[0] |= hidden
-        job.skin = conditioning.drawn_skin(job.maps)
-        job.core = blending.core(job.maps[0], job.matrix, shape)
+        if self.retargeter is not None and options.identity_shape:
+            assert job.face.landmarks is not None
+            landmarks = self.retargeter(job.face.landmarks, job.face.seed, options.identity_shape)
+            job.points, hidden = transform(landmarks, job.matrix), job.maps[0]
+            job.maps = conditioning.draw_maps(job.points, len(hidden), options.margin)
+            job.maps[0] |= hidden
+            job.skin = conditioning.drawn_skin(job.maps)
+            job.core = blending.core(job.maps[0], job.matrix, shape)
+        told = self.generator.config
+        points = conditioning.emphasize(job.points, told.lid_emphasis, told.brow_emphasis)
+        moved = [conditioning.MAPS.index("eyes"), conditioning.MAPS.index("brows")]
+        job.maps[moved] = conditioning.draw_maps(points, len(job.mask))[moved]
 
     @torch.no_grad()
     def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:

@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from faceanon_hub import landmarks as lm
 from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.conditioning import (
+    BROWS_AT_REST,
     HINT_CELL,
+    LIDS_AT_REST,
     MAPS,
     MASK_MARGIN,
     condition,
+    doings,
     draw_maps,
+    emphasize,
     hint_coefficients,
     render_hint,
     skin_region,
@@ -137,6 +141,32 @@ def test_skin_lies_inside_the_hidden_region_and_off_the_features(points, roll, s
 
 def test_the_portrait_has_skin(maps):
     assert 0.05 < skin_region(maps).mean() < 0.3
+
+
+@given(st.floats(0.5, 2), st.floats(0.5, 2))
+def test_lids_and_brows_go_farther_from_where_they_rest(points, lids, brows):
+    told, moved = emphasize(points, lids, brows), [*lm.LEFT_EYE, *lm.RIGHT_EYE, *lm.LEFT_BROW, *lm.RIGHT_BROW]
+    rest, factor = np.array([LIDS_AT_REST, BROWS_AT_REST]), np.array([lids, brows])
+    # The slant of an eye, and the corners that follow it, make the difference.
+    assert doings(told) == pytest.approx((rest + factor * (doings(points) - rest)).clip(0), abs=0.02)
+    assert np.array_equal(np.delete(told, moved, 0), np.delete(points, moved, 0))
+    assert np.array_equal(told[:, [0, 2]], points[:, [0, 2]])
+
+
+def test_emphasis_of_one_changes_nothing_and_lids_close_at_most(points):
+    assert emphasize(points) == pytest.approx(points, abs=1e-4)
+    shut = doings(emphasize(points, lids=50 * np.sign(LIDS_AT_REST - doings(points)[:, 0].mean())))
+    assert shut[:, 0] == pytest.approx(0, abs=0.01)
+
+
+@given(st.floats(-1.5, 1.5))
+def test_a_face_that_is_turned_aside_is_told_no_other_eyes(points, yaw):
+    middle = points.mean(0)
+    turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    aside = ((points - middle) @ turn + middle).astype(np.float32)
+    assert doings(aside) == pytest.approx(doings(points), abs=1e-3)
+    far = np.linalg.norm(emphasize(aside, 1.6, 1.15) - aside, axis=1).max()
+    assert far < 0.1 * np.linalg.norm(points[468] - points[473])
 
 
 def test_only_the_coefficients_tell_the_hint_of_hidden_pixels(crop, maps):

@@ -78,6 +78,8 @@ def grow(generator: FaceAnonGenerator) -> FaceAnonGenerator:
         style_size=config.style_size,
         condition_channels=config.condition_channels,
         channels=(width, *config.channels),
+        lid_emphasis=config.lid_emphasis,
+        brow_emphasis=config.brow_emphasis,
     ).eval()
     initialize(grown)
     weights = grown.state_dict()
