@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from faceanon_hub import CheckpointError, FaceAnonError
 from faceanon_hub.evaluation import DEFAULT, Task
 from faceanon_hub.hub import TABLE_END, TABLE_START, eval_results, make_card, renew_card
+from faceanon_hub.metrics import frechet_distance
 from faceanon_hub.report import VALUES, plot, summarize, to_markdown, worst_sheet
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,18 @@ def test_every_row_states_n_failures_median_and_interval(summary):
         assert value["n"] == 24
     assert ours["rates"] == {"redetected": 1.0}
     assert ours["tones"]["dark"]["n"] == 8
+
+
+def test_realism_beside_photos_of_other_people_does_not_reward_copies(measured, summary):
+    copied = summary["methods"]["original"]["realism"]
+    pairs = [
+        (task.identity, record["feature"]) for task, record in zip(*measured, strict=True) if "failed" not in record
+    ]
+    halves = [np.stack([feature for person, feature in pairs if int(person) % 2 == half]) for half in (0, 1)]
+    assert copied["others"] == pytest.approx(frechet_distance(*halves), rel=1e-6) and copied["others"] > 1
+    assert copied["frechet"] < 1e-3
+    one = summarize(measured[0][:PHOTOS], measured[1][:PHOTOS], METHODS)["methods"]["original"]["realism"]
+    assert "others" not in one and "frechet" in one
 
 
 def test_identity_and_realism_are_those_of_the_records(summary):
