@@ -9,6 +9,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from .faces import Face, derived_seed
 from .io import Photo, read_photo
 from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
 from .workers import load as load_pipeline
-from .workers import obey_parent
+from .workers import start, work
 
 SUFFIXES = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
@@ -372,17 +373,8 @@ def _seen_again(before: np.ndarray, after: np.ndarray, face: Face) -> float:
     return float(len(after) > 0 and metrics.redetected(mine, after).any())
 
 
-_evaluator: Evaluator  # of a worker process
-
-
-def _start(checkpoint: str, methods: list[str], seed: int) -> None:
-    global _evaluator
-    obey_parent()
-    _evaluator = Evaluator(load_pipeline(checkpoint), methods, seed)
-
-
-def _measure(task: Task) -> dict[str, Any]:
-    return _evaluator(task)
+def _evaluator(checkpoint: str, methods: list[str], seed: int) -> Evaluator:
+    return Evaluator(load_pipeline(checkpoint), methods, seed)
 
 
 def evaluate(
@@ -417,7 +409,8 @@ def evaluate(
         `list[dict]`: the records of [`Evaluator`], in the order of the tasks.
 
     Raises:
-        FaceAnonError: the folder holds records of a run with other settings, or cannot be made.
+        CheckpointError: there is no such checkpoint.
+        FaceAnonError: the folder holds records of a run with other settings, or cannot be made, or a process died.
     """
     settings = {
         "checkpoint": checkpoint,
@@ -434,11 +427,16 @@ def evaluate(
             open_tasks.append(task)
     if open_tasks:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _start, (checkpoint, methods, seed)) as pool:
-            waiting = {pool.submit(_measure, task): task for task in open_tasks}
-            for done in as_completed(waiting):
-                _save(_file(state, waiting[done]), done.result())
-                on_photo()
+        with ProcessPoolExecutor(workers, context, start, (_evaluator, checkpoint, methods, seed)) as pool:
+            waiting = {pool.submit(work, task): task for task in open_tasks}
+            try:
+                for done in as_completed(waiting):
+                    _save(_file(state, waiting[done]), done.result())
+                    on_photo()
+            except BrokenProcessPool as error:
+                raise FaceAnonError("a process that measured photos died; out of memory?") from error
+            finally:
+                pool.shutdown(cancel_futures=True)
     return [_load(_file(state, task)) for task in tasks]
 
 

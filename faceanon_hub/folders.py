@@ -26,7 +26,7 @@ from .container import VIDEO_SUFFIXES
 from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import _WRITABLE, Photo, is_media, read_photo, write_photo, write_text
-from .workers import check_options, load, obey_parent
+from .workers import check_options, load, start, work
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -600,17 +600,17 @@ def _chunks(jobs: list[_Job], workers: int) -> deque[list[_Job]]:
 
 
 def _spread(
-    chunks: deque[list[_Job]], workers: int, start: tuple[str, str, _Settings], alone: bool = False
+    chunks: deque[list[_Job]], workers: int, given: tuple[str, str, _Settings], alone: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Hands chunks to processes. One that dies takes its pool along: what was at work is then tried file by file."""
     ahead = 1 if alone else 2 * workers
     while chunks:
         running: dict[Future[list[dict[str, Any]]], list[_Job]] = {}
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, start)
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start, (_worker, *given))
         try:
             while chunks or running:
                 while chunks and len(running) < ahead:
-                    running[pool.submit(_work_here, chunks[0])] = chunks[0]
+                    running[pool.submit(work, chunks[0])] = chunks[0]
                     chunks.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     records = future.result()
@@ -621,29 +621,15 @@ def _spread(
             if alone:
                 yield from (_failed(job, "the process that worked on it died; out of memory?") for [job] in suspects)
             else:
-                yield from _spread(suspects, 1, start, alone=True)
+                yield from _spread(suspects, 1, given, alone=True)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-_here: tuple[FaceAnonPipeline, _Settings] | Exception  # of a worker process
-
-
-def _start(place: str, device: str, settings: _Settings) -> None:
-    global _here
-    obey_parent()
-    try:
-        pipe = load(place, device)
-        check_options(pipe, {**settings.options, "batch_size": settings.batch_size})
-        _here = pipe, settings
-    except Exception as error:  # raised here it would reach nobody
-        _here = error
-
-
-def _work_here(jobs: list[_Job]) -> list[dict[str, Any]]:
-    if isinstance(_here, Exception):
-        raise _here
-    return list(_work(*_here, jobs))
+def _worker(place: str, device: str, settings: _Settings) -> Callable[[list[_Job]], list[dict[str, Any]]]:
+    pipe = load(place, device)
+    check_options(pipe, {**settings.options, "batch_size": settings.batch_size})
+    return lambda jobs: list(_work(pipe, settings, jobs))
 
 
 def _work(pipe: FaceAnonPipeline, settings: _Settings, jobs: list[_Job]) -> Iterator[dict[str, Any]]:

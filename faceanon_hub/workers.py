@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,26 @@ def check_options(pipe: FaceAnonPipeline, options: dict[str, Any]) -> None:
     """
     others = {name: value for name, value in options.items() if name not in ("threshold", "mask_margin")}
     pipe._options(**others, margin=options.get("mask_margin"))
+
+
+_work: Callable[[Any], Any] | Exception  # of this process, if it is a worker
+
+
+def start(make: Callable[..., Callable[[Any], Any]], *arguments: Any) -> None:
+    """Makes, in a new worker process, what works on its tasks; see [`work`]."""
+    global _work
+    obey_parent()
+    try:
+        _work = make(*arguments)
+    except Exception as error:  # raised here it would reach nobody
+        _work = error
+
+
+def work(task: Any) -> Any:
+    """Does a task, in a worker process, with what [`start`] made there; or raises what kept it from being made."""
+    if isinstance(_work, Exception):
+        raise _work
+    return _work(task)
 
 
 def obey_parent() -> None:

@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from typer.testing import CliRunner
 
 from benchmarks.scenes import turned
 from faceanon_hub import (
-    CheckpointError,
     FaceAnonError,
     UnreadableImageError,
     UnwritableError,
@@ -314,17 +312,6 @@ def test_only_one_run_at_a_time(pipe, album, tmp_path):
     lock.release()
 
 
-def test_a_missing_checkpoint_is_told_by_the_workers(one_thread, tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "obey_parent", lambda: None)
-    monkeypatch.setattr(folders, "_here", None, raising=False)
-    folders._start(str(tmp_path / "nowhere"), "cpu", None)
-    with pytest.raises(CheckpointError, match="nowhere") as raised:
-        folders._work_here([])
-    again = pickle.loads(pickle.dumps(raised.value))  # as it comes to the caller
-    assert isinstance(again, CheckpointError) and str(again) == str(raised.value)
-    assert again.checkpoint == str(tmp_path / "nowhere")
-
-
 def test_the_command_dry_run_and_summary(album, tmp_path):
     result = run(album, tmp_path / "out", "--dry-run")
     assert result.exit_code == 0 and result.stdout.splitlines() == ["a.png", "deep/broken.jpg", "deep/er/b c.jpg"]
@@ -384,8 +371,8 @@ def _work_or_die(jobs):
 
 
 def test_a_file_that_kills_its_worker_is_a_failure_and_stops_no_other(monkeypatch, tmp_path):
-    monkeypatch.setattr(folders, "_start", _start_nothing)
-    monkeypatch.setattr(folders, "_work_here", _work_or_die)
+    monkeypatch.setattr(folders, "start", _start_nothing)
+    monkeypatch.setattr(folders, "work", _work_or_die)
     jobs = [
         folders._Job("photo", name, tmp_path / name, tmp_path / "out" / name, name, tmp_path, None, 0, [], [])
         for name in ("a.png", "fatal.png", "m.png", "z.png")

@@ -25,7 +25,7 @@ from ..faces import Face
 from ..io import read_photo
 from ..pipeline import FaceAnonPipeline, _deal_seeds, _Scene
 from ..workers import load as load_pipeline
-from ..workers import obey_parent
+from ..workers import start, work
 
 GREY = 128  # of what is hidden round a new face alone
 PEOPLE = 6  # with two photos each: fewer cannot be divided into attacked, learned from, and held back
@@ -243,22 +243,8 @@ def _inside(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> np.
     return inside
 
 
-_capture: Capture | Exception  # of a worker process
-
-
-def _start(checkpoint: str, settings: list[str], seed: int, recognizer: metrics.Recognizer | None) -> None:
-    global _capture
-    obey_parent()
-    try:
-        _capture = Capture(load_pipeline(checkpoint), settings, seed, recognizer)
-    except Exception as error:  # raised here it would reach nobody
-        _capture = error
-
-
-def _look(task: Task) -> dict[str, Any]:
-    if isinstance(_capture, Exception):
-        raise _capture
-    return _capture(task)
+def _capture(checkpoint: str, settings: list[str], seed: int, recognizer: metrics.Recognizer | None) -> Capture:
+    return Capture(load_pipeline(checkpoint), settings, seed, recognizer)
 
 
 def observe(
@@ -296,9 +282,9 @@ def observe(
     chosen = list(dict.fromkeys(["original", *settings]))
     context = multiprocessing.get_context("spawn")
     records = []
-    with ProcessPoolExecutor(workers, context, _start, (checkpoint, chosen, seed, recognizer)) as pool:
+    with ProcessPoolExecutor(workers, context, start, (_capture, checkpoint, chosen, seed, recognizer)) as pool:
         try:
-            for record in pool.map(_look, tasks):
+            for record in pool.map(work, tasks):
                 records.append(record)
                 on_photo()
         except BrokenProcessPool as error:

@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 from typer.testing import CliRunner
 
-from faceanon_hub import CheckpointError, FaceAnonError, FaceAnonPipeline, UnreadableImageError, metrics
-from faceanon_hub.attacks import SETTINGS, Capture, Setting, capture, find_people, gather, known_settings, recognize
+from faceanon_hub import FaceAnonError, FaceAnonPipeline, UnreadableImageError, metrics
+from faceanon_hub.attacks import SETTINGS, Capture, Setting, find_people, gather, known_settings, recognize
 from faceanon_hub.attacks.capture import EXPRESSION
 from faceanon_hub.attacks.report import FIGURES
 from faceanon_hub.cli import app
@@ -148,14 +148,6 @@ def test_the_command_says_what_is_wrong(album, tmp_path):
     assert run("attack", album, tmp_path / "out", "--settings", "magic").exit_code == 2
     assert run("attack", album, tmp_path / "few" / "1.png").exit_code == 5
     assert not list((tmp_path / "out").iterdir())
-
-
-def test_a_worker_without_a_checkpoint_says_so_when_asked(album, tmp_path, monkeypatch):
-    monkeypatch.setattr(capture, "obey_parent", lambda: None)
-    monkeypatch.setattr(capture, "_capture", None, raising=False)
-    capture._start(str(tmp_path / "lost"), ["original"], 0, None)
-    with pytest.raises(CheckpointError, match="lost"):
-        capture._look(find_people(album)[0])
 
 
 def test_photos_of_real_people_are_told_apart_until_they_are_blurred(shared, tmp_path, pipe):
