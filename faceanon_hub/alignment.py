@@ -116,7 +116,7 @@ def window(matrix: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[int, 
 
 
 def warp_in(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Takes a crop from a photo, averaged over the pixels it shrinks; outside the photo, its mirror image.
+    """Takes a crop from a photo, averaged over the pixels it shrinks; outside the photo, its border pixels.
 
     Args:
         image (`np.ndarray` of shape `(H, W, C)`, uint8):
@@ -140,7 +140,7 @@ def warp_in(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
             # A pixel's centre, at an integer, is half a pixel from its edge on both scales.
             offset = np.array([left, top]) + (ratio - 1) / 2
             matrix = np.concatenate([matrix[:, :2] * ratio, (matrix[:, :2] @ offset + matrix[:, 2])[:, None]], 1)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def warp_out(
