@@ -16,14 +16,16 @@ from benchmarks.contact_sheet import photos
 from faceanon_hub import Face, FaceAnonPipeline
 from faceanon_hub.alignment import align, transform
 from faceanon_hub.conditioning import doings
+from faceanon_hub.hub import DEFAULT_CHECKPOINT
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
     options = parser.parse_args()
-    pipe = FaceAnonPipeline.from_pretrained()
+    pipe = FaceAnonPipeline.from_pretrained(options.checkpoint)
     pipe.set_progress_bar_config(disable=True)
     config, size = pipe.generator.config, pipe.generator.config.sample_size
     settings = [(1.0, 1.0), (config.lid_emphasis, config.brow_emphasis)]
