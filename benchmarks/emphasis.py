@@ -15,7 +15,7 @@ import PIL.Image
 from benchmarks.contact_sheet import photos
 from faceanon_hub import Face, FaceAnonPipeline
 from faceanon_hub.alignment import align, transform
-from faceanon_hub.conditioning import doings
+from faceanon_hub.conditioning import lids_and_brows
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 
 
@@ -44,9 +44,9 @@ def main() -> None:
             pipe.landmark_extractor(after, [again[-1]])
         if any(new.landmarks is None for new in again):
             continue
-        asked.append(doings(transform(face.landmarks, align(face.landmarks, size))))
+        asked.append(lids_and_brows(transform(face.landmarks, align(face.landmarks, size))))
         for new, rows in zip(again, painted, strict=True):
-            rows.append(doings(transform(new.landmarks, align(new.landmarks, size))))
+            rows.append(lids_and_brows(transform(new.landmarks, align(new.landmarks, size))))
     print("| | emphasis | faces | slope | at rest | correlation | mean error |\n|---|---|---|---|---|---|---|")
     for what, name in enumerate(("lids", "brows")):
         for setting, rows in zip(settings, painted, strict=True):

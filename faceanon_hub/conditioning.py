@@ -70,7 +70,7 @@ def draw_maps(points: np.ndarray, size: int, margin: float = MASK_MARGIN) -> np.
     return maps
 
 
-def doings(points: np.ndarray) -> np.ndarray:
+def lids_and_brows(points: np.ndarray) -> np.ndarray:
     """What the eyes of an upright mesh do, however far it is turned aside.
 
     Args:
@@ -106,7 +106,7 @@ def emphasize(points: np.ndarray, lids: float = 1.0, brows: float = 1.0) -> np.n
         `np.ndarray` of the shape of the points, float32.
     """
     told = points.astype(np.float32)
-    for (contour, corners, _, brow), opening, height in zip(_EYES, *doings(points).T, strict=True):
+    for (contour, corners, _, brow), opening, height in zip(_EYES, *lids_and_brows(points).T, strict=True):
         (x, y), (width, rise) = points[corners, :2].mean(0), np.subtract(*points[corners[::-1], :2])
         line = y + np.clip(rise / max(width, 1), -0.5, 0.5) * (points[contour, 0] - x)
         wanted = max(LIDS_AT_REST + lids * (opening - LIDS_AT_REST), 0)

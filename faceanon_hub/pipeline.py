@@ -490,7 +490,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.color = self.skin_color_transfer.estimate(original, job.skin)
 
     def _reshape(self, shape: tuple[int, ...], job: _Job, options: _Options) -> None:
-        """Gives the new face a shape of its own. What the old outline hid stays hidden, beside the new one."""
+        """Gives the new face a shape of its own, and tells of lids and brows as strongly as the network needs it.
+
+        What the old outline hid stays hidden, beside the new one.
+        """
         if self.retargeter is not None and options.identity_shape:
             assert job.face.landmarks is not None
             landmarks = self.retargeter(job.face.landmarks, job.face.seed, options.identity_shape)
@@ -499,8 +502,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.maps[0] |= hidden
             job.skin = conditioning.drawn_skin(job.maps)
             job.core = blending.core(job.maps[0], job.matrix, shape)
-        told = self.generator.config
-        points = conditioning.emphasize(job.points, told.lid_emphasis, told.brow_emphasis)
+        config = self.generator.config
+        points = conditioning.emphasize(job.points, config.lid_emphasis, config.brow_emphasis)
         moved = [conditioning.MAPS.index("eyes"), conditioning.MAPS.index("brows")]
         job.maps[moved] = conditioning.draw_maps(points, len(job.mask))[moved]
 

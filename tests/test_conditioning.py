@@ -18,10 +18,10 @@ from faceanon_hub.conditioning import (
     MAPS,
     MASK_MARGIN,
     condition,
-    doings,
     draw_maps,
     emphasize,
     hint_coefficients,
+    lids_and_brows,
     render_hint,
     skin_region,
 )
@@ -148,14 +148,14 @@ def test_lids_and_brows_go_farther_from_where_they_rest(points, lids, brows):
     told, moved = emphasize(points, lids, brows), [*lm.LEFT_EYE, *lm.RIGHT_EYE, *lm.LEFT_BROW, *lm.RIGHT_BROW]
     rest, factor = np.array([LIDS_AT_REST, BROWS_AT_REST]), np.array([lids, brows])
     # The slant of an eye, and the corners that follow it, make the difference.
-    assert doings(told) == pytest.approx((rest + factor * (doings(points) - rest)).clip(0), abs=0.02)
+    assert lids_and_brows(told) == pytest.approx((rest + factor * (lids_and_brows(points) - rest)).clip(0), abs=0.02)
     assert np.array_equal(np.delete(told, moved, 0), np.delete(points, moved, 0))
     assert np.array_equal(told[:, [0, 2]], points[:, [0, 2]])
 
 
 def test_emphasis_of_one_changes_nothing_and_lids_close_at_most(points):
     assert emphasize(points) == pytest.approx(points, abs=1e-4)
-    shut = doings(emphasize(points, lids=50 * np.sign(LIDS_AT_REST - doings(points)[:, 0].mean())))
+    shut = lids_and_brows(emphasize(points, lids=50 * np.sign(LIDS_AT_REST - lids_and_brows(points)[:, 0].mean())))
     assert shut[:, 0] == pytest.approx(0, abs=0.01)
 
 
@@ -164,7 +164,7 @@ def test_a_face_that_is_turned_aside_is_told_no_other_eyes(points, yaw):
     middle = points.mean(0)
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     aside = ((points - middle) @ turn + middle).astype(np.float32)
-    assert doings(aside) == pytest.approx(doings(points), abs=1e-3)
+    assert lids_and_brows(aside) == pytest.approx(lids_and_brows(points), abs=1e-3)
     far = np.linalg.norm(emphasize(aside, 1.6, 1.15) - aside, axis=1).max()
     assert far < 0.1 * np.linalg.norm(points[468] - points[473])
 

@@ -27,7 +27,7 @@ from faceanon_hub import (
     conditioning,
 )
 from faceanon_hub.alignment import align, transform, window
-from faceanon_hub.conditioning import LIDS_AT_REST, doings, emphasize
+from faceanon_hub.conditioning import LIDS_AT_REST, emphasize, lids_and_brows
 from faceanon_hub.io import read_photo
 from faceanon_hub.retargeting import REPULSION
 
@@ -408,7 +408,7 @@ def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):
 
 def test_nearly_shut_eyes_are_painted_farther_shut_where_the_network_is_told_more(pipe, portrait, face):
     shut = copy.copy(face)
-    opening = doings(face.landmarks)[:, 0].mean()
+    opening = lids_and_brows(face.landmarks)[:, 0].mean()
     shut.landmarks = emphasize(face.landmarks, lids=(0.12 - LIDS_AT_REST) / (opening - LIDS_AT_REST))
     emphasis, openings = pipe.generator.config.lid_emphasis, {}
     assert emphasis > 1
@@ -420,7 +420,7 @@ def test_nearly_shut_eyes_are_painted_farther_shut_where_the_network_is_told_mor
                 again = Face(face.box, face.score, face.keypoints)
                 after = np.asarray(pipe(portrait, seed=seed, faces=[[shut]], identity_shape=0).images[0])
                 pipe.landmark_extractor(after, [again])
-                found.append(doings(again.landmarks)[:, 0].mean())
+                found.append(lids_and_brows(again.landmarks)[:, 0].mean())
             openings[value] = np.mean(found)
     finally:
         pipe.generator.register_to_config(lid_emphasis=emphasis)
