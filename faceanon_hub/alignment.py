@@ -115,8 +115,8 @@ def window(matrix: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[int, 
     return int(left), int(top), int(right), int(bottom)
 
 
-def warp_in(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Takes a crop from a photo, averaged over the pixels it shrinks; outside the photo, its border pixels.
+def warp_in(image: np.ndarray, matrix: np.ndarray, size: int, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    """Takes a crop from a photo, averaged over the pixels it shrinks.
 
     Args:
         image (`np.ndarray` of shape `(H, W, C)`, uint8):
@@ -125,6 +125,8 @@ def warp_in(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
             Photo pixels to crop pixels.
         size (`int`):
             Side of the crop in pixels.
+        border (`int`, *optional*, defaults to `cv2.BORDER_REPLICATE`):
+            What lies outside the photo: its border goes on, or another of OpenCV's ways.
 
     Returns:
         `np.ndarray` of shape `(size, size, C)`, uint8.
@@ -140,7 +142,7 @@ def warp_in(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
             # A pixel's centre, at an integer, is half a pixel from its edge on both scales.
             offset = np.array([left, top]) + (ratio - 1) / 2
             matrix = np.concatenate([matrix[:, :2] * ratio, (matrix[:, :2] @ offset + matrix[:, 2])[:, None]], 1)
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=border)
 
 
 def warp_out(
