@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import PIL.Image
 import pytest
 import torch
@@ -10,13 +12,19 @@ from small_runs import SIZE, TINY, variant
 from faceanon_hub.training import TrainingConfig, prepare_faces
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
+@contextmanager
+def one_thread():
     """The order of sums is part of a result, bit for bit, and two threads choose it anew each time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +44,8 @@ def photos(portrait, tmp_path_factory):
 def prepared(photos, tmp_path_factory):
     """Shards of these photos for networks of 64 px, a third of the photos held out."""
     folder = tmp_path_factory.mktemp("prepared") / "crops"
-    prepare_faces([photos], folder, ["CC0-1.0"], size=SIZE, validation=0.34)
+    with one_thread():  # made before what holds for a module
+        prepare_faces([photos], folder, ["CC0-1.0"], size=SIZE, validation=0.34)
     return folder
 
 

@@ -48,7 +48,8 @@ def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait, face):
     margin = (stored_size(SIZE) - SIZE) // 2
     core = sample["image"][margin:-margin, margin:-margin].astype(int)
     assert np.abs(core - warp_in(portrait, matrix, SIZE)).mean() < 3  # the larger crop is averaged over another grid
-    assert np.allclose(sample["points"][:, :2] - margin, transform(face.landmarks, matrix)[:, :2], atol=1e-3)
+    # The detector with another number of threads gives another last bit, which moves the mesh by some hundredths.
+    assert np.allclose(sample["points"][:, :2] - margin, transform(face.landmarks, matrix)[:, :2], atol=0.05)
     assert sample["valid"].all()
 
 
