@@ -97,9 +97,7 @@ class SkinColorTransfer(Component):
         moved += original[:3] - np.median(moved[skin > 0], 0)
         if neutral is not None:
             moved += neutral[..., None] * (to_lab(to_srgb(light * (wanted / found))) - moved)
-        # Where nothing is to change, nothing does: not every colour survives the way to CIELAB and back.
-        weight = (strength * region)[..., None]
-        return np.where(weight > 0, from_lab(lab + weight * (moved - lab)), image)
+        return from_lab(lab + (strength * region)[..., None] * (moved - lab))
 
 
 def _covariance(coefficients: np.ndarray) -> np.ndarray:
@@ -135,9 +133,10 @@ def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
 
 def to_lab(image: np.ndarray) -> np.ndarray:
     """SRGB uint8 to CIELAB (D65), float32."""
-    return cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    # By way of linear light: OpenCV's own curve of sRGB is off by a fifth of a level, and never back where it was.
+    return cv2.cvtColor(to_linear(image), cv2.COLOR_LRGB2LAB)
 
 
 def from_lab(lab: np.ndarray) -> np.ndarray:
-    """CIELAB to sRGB uint8, clipped."""
-    return np.round(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB).clip(0, 1) * 255).astype(np.uint8)
+    """CIELAB to sRGB uint8, clipped; what [`to_lab`] gave comes back as it was."""
+    return to_srgb(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2LRGB))
