@@ -19,12 +19,11 @@ HINT_SIGMA = 0.10  # blur of the hint, in sides of the crop
 LIDS_AT_REST, BROWS_AT_REST = 0.245, 0.28
 _SUBPIXEL = 3  # bits of cv2's fixed-point coordinates
 
-# Of each eye: contour, corners from left to right, points of the lower and of the upper lid, brow.
+# Of each eye: contour, corners, lower and upper lid, brow.
 _EYES = (
-    (lm.LEFT_EYE, [33, 133], [[144, 145, 153], [160, 159, 158]], lm.LEFT_BROW),
-    (lm.RIGHT_EYE, [362, 263], [[374, 373, 380], [386, 387, 385]], lm.RIGHT_BROW),
+    (lm.LEFT_EYE, lm.LEFT_CORNERS, [lm.LEFT_LOWER_LID, lm.LEFT_UPPER_LID], lm.LEFT_BROW),
+    (lm.RIGHT_EYE, lm.RIGHT_CORNERS, [lm.RIGHT_LOWER_LID, lm.RIGHT_UPPER_LID], lm.RIGHT_BROW),
 )
-_IRISES = [468, 473]  # their centres
 
 
 def draw_maps(points: np.ndarray, size: int, margin: float = MASK_MARGIN) -> np.ndarray:
@@ -81,14 +80,14 @@ def lids_and_brows(points: np.ndarray) -> np.ndarray:
         `np.ndarray` of shape `(2, 2)`: of each eye the opening of the lids in widths of the eye, and the height of the
         brow above its corners in distances of the eyes.
     """
-    distance = np.linalg.norm(np.subtract(*points[_IRISES]))
+    distance = np.linalg.norm(np.subtract(*points[lm.IRIS_CENTERS]))
     return np.array(
         [
             (
-                np.subtract(*points[pairs, 1].mean(1)) / np.linalg.norm(np.subtract(*points[corners])),
+                np.subtract(*points[lids, 1].mean(1)) / np.linalg.norm(np.subtract(*points[corners])),
                 (points[corners, 1].mean() - points[brow, 1].mean()) / distance,
             )
-            for _, corners, pairs, brow in _EYES
+            for _, corners, lids, brow in _EYES
         ]
     )
 
@@ -112,7 +111,7 @@ def emphasize(points: np.ndarray, lids: float = 1.0, brows: float = 1.0) -> np.n
         wanted = max(LIDS_AT_REST + lids * (opening - LIDS_AT_REST), 0)
         told[contour, 1] = line + wanted / max(opening, 0.01) * (points[contour, 1] - line)
         raised = (brows - 1) * (height - BROWS_AT_REST)
-        told[brow, 1] -= raised * np.linalg.norm(np.subtract(*points[_IRISES]))
+        told[brow, 1] -= raised * np.linalg.norm(np.subtract(*points[lm.IRIS_CENTERS]))
     return told
 
 

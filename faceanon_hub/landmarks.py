@@ -56,8 +56,15 @@ OUTER_LIPS = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 
 INNER_LIPS = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
 NOSE_BRIDGE = [168, 6, 197, 195, 5, 4, 1, 19, 94, 2]
 NOSE_BASE = [98, 97, 2, 326, 327, 294, 278, 344, 440, 275, 4, 45, 220, 115, 48, 64, 98]
+# Corners from left to right; of the lids the points above and below the iris; upper and lower of the inner lips.
+LEFT_CORNERS, RIGHT_CORNERS = [33, 133], [362, 263]
+LEFT_UPPER_LID, LEFT_LOWER_LID = [160, 159, 158], [144, 145, 153]
+RIGHT_UPPER_LID, RIGHT_LOWER_LID = [387, 386, 385], [373, 374, 380]
+IRIS_CENTERS = [468, 473]
+MOUTH_CORNERS = [61, 291]
+LIP_MIDDLES = [13, 14]
 # The mesh's counterparts of a detector's five keypoints: eyes, nose tip, mouth corners.
-FIVE = [468, 473, 4, 61, 291]
+FIVE = [*IRIS_CENTERS, 4, *MOUTH_CORNERS]
 
 MESH_SIZE = 192
 CERTAIN = 1 - 1e-7  # presence of a clear face that is rightly turned; a wrong tilt stays below

@@ -27,13 +27,14 @@ REACH = 0.15
 LIMIT = 2.0  # standard deviations that no drawn coordinate exceeds
 
 X, Y = 0, 1
-EYES = [468, 473]  # centres of the irises
+EYES = lm.IRIS_CENTERS
+IRISES = [*lm.LEFT_IRIS, EYES[0]], [*lm.RIGHT_IRIS, EYES[1]]
 # What a face does, as numbers: by how much the middle of the first points lies to the right of or below that of the
 # second, along which axis, in lengths of a third pair. Left and right are those of the picture.
 MEASURES: list[tuple[list[int], list[int], int, list[int]]] = []
 for _corners, _upper, _lower, _iris, _brow, _outer, _inner in (
-    ([33, 133], [160, 159, 158], [144, 145, 153], [*lm.LEFT_IRIS, EYES[0]], lm.LEFT_BROW, [46, 70], [55, 107]),
-    ([362, 263], [387, 386, 385], [373, 374, 380], [*lm.RIGHT_IRIS, EYES[1]], lm.RIGHT_BROW, [276, 300], [285, 336]),
+    (lm.LEFT_CORNERS, lm.LEFT_UPPER_LID, lm.LEFT_LOWER_LID, IRISES[0], lm.LEFT_BROW, [46, 70], [55, 107]),
+    (lm.RIGHT_CORNERS, lm.RIGHT_UPPER_LID, lm.RIGHT_LOWER_LID, IRISES[1], lm.RIGHT_BROW, [276, 300], [285, 336]),
 ):
     MEASURES += [
         (_lower, _upper, Y, _corners),  # opening of the lids
@@ -43,15 +44,15 @@ for _corners, _upper, _lower, _iris, _brow, _outer, _inner in (
         (_inner, _outer, Y, EYES),
     ]
 MEASURES += [
-    *(([below], [above], Y, EYES) for above, below in ((81, 178), (13, 14), (311, 402))),  # opening of the lips
+    *(([below], [above], Y, EYES) for above, below in ((81, 178), lm.LIP_MIDDLES, (311, 402))),  # opening of the lips
     ([291], [61], X, EYES),  # width of the mouth
     ([291], [61], Y, EYES),  # its slant
-    ([13, 14], [61, 291], Y, EYES),  # smile
+    (lm.LIP_MIDDLES, lm.MOUTH_CORNERS, Y, EYES),  # smile
 ]
 # Eyes with brows, and lips: they move and grow as a whole, so that what they do is what they did.
 FEATURES = [
-    [*lm.LEFT_EYE, *lm.LEFT_IRIS, EYES[0], *lm.LEFT_BROW],
-    [*lm.RIGHT_EYE, *lm.RIGHT_IRIS, EYES[1], *lm.RIGHT_BROW],
+    [*lm.LEFT_EYE, *IRISES[0], *lm.LEFT_BROW],
+    [*lm.RIGHT_EYE, *IRISES[1], *lm.RIGHT_BROW],
     [*lm.INNER_LIPS, *lm.OUTER_LIPS],
 ]
 

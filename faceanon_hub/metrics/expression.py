@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import landmarks as lm
 from ..alignment import invert, placement, roll_of, similarity, transform, warp_in
 from ..errors import FaceAnonError
-from ..landmarks import LEFT_BROW, RIGHT_BROW
 
-LEFT_IRIS_CENTER, RIGHT_IRIS_CENTER = 468, 473
-# Outer and inner corner, then upper and lower lid in pairs. Left and right are those of the picture.
-LEFT_CORNERS, LEFT_UPPER, LEFT_LOWER = [33, 133], [160, 159, 158], [144, 145, 153]
-RIGHT_CORNERS, RIGHT_UPPER, RIGHT_LOWER = [263, 362], [387, 386, 385], [373, 374, 380]
-MOUTH_CORNERS, UPPER_LIP, LOWER_LIP = [61, 291], 13, 14
 # dlib sees an upright crop of twice the mesh's longer side; the rectangle in it, left, top, right and bottom, is the
 # mean of those that dlib's own detector gives over several scales of a photo.
 DLIB_CROP = 400
@@ -68,14 +63,15 @@ def expression_ratios(points: np.ndarray) -> dict[str, float]:
     # Turned upright, in distances of the eyes: x to the right, y down.
     face = as_complex(points) * np.exp(-1j * roll_of(points)) / _eye_distance(points)
     height = face.imag
+    upper_lip, lower_lip = height[lm.LIP_MIDDLES]
     return {
-        "eye_left": _opening(face, LEFT_CORNERS, LEFT_UPPER, LEFT_LOWER),
-        "eye_right": _opening(face, RIGHT_CORNERS, RIGHT_UPPER, RIGHT_LOWER),
-        "mouth_open": 100 * float(height[LOWER_LIP] - height[UPPER_LIP]),
-        "mouth_width": 100 * float(abs(np.subtract(*face[MOUTH_CORNERS]))),
-        "smile": 100 * float(height[[UPPER_LIP, LOWER_LIP]].mean() - height[MOUTH_CORNERS].mean()),
-        "brow_left": 100 * float(height[LEFT_CORNERS].mean() - height[LEFT_BROW].mean()),
-        "brow_right": 100 * float(height[RIGHT_CORNERS].mean() - height[RIGHT_BROW].mean()),
+        "eye_left": _opening(face, lm.LEFT_CORNERS, lm.LEFT_UPPER_LID, lm.LEFT_LOWER_LID),
+        "eye_right": _opening(face, lm.RIGHT_CORNERS, lm.RIGHT_UPPER_LID, lm.RIGHT_LOWER_LID),
+        "mouth_open": 100 * float(lower_lip - upper_lip),
+        "mouth_width": 100 * float(abs(np.subtract(*face[lm.MOUTH_CORNERS]))),
+        "smile": 100 * float(height[lm.LIP_MIDDLES].mean() - height[lm.MOUTH_CORNERS].mean()),
+        "brow_left": 100 * float(height[lm.LEFT_CORNERS].mean() - height[lm.LEFT_BROW].mean()),
+        "brow_right": 100 * float(height[lm.RIGHT_CORNERS].mean() - height[lm.RIGHT_BROW].mean()),
     }
 
 
@@ -142,13 +138,12 @@ def _eye_distance(points: np.ndarray) -> float:
     face = as_complex(points)
     if len(face) == 68:
         return float(abs(face[36:42].mean() - face[42:48].mean()))
-    return float(abs(face[LEFT_IRIS_CENTER] - face[RIGHT_IRIS_CENTER]))
+    return float(abs(np.subtract(*face[lm.IRIS_CENTERS])))
 
 
 def _opening(face: np.ndarray, corners: list[int], upper: list[int], lower: list[int]) -> float:
     """How far the lids of an upright face are apart, in percent of the eye's width."""
-    outer, inner = face[corners]
-    return 100 * float((face[lower] - face[upper]).imag.mean() / abs(outer - inner))
+    return 100 * float((face[lower] - face[upper]).imag.mean() / abs(np.subtract(*face[corners])))
 
 
 @functools.cache

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..landmarks import IRIS_CENTERS, LEFT_CORNERS, RIGHT_CORNERS
 from .expression import as_complex
 
-# Left and right are those of the picture.
-IRISES = [468, 473]
-LEFT_ENDS, RIGHT_ENDS = [33, 362], [133, 263]
+# Of both eyes: the corners to the left and to the right of the picture.
+LEFT_ENDS, RIGHT_ENDS = np.transpose([LEFT_CORNERS, RIGHT_CORNERS])
 # Width of an eye over that of the wider one below which the view is too much from the side to tell where it looks.
 NARROW = 0.2
 
@@ -26,7 +26,7 @@ def iris_positions(points: np.ndarray) -> np.ndarray:
     """
     face, axes = as_complex(points), _axes(points)
     # Over the axis as a complex number: turned to it and divided by its length.
-    offsets = (face[IRISES] - face[LEFT_ENDS] - axes / 2) / axes
+    offsets = (face[IRIS_CENTERS] - face[LEFT_ENDS] - axes / 2) / axes
     return np.stack([offsets.real, offsets.imag], 1)
 
 
