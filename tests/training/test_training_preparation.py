@@ -42,14 +42,14 @@ def test_every_face_becomes_a_sample_and_every_other_photo_a_reason(prepared):
     assert source["licence"] == "CC0-1.0"
 
 
-def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait, face):
+def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait):
+    (face,) = pipe.find_faces(portrait)
     (sample,) = FaceCropper(Settings(SIZE, True, 0.0))(portrait)
     matrix = align(face.landmarks, SIZE)
     margin = (stored_size(SIZE) - SIZE) // 2
     core = sample["image"][margin:-margin, margin:-margin].astype(int)
     assert np.abs(core - warp_in(portrait, matrix, SIZE)).mean() < 3  # the larger crop is averaged over another grid
-    # The detector with another number of threads gives another last bit, which moves the mesh by some hundredths.
-    assert np.allclose(sample["points"][:, :2] - margin, transform(face.landmarks, matrix)[:, :2], atol=0.05)
+    assert np.allclose(sample["points"][:, :2] - margin, transform(face.landmarks, matrix)[:, :2], atol=1e-3)
     assert sample["valid"].all()
 
 
