@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +22,8 @@ from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face, derived_seed
 from .io import Photo, read_photo
 from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
+from .workers import crew, work
 from .workers import load as load_pipeline
-from .workers import start, work
 
 SUFFIXES = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
@@ -426,17 +424,11 @@ def evaluate(
         else:
             open_tasks.append(task)
     if open_tasks:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, start, (_evaluator, checkpoint, methods, seed)) as pool:
+        with crew(workers, _evaluator, checkpoint, methods, seed) as pool:
             waiting = {pool.submit(work, task): task for task in open_tasks}
-            try:
-                for done in as_completed(waiting):
-                    _save(_file(state, waiting[done]), done.result())
-                    on_photo()
-            except BrokenProcessPool as error:
-                raise FaceAnonError("a process that measured photos died; out of memory?") from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+            for done in as_completed(waiting):
+                _save(_file(state, waiting[done]), done.result())
+                on_photo()
     return [_load(_file(state, task)) for task in tasks]
 
 

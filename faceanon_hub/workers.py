@@ -7,9 +7,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
+
+from .errors import FaceAnonError
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -81,6 +86,28 @@ def work(task: Any) -> Any:
     if isinstance(_work, Exception):
         raise _work
     return _work(task)
+
+
+@contextmanager
+def crew(count: int, make: Callable[..., Callable[[Any], Any]], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """Processes that [`work`] on tasks, each with what [`start`] made in it. What still waits at the end is dropped.
+
+    Args:
+        count (`int`):
+            How many.
+        make (`Callable`), arguments:
+            As of [`start`].
+
+    Raises:
+        FaceAnonError: one of them died.
+    """
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), start, (make, *arguments)) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise FaceAnonError("a process died at its work; out of memory?") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def obey_parent() -> None:

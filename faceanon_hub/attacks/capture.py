@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import multiprocessing
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +21,8 @@ from ..evaluation import Task, _Geometry, _largest, find_photos
 from ..faces import Face
 from ..io import read_photo
 from ..pipeline import FaceAnonPipeline, _deal_seeds, _Scene
+from ..workers import crew, work
 from ..workers import load as load_pipeline
-from ..workers import start, work
 
 GREY = 128  # of what is hidden round a new face alone
 PEOPLE = 6  # with two photos each: fewer cannot be divided into attacked, learned from, and held back
@@ -280,17 +277,11 @@ def observe(
         FaceAnonError: too few faces were found, or a process died.
     """
     chosen = list(dict.fromkeys(["original", *settings]))
-    context = multiprocessing.get_context("spawn")
     records = []
-    with ProcessPoolExecutor(workers, context, start, (_capture, checkpoint, chosen, seed, recognizer)) as pool:
-        try:
-            for record in pool.map(work, tasks):
-                records.append(record)
-                on_photo()
-        except BrokenProcessPool as error:
-            raise FaceAnonError("a process that looked at photos died; out of memory?") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with crew(workers, _capture, checkpoint, chosen, seed, recognizer) as pool:
+        for record in pool.map(work, tasks):
+            records.append(record)
+            on_photo()
     return gather(tasks, records)
 
 
