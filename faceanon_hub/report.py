@@ -82,11 +82,12 @@ def summarize(tasks: Sequence[Task], records: Sequence[dict[str, Any]], methods:
     reference = np.stack([record["feature"] for _, record in measured]).astype(np.float64)
     identities = sorted({task.identity for task, _ in measured})
     side = {identity: number % 2 for number, identity in enumerate(identities)}
-    sides = np.array([side[task.identity] for task, _ in measured])
+    apart = np.array([side[task.identity] for task, _ in measured])
+    halves = reference[apart == 0], reference[apart == 1]
     for name in methods:
         rows = [(task, record, record["methods"][name]) for task, record in measured if name in record["methods"]]
         if rows:
-            summary["methods"][name] = _method(name, rows, reference, side, sides)
+            summary["methods"][name] = _method(name, rows, reference, side, halves)
     seconds = [
         (record["methods"][DEFAULT]["embedding"], record["second"]) for _, record in measured if "second" in record
     ]
@@ -101,7 +102,7 @@ def _method(
     rows: list[tuple[Task, dict[str, Any], dict[str, Any]]],
     reference: np.ndarray,
     side: dict[str, int],
-    sides: np.ndarray,
+    halves: tuple[np.ndarray, np.ndarray],
 ) -> dict[str, Any]:
     columns = {
         key: np.array([row["values"].get(key, np.nan) for _, _, row in rows], float) for key in (*VALUES, *RATES)
@@ -132,10 +133,9 @@ def _method(
         }
     # Against photos of other people, to copy a photo's layout is no merit: each half of them against the other.
     own = np.array([side[task.identity] for task, _, _ in rows])
-    if min(*np.bincount(own, minlength=2), *np.bincount(sides, minlength=2)) > 1:
-        result["realism"]["others"] = float(
-            np.mean([metrics.frechet_distance(features[own == one], reference[sides != one]) for one in (0, 1)])
-        )
+    crosswise = [(features[own == 0], halves[1]), (features[own == 1], halves[0])]
+    if min(len(half) for pair in crosswise for half in pair) > 1:
+        result["realism"]["others"] = float(np.mean([metrics.frechet_distance(*pair) for pair in crosswise]))
     people = [(task, record, row) for task, record, row in rows if "embedding" in record]
     if name == "original":
         result["identity"] = _identity(
