@@ -131,9 +131,13 @@ class Draft:
 
     def _hide(self, options: _Options) -> _Scene:
         """The photo with its faces erased, as before where nothing of that changes: half of a slider's time."""
-        switches = bool(options.lighting_strength), bool(options.color_strength)
-        told = replace(options, lighting_strength=0, color_strength=0, truncation=1)
-        key = told, switches, frozenset(self._kept), tuple(face.seed for face in self.faces)
+        told = replace(
+            options,
+            lighting_strength=float(options.lighting_strength > 0),
+            color_strength=float(options.color_strength > 0),
+            truncation=1,
+        )
+        key = told, frozenset(self._kept), tuple(face.seed for face in self.faces)
         if self._hidden is None or self._hidden[0] != key:
             for number, face in enumerate(self.faces):
                 kept = number in self._kept
