@@ -24,6 +24,7 @@ STEPS = 2  # because another shape lies on the mean face in another way
 REPULSION = 0.4
 # Mean distance, in distances of the eyes, that an outline moves at most: it has to fit hair and neck, which stay.
 REACH = 0.15
+FORESHORTENING = 1.05  # by which the eyes' distance in the picture grows more or less than that in space, at most
 LIMIT = 2.0  # standard deviations that no drawn coordinate exceeds
 
 X, Y = 0, 1
@@ -49,11 +50,12 @@ MEASURES += [
     ([291], [61], Y, EYES),  # its slant
     (lm.LIP_MIDDLES, lm.MOUTH_CORNERS, Y, EYES),  # smile
 ]
-# Eyes with brows, and lips: they move and grow as a whole, so that what they do is what they did.
+# Eyes with brows, and lips, each with the points it is held by: they move and grow as a whole, so that what they do is
+# what they did. Eyes are held by the irises' centres, whose distance is what all growth is measured in.
 FEATURES = [
-    [*lm.LEFT_EYE, *IRISES[0], *lm.LEFT_BROW],
-    [*lm.RIGHT_EYE, *IRISES[1], *lm.RIGHT_BROW],
-    [*lm.INNER_LIPS, *lm.OUTER_LIPS],
+    ([*lm.LEFT_EYE, *IRISES[0], *lm.LEFT_BROW], EYES[:1]),
+    ([*lm.RIGHT_EYE, *IRISES[1], *lm.RIGHT_BROW], EYES[1:]),
+    ([*lm.INNER_LIPS, *lm.OUTER_LIPS], [*lm.INNER_LIPS, *lm.OUTER_LIPS]),
 ]
 
 
@@ -136,9 +138,9 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
             amiss = _dot(values, new) - doing * _dot(lengths, new)
             new -= _dot(model.others.T, np.linalg.lstsq(answers, amiss, rcond=None)[0])
             new = new.reshape(POINTS, 3)
-            growth = np.linalg.norm(np.subtract(*new[EYES])) / np.linalg.norm(np.subtract(*old[EYES]))
-            for feature in FEATURES:
-                new[feature] = new[feature].mean(0) + growth * (old[feature] - old[feature].mean(0))
+            growth = _growth(*(np.subtract(*face[EYES]) @ turn.T for face in (new, old)))
+            for feature, held in FEATURES:
+                new[feature] = new[held].mean(0) + growth * (old[feature] - old[held].mean(0))
             mesh = (new - shift) @ turn.T / scale
         return mesh.astype(np.float32)
 
@@ -250,6 +252,12 @@ class _Model(NamedTuple):
 def _dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """A product without BLAS: OpenBLAS with threads of its own, called from several threads, can hang."""
     return np.einsum("ij,j->i", matrix, vector)
+
+
+def _growth(new: np.ndarray, old: np.ndarray) -> float:
+    """How much longer the line between the eyes is, as the picture shows it; of a profile it shows next to nothing."""
+    seen, whole = (np.linalg.norm(new[:axes]) / np.linalg.norm(old[:axes]) for axes in (2, 3))
+    return float(np.clip(seen, whole / FORESHORTENING, whole * FORESHORTENING))
 
 
 @functools.cache
