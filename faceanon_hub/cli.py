@@ -512,6 +512,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Picks the new identities.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Measure about so many photos, drawn at random.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
+    inception: Annotated[
+        Path | None, typer.Option(help="inception-2015-12-05.pt of StyleGAN's metrics: adds FID and KID.")
+    ] = None,
     dataset: Annotated[str, typer.Option(help="What the photos are, for the card.")] = "held-out photos",
     card: Annotated[Path | None, typer.Option(help="Model card whose table is to be renewed.")] = None,
     keep_state: Annotated[bool, typer.Option(help="Keep the records, which hold face embeddings.")] = False,
@@ -533,7 +536,14 @@ def evaluate(
         with _progress(quiet) as progress:
             task = progress.add_task("measuring", total=len(tasks))
             records = evaluation.evaluate(
-                tasks, place, rows, state, seed, workers or os.cpu_count() or 1, lambda: progress.advance(task)
+                tasks,
+                place,
+                rows,
+                state,
+                seed,
+                workers or os.cpu_count() or 1,
+                lambda: progress.advance(task),
+                inception=str(inception) if inception else None,
             )
             progress.update(task, description="summing up", total=None)
             summary = report.summarize(tasks, records, rows)

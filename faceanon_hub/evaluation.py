@@ -21,6 +21,7 @@ from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face, derived_seed
 from .io import Photo, read_photo
+from .landmarks import LandmarkExtractor
 from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
 from .workers import crew, work
 from .workers import load as load_pipeline
@@ -132,13 +133,21 @@ class Evaluator:
             With the number of a photo, the seed of its new identity.
         recognizer (`Callable`, *optional*):
             See [`metrics.Recognizer`]; dlib's unless given.
+        inception (`str`, *optional*):
+            File of the network for FID and KID, see [`metrics.InceptionFeatures`].
     """
 
     def __init__(
-        self, pipe: FaceAnonPipeline, methods: list[str], seed: int = 0, recognizer: metrics.Recognizer | None = None
+        self,
+        pipe: FaceAnonPipeline,
+        methods: list[str],
+        seed: int = 0,
+        recognizer: metrics.Recognizer | None = None,
+        inception: str | None = None,
     ) -> None:
         self.pipe, self.methods, self.seed = pipe, methods, seed
         self.recognizer = recognizer or metrics.DlibRecognizer()
+        self._inception = None if inception is None else metrics.InceptionFeatures(inception)
 
     @cached_property
     def _features(self) -> metrics.EfficientNetFeatures:
@@ -153,7 +162,7 @@ class Evaluator:
 
         Returns:
             `dict`: `"photo"` with what holds for all methods; for each method `"values"`, numbers by metric, and
-            arrays `"embedding"` and `"feature"`; or `"failed"`, a reason.
+            arrays `"embedding"`, `"feature"` and `"inception"`; or `"failed"`, a reason.
         """
         try:
             return self._record(task)
@@ -201,10 +210,12 @@ class Evaluator:
                 row["embedding"] = embed(results[method][0], points)
             crops.append(measured[1])
             record["methods"][name] = row
-        features = self._features(crops)
-        record["feature"] = features[0]
-        for name, feature in zip(record["methods"], features[1:], strict=True):
-            record["methods"][name]["feature"] = feature
+        for key, describe in (("feature", self._features), ("inception", self._inception)):
+            if describe is not None:
+                features = describe(crops)
+                record[key] = features[0]
+                for name, feature in zip(record["methods"], features[1:], strict=True):
+                    record["methods"][name][key] = feature
         if embed is not None and DEFAULT in self.methods and task.number % DIVERSITY_STEP == 0:
             ((_, second, *_),) = self._results(geometry, self._seed(task) + 1, only=METHODS[DEFAULT])
             record["second"] = embed(second, points)
@@ -221,6 +232,7 @@ class Evaluator:
             "redetected_independent": _seen_again(others, self._independent(pixels), geometry.face),
             "border": metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0]),
             **geometry.dlib_error(pixels, geometry.landmarks),
+            **geometry.blendshape_error(crop),
             **geometry.color_and_light(crop, points, skin),
         }
         if found is not None and found.landmarks is not None:
@@ -242,6 +254,7 @@ class Evaluator:
         return {
             **_shape_values(face.landmarks, geometry.landmarks),
             **geometry.dlib_error(photo.pixels, face.landmarks),
+            **geometry.blendshape_error(crop),
             **geometry.color_and_light(crop, geometry.points, geometry.skin),
         }, crop
 
@@ -259,7 +272,9 @@ class Evaluator:
         return derived_seed(self.seed, task.number)
 
     def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> _Geometry:
-        return _Geometry(photo, face, points, self.pipe.generator.config.sample_size, self.pipe.config.mask_margin)
+        size, margin = self.pipe.generator.config.sample_size, self.pipe.config.mask_margin
+        extractor = self.pipe.landmark_extractor
+        return _Geometry(photo, face, points, size, margin, extractor if extractor.config.task_path else None)
 
     def _again(self, pixels: np.ndarray, face: Face) -> Face | None:
         """The face as it is found in the result."""
@@ -321,6 +336,7 @@ class _Geometry:
     landmarks: np.ndarray
     size: int
     margin: float
+    extractor: LandmarkExtractor | None = None  # for blendshapes
 
     def __post_init__(self) -> None:
         self.matrix = align(self.landmarks, self.size)
@@ -335,6 +351,16 @@ class _Geometry:
 
     def dlib_error(self, pixels: np.ndarray, points: np.ndarray) -> dict[str, float]:
         return {"expression_dlib": metrics.procrustes_error(metrics.dlib_landmarks(pixels, points), self._dlib)}
+
+    @cached_property
+    def _blendshapes(self) -> dict[str, float]:
+        return {} if self.extractor is None else self.extractor.blendshapes(self.crop)
+
+    def blendshape_error(self, crop: np.ndarray) -> dict[str, float]:
+        if self.extractor is None or not self._blendshapes:
+            return {}
+        found = self.extractor.blendshapes(crop)
+        return {"blendshapes": metrics.blendshape_error(found, self._blendshapes)} if found else {}
 
     def color_and_light(self, crop: np.ndarray, points: np.ndarray, skin: np.ndarray) -> dict[str, float]:
         return {
@@ -371,8 +397,8 @@ def _seen_again(before: np.ndarray, after: np.ndarray, face: Face) -> float:
     return float(len(after) > 0 and metrics.redetected(mine, after).any())
 
 
-def _evaluator(checkpoint: str, methods: list[str], seed: int) -> Evaluator:
-    return Evaluator(load_pipeline(checkpoint), methods, seed)
+def _evaluator(checkpoint: str, methods: list[str], seed: int, inception: str | None) -> Evaluator:
+    return Evaluator(load_pipeline(checkpoint), methods, seed, inception=inception)
 
 
 def evaluate(
@@ -383,6 +409,7 @@ def evaluate(
     seed: int = 0,
     workers: int = 1,
     on_photo: Callable[[], None] = lambda: None,
+    inception: str | None = None,
 ) -> list[dict[str, Any]]:
     """Measures photos in several processes, resuming where an earlier run stopped.
 
@@ -402,18 +429,21 @@ def evaluate(
             Number of processes, of one thread each.
         on_photo (`Callable`, *optional*):
             Called after each photo.
+        inception (`str`, *optional*):
+            File of the network for FID and KID, see [`metrics.InceptionFeatures`].
 
     Returns:
         `list[dict]`: the records of [`Evaluator`], in the order of the tasks.
 
     Raises:
-        CheckpointError: there is no such checkpoint.
+        CheckpointError: there is no such checkpoint or network.
         FaceAnonError: the folder holds records of a run with other settings, or cannot be made, or a process died.
     """
     settings = {
         "checkpoint": checkpoint,
         "methods": methods,
         "seed": seed,
+        "inception": inception,
         "photos": hashlib.sha256("\n".join(str(task.path.resolve()) for task in tasks).encode()).hexdigest(),
     }
     _claim(state, settings)
@@ -424,7 +454,7 @@ def evaluate(
         else:
             open_tasks.append(task)
     if open_tasks:
-        with crew(workers, _evaluator, checkpoint, methods, seed) as pool:
+        with crew(workers, _evaluator, checkpoint, methods, seed, inception) as pool:
             waiting = {pool.submit(work, task): task for task in open_tasks}
             for done in as_completed(waiting):
                 _save(_file(state, waiting[done]), done.result())

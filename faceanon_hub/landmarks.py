@@ -145,8 +145,11 @@ class LandmarkExtractor(Component):
             image (`np.ndarray` of shape `(H, W, 3)`, uint8):
                 RGB crop of one face.
 
+        Returns:
+            `dict[str, float]`: by name; empty where no face is found.
+
         Raises:
-            FaceAnonError: `task_path` is not set or is no file, or no face is found.
+            FaceAnonError: `task_path` is not set or is no file.
         """
         path = self.config.task_path
         if path is None or not Path(path).is_file():
@@ -158,9 +161,7 @@ class LandmarkExtractor(Component):
         )
         with mp.tasks.vision.FaceLandmarker.create_from_options(options) as landmarker:
             found = landmarker.detect(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(image))).face_blendshapes
-        if not found:
-            raise FaceAnonError("no face to take blendshapes from")
-        return {shape.category_name: shape.score for shape in found[0]}
+        return {shape.category_name: shape.score for shape in found[0]} if found else {}
 
     def _locate(self, image: np.ndarray, face: Face) -> tuple[np.ndarray | None, float]:
         center = (face.box[:2] + face.box[2:]) / 2

@@ -21,6 +21,7 @@ from .evaluation import DEFAULT, Evaluator, Task
 VALUES = {
     "expression": ("Expression", "% of the inter-ocular distance, 478 points"),
     "expression_dlib": ("Expression, dlib", "% of the inter-ocular distance, 68 points of dlib"),
+    "blendshapes": ("Blendshapes", "mean difference of MediaPipe's coefficients, 0 to 1"),
     "eyes": ("Eyes", "opening, % of the eye's width"),
     "mouth": ("Mouth", "opening, % of the inter-ocular distance"),
     "smile": ("Smile", "mouth corners' height, % of the inter-ocular distance"),
@@ -37,8 +38,26 @@ VALUES = {
 }
 RATES = ("redetected", "redetected_independent")
 TABLES = {
-    "Expression, pose and gaze": ("expression", "expression_dlib", "eyes", "mouth", "smile", "brows", "pose", "gaze"),
+    "Expression, pose and gaze": (
+        "expression",
+        "expression_dlib",
+        "blendshapes",
+        "eyes",
+        "mouth",
+        "smile",
+        "brows",
+        "pose",
+        "gaze",
+    ),
     "Light and colour": ("light", "shading", "side", "ciede2000", "chroma", "ita", "border"),
+}
+# Name in the records: heading, digits and factor. The last two need a network, see [`metrics.InceptionFeatures`].
+DISTANCES = {
+    "frechet": ("Fréchet", 1, 1.0),
+    "others": ("to other people", 1, 1.0),
+    "kernel": ("kernel x 1000", 2, 1000.0),
+    "fid": ("FID", 1, 1.0),
+    "kid": ("KID x 1000", 2, 1000.0),
 }
 WORST = 10
 
@@ -131,6 +150,11 @@ def _method(
             "frechet": metrics.frechet_distance(features, reference),
             "kernel": metrics.kernel_distance(features, reference),
         }
+    if "inception" in rows[0][2] and len(rows) > 1:
+        old = np.stack([record["inception"] for _, record, _ in rows])
+        new = np.stack([row["inception"] for _, _, row in rows])
+        result["realism"]["fid"] = metrics.frechet_distance(new, old)
+        result["realism"]["kid"] = metrics.kernel_distance(new, old)
     # Against photos of other people, to copy a photo's layout is no merit: each half of them against the other.
     own = np.array([side[task.identity] for task, _, _ in rows])
     crosswise = [(features[own == 0], halves[1]), (features[own == 1], halves[0])]
@@ -188,7 +212,8 @@ def to_markdown(summary: dict[str, Any]) -> str:
         "compares with another photo: chance. Medians with their 95 % bootstrap interval, then the mean. Failures: "
         "no mesh of the face in the result.",
     ]
-    for title, keys in TABLES.items():
+    for title, columns in TABLES.items():
+        keys = [key for key in columns if any(key in row["values"] for row in rows.values())]
         lines += ["", f"## {title}", "", *(f"- {VALUES[key][0]}: {VALUES[key][1]}" for key in keys), ""]
         lines += _table(
             ["", "n", "failures", *(VALUES[key][0] for key in keys)],
@@ -226,21 +251,20 @@ def to_markdown(summary: dict[str, Any]) -> str:
         "them, and to photos of other people: each half of the people to the other, from fewer photos.",
         "",
     ]
+    known = [key for key in DISTANCES if any(key in row.get("realism", {}) for row in rows.values())]
     lines += _table(
-        ["", "Fréchet", "to other people", "kernel x 1000", "found again", "by an independent detector"],
+        ["", *(DISTANCES[key][0] for key in known), "found again", "by an independent detector"],
         [
             [
                 name,
-                _number(row.get("realism", {}).get("frechet"), 1),
-                _number(row.get("realism", {}).get("others"), 1),
-                _number(row.get("realism", {}).get("kernel"), 2, 1000),
+                *(_number(row.get("realism", {}).get(key), *DISTANCES[key][1:]) for key in known),
                 *(_percent(row["rates"].get(rate)) for rate in RATES),
             ]
             for name, row in rows.items()
         ],
     )
-    known = {name: row["identity"] for name, row in rows.items() if row.get("identity")}
-    if known:
+    recognized = {name: row["identity"] for name, row in rows.items() if row.get("identity")}
+    if recognized:
         lines += [
             "",
             "## Identity",
@@ -256,7 +280,7 @@ def to_markdown(summary: dict[str, Any]) -> str:
                     _percent(row["tar_at_far_0.01"]), _percent(row["tar_at_far_0.001"]), _percent(row["rank1"]),
                     f"{row['mean_distance']:.2f}", "-" if name == "original" else _percent(row["protection_rate"]),
                 ]
-                for name, row in known.items()
+                for name, row in recognized.items()
             ],
         )  # fmt: skip
     if "diversity" in summary:
@@ -310,15 +334,17 @@ def worst_sheet(
     """
     pairs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     size = evaluator.pipe.generator.config.sample_size
-    sheet = PIL.Image.new("RGB", (WORST * size, len(VALUES) * (2 * size + 20)), (255, 255, 255))
+    found = [record["methods"][method]["values"] for record in records if method in record.get("methods", {})]
+    shown = [key for key in VALUES if any(key in values for values in found)]
+    sheet = PIL.Image.new("RGB", (WORST * size, len(shown) * (2 * size + 20)), (255, 255, 255))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
-    for line, (key, (title, _)) in enumerate(VALUES.items()):
+    for line, key in enumerate(shown):
         values = [record.get("methods", {}).get(method, {}).get("values", {}).get(key, math.nan) for record in records]
         order = [
             i for i in np.argsort(np.nan_to_num(np.array(values), nan=-1))[::-1][:WORST] if not math.isnan(values[i])
         ]
         top = line * (2 * size + 20)
-        draw.text((4, top + 2), title, fill=(0, 0, 0), font=font)
+        draw.text((4, top + 2), VALUES[key][0], fill=(0, 0, 0), font=font)
         for place, index in enumerate(order):
             if index not in pairs:
                 pairs[index] = evaluator.anonymized(tasks[index], method)

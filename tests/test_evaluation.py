@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
-from faceanon_hub import FaceAnonError, UnreadableImageError
+from faceanon_hub import FaceAnonError, LandmarkExtractor, UnreadableImageError
 from faceanon_hub.evaluation import DEFAULT, METHODS, Evaluator, Task, _claim, _load, _save, find_photos
 
 
@@ -113,6 +114,33 @@ def test_rows_can_be_chosen_and_are_the_same(photos, pipe, record):
     few = Evaluator(pipe, ["+ both"])(task)
     assert list(few["methods"]) == ["+ both"]
     assert few["methods"]["+ both"]["values"] == record["methods"]["+ both"]["values"]
+
+
+class Network(torch.nn.Module):
+    """What the file of Inception v3 looks like from outside: means of quarters as features."""
+
+    def forward(self, img: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(img.float(), 2).flatten(1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_needs_a_file_is_measured_where_it_is_named(photos, pipe, record, tmp_path, monkeypatch):
+    assert "inception" not in record and "blendshapes" not in record["methods"][DEFAULT]["values"]
+    torch.jit.script(Network()).save(tmp_path / "inception.pt")
+    # Stands for MediaPipe's task file, which no package carries: one coefficient, how light the picture is.
+    monkeypatch.setattr(LandmarkExtractor, "blendshapes", lambda self, image: {"light": image.mean() / 255})
+    monkeypatch.setitem(vars(pipe), "landmark_extractor", LandmarkExtractor(task_path="face_landmarker.task"))
+    (task, *_) = find_photos([photos], pairs=True)
+    evaluator = Evaluator(
+        pipe, ["original", "shuffled pairs", "blur", DEFAULT], inception=str(tmp_path / "inception.pt")
+    )
+    again = evaluator(task)
+    original, result = evaluator.anonymized(task, DEFAULT)
+    for crop, features in ((original, again["inception"]), (result, again["methods"][DEFAULT]["inception"])):
+        assert features == pytest.approx(Network()(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
+    light = abs(result.mean() - original.mean()) / 255
+    values = {name: row["values"]["blendshapes"] for name, row in again["methods"].items()}
+    assert values[DEFAULT] == pytest.approx(light) and values["original"] < 0.01 < light and len(values) == 4
 
 
 def test_a_photo_without_face_or_that_is_none_is_left_out(tmp_path, pipe):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -118,6 +119,27 @@ def test_tables_hold_every_row_and_metric(summary):
     assert len(set(widths)) <= 6  # rows as wide as their heads
     assert "not FID" in text
     assert "nan" not in text.lower()
+
+
+def test_fid_and_kid_stand_where_they_were_measured(measured, summary):
+    assert "FID |" not in to_markdown(summary) and "fid" not in summary["methods"][DEFAULT]["realism"]
+    tasks, records = copy.deepcopy(measured)
+    for record in records[:-1]:
+        for entry in (record, *record["methods"].values()):
+            entry["inception"] = 2 * entry["feature"]
+    fuller = summarize(tasks, records, METHODS)
+    assert fuller["methods"][DEFAULT]["realism"]["fid"] == pytest.approx(4 * 8 * 2**2, rel=1e-3)
+    assert fuller["methods"]["original"]["realism"]["kid"] < 0 < fuller["methods"][DEFAULT]["realism"]["kid"]
+    assert "| FID | KID x 1000 |" in to_markdown(fuller)
+
+
+def test_a_metric_that_no_face_has_takes_no_column(measured, summary):
+    assert "| Blendshapes |" in to_markdown(summary)
+    tasks, records = copy.deepcopy(measured)
+    for record in records[:-1]:
+        for row in record["methods"].values():
+            del row["values"]["blendshapes"]
+    assert "Blendshapes" not in to_markdown(summarize(tasks, records, METHODS))
 
 
 def test_every_metric_is_drawn(summary, tmp_path):

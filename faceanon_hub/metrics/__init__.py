@@ -10,6 +10,7 @@ from .lighting import light_angle, light_vector, shading_distance, side_ratio, s
 from .pose import head_rotation, pose_error
 from .realism import (
     EfficientNetFeatures,
+    InceptionFeatures,
     border_gradient,
     border_gradient_ratio,
     frechet_distance,
@@ -19,6 +20,7 @@ from .realism import (
 __all__ = [
     "DlibRecognizer",
     "EfficientNetFeatures",
+    "InceptionFeatures",
     "MediaPipeFaces",
     "Recognizer",
     "Verification",

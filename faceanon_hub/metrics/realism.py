@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from ..errors import MissingDependencyError
+from ..errors import CheckpointError, MissingDependencyError
 
 FEATURE_SIZE = 224
 
@@ -42,6 +43,50 @@ class EfficientNetFeatures:
             inputs = (torch.from_numpy(_resize(crop)).permute(2, 0, 1)[None].float() - 127) / 128
             features[number] = self._network.extract_features(inputs).mean((2, 3))[0].numpy()
         return features
+
+
+class InceptionFeatures:
+    """Pooled features of Inception v3: [`frechet_distance`] on these is FID, [`kernel_distance`] KID.
+
+    No package carries the network that papers measure with, so the user names the file.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            `inception-2015-12-05.pt` of StyleGAN2-ADA's metrics (Karras et al. 2020, arXiv 2006.06676), TorchScript.
+
+    Raises:
+        CheckpointError: the file is missing or no such network.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        try:
+            self._network = torch.jit.load(self._path, map_location="cpu").eval()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise CheckpointError(self._path, "is no TorchScript network") from error
+
+    @torch.inference_mode()
+    def __call__(self, crops: list[np.ndarray]) -> np.ndarray:
+        """Describes crops.
+
+        Args:
+            crops (`list[np.ndarray]` of shape `(H, W, 3)`, uint8):
+                RGB crops of any size; the network resizes them itself.
+
+        Returns:
+            `np.ndarray` of shape `(N, 2048)`, float32.
+
+        Raises:
+            CheckpointError: the network takes no pictures or gives no features.
+        """
+        try:
+            features = [
+                self._network(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()), return_features=True)[0].numpy()
+                for crop in crops
+            ]
+        except (RuntimeError, TypeError) as error:
+            raise CheckpointError(self._path, "is not the Inception network of StyleGAN's metrics") from error
+        return np.stack(features)
 
 
 def load_efficientnet(install: str) -> Any:

@@ -7,10 +7,14 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
 
-from faceanon_hub.errors import FaceAnonError
+from faceanon_hub.errors import CheckpointError, FaceAnonError
 from faceanon_hub.metrics.realism import (
     EfficientNetFeatures,
+    InceptionFeatures,
     border_gradient,
     border_gradient_ratio,
     frechet_distance,
@@ -67,6 +71,55 @@ def test_features_without_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     with pytest.raises(FaceAnonError, match=r"faceanon-hub\[eval\]"):
         EfficientNetFeatures()
+
+
+class Network(torch.nn.Module):
+    """What the file of Inception v3 looks like from outside, with means of quarters as features."""
+
+    def forward(self, img: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        features = torch.nn.functional.adaptive_avg_pool2d(img.float() / 255, 2).flatten(1)
+        return features if return_features else features[:, :1]
+
+
+class Featured(torch.nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.scale = torch.nn.Parameter(torch.ones(1))  # torchmetrics asks a network for its device
+
+    def forward(self, pictures):
+        return self.network(pictures, return_features=True) * self.scale
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_distances_of_inception_features_are_fid_and_kid(tmp_path):
+    torch.jit.script(Network()).save(tmp_path / "inception.pt")
+    features = InceptionFeatures(tmp_path / "inception.pt")
+    random = np.random.default_rng(0)
+    one = random.integers(0, 256, (60, 32, 32, 3), np.uint8)
+    two = random.integers(0, 200, (60, 32, 32, 3), np.uint8)
+    mine, others = features(list(one)), features(list(two))
+    assert mine.shape == (60, 12) and mine.dtype == np.float32
+    fid = FrechetInceptionDistance(feature=Featured(Network()), input_img_size=(3, 32, 32))
+    kid = KernelInceptionDistance(feature=Featured(Network()), subsets=1, subset_size=60)
+    for pictures, real in ((one, True), (two, False)):
+        for metric in (fid, kid):
+            metric.update(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy()), real=real)
+    assert frechet_distance(mine, others) == pytest.approx(float(fid.compute()), rel=1e-4)
+    found = kernel_distance(mine, others, subsets=1, subset_size=60)
+    assert found == pytest.approx(float(kid.compute()[0]), rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_file_that_is_no_inception_network_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"lost\.pt"):
+        InceptionFeatures(tmp_path / "lost.pt")
+    (tmp_path / "text.pt").write_text("no network")
+    with pytest.raises(CheckpointError, match=r"text\.pt: is no TorchScript"):
+        InceptionFeatures(tmp_path / "text.pt")
+    torch.jit.script(torch.nn.ReLU()).save(tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"other\.pt: is not the Inception"):
+        InceptionFeatures(tmp_path / "other.pt")([np.zeros((8, 8, 3), np.uint8)])
 
 
 def test_frechet_distance_of_known_normal_distributions():
