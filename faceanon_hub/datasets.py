@@ -29,9 +29,9 @@ from .errors import (
     cause_of,
 )
 from .faces import Face, FaceStatus
-from .folders import PHOTO_SUFFIXES, STATUSES, _weights
+from .folders import STATUSES, _weights
 from .hub import DEFAULT_CHECKPOINT
-from .io import Photo, encode_photo, is_media, photo_kind, read_photo
+from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from .workers import check_options, load
 
 if TYPE_CHECKING:

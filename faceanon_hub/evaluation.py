@@ -20,13 +20,12 @@ from . import blending, conditioning, metrics
 from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face, derived_seed
-from .io import Photo, read_photo
+from .io import PHOTO_SUFFIXES, Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
 from .workers import crew, work
 from .workers import load as load_pipeline
 
-SUFFIXES = {".bmp", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
 QUALITY = 90  # of the JPEG through which the row "original" goes
 
@@ -102,7 +101,7 @@ def find_photos(folders: Iterable[Path], pairs: bool, limit: int | None = None) 
     """
     people: dict[str, list[Path]] = {}
     for folder in folders:
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
         if not found:
             raise UnreadableImageError(folder, "holds no photo" if folder.is_dir() else "is no folder")
         for path in found:

@@ -25,15 +25,13 @@ from . import __version__
 from .container import VIDEO_SUFFIXES
 from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
-from .io import _WRITABLE, Photo, is_media, read_photo, write_photo, write_text
+from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
 from .workers import check_options, load, start, work
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
 
 STATE = ".faceanon"
-# Those that can be read but not written too: without another format they are failures, not files to pass over.
-PHOTO_SUFFIXES = frozenset({*_WRITABLE, ".avif", ".jfif", ".jp2", ".jpe", ".pgm", ".pnm", ".ppm"})
 BATCH_FILES = 8  # photos whose faces go through the network together
 BATCH_PIXELS = 24_000_000  # of them all, for memory
 STATUSES = ("anonymized", "obfuscated", "kept")
@@ -235,8 +233,8 @@ def anonymize_folder(
         raise ValueError(f"`workers` must be at least 1, not {workers}")
     if photo_format is not None:
         photo_format = f".{photo_format.lower().lstrip('.')}"
-        if photo_format not in _WRITABLE:
-            raise ValueError(f"`photo_format` must be one of {', '.join(_WRITABLE)}, not {photo_format!r}")
+        if photo_format not in WRITABLE:
+            raise ValueError(f"`photo_format` must be one of {', '.join(WRITABLE)}, not {photo_format!r}")
     if not 1 <= quality <= 100:
         raise ValueError(f"`quality` must lie between 1 and 100, not {quality}")
     if os.sep in suffix or "/" in suffix:

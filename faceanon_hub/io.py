@@ -34,11 +34,13 @@ MAX_PIXELS = 100_000_000
 _READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 _NO_HEIF = "HEIC/HEIF needs pillow-heif: pip install pillow-heif"
-_WRITABLE = {
+WRITABLE = {
     **{".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"},
     **{".bmp": "BMP", ".gif": "GIF", ".heic": "HEIF", ".heif": "HEIF"},
     **({".avif": "AVIF"} if features.check("avif") else {}),
 }
+# Those that can be read but not written too: without another format they are failures, not files to pass over.
+PHOTO_SUFFIXES = frozenset({*WRITABLE, ".avif", ".jfif", ".jp2", ".jpe", ".pgm", ".pnm", ".ppm"})
 _UNOPENED: dict[type[Exception], str] = {
     FileNotFoundError: "no such file",
     IsADirectoryError: "a folder, not an image file",
@@ -168,9 +170,9 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         UnwritableImageError: Unknown suffix, no such folder, no permission, no space left.
     """
     path = Path(path)
-    kind = _WRITABLE.get(path.suffix.lower())
+    kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
-        raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(_WRITABLE)}")
+        raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")
     if kind == "HEIF" and not _register_heif():
         raise UnwritableImageError(path, _NO_HEIF)
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
@@ -223,7 +225,7 @@ def photo_kind(content: bytes) -> str:
     """
     with _strict_pillow("bytes"), _opened(io.BytesIO(content), "bytes") as image:
         kind = "JPEG" if image.format == "MPO" else str(image.format)
-    return kind if kind in _WRITABLE.values() else "PNG"
+    return kind if kind in WRITABLE.values() else "PNG"
 
 
 def write_text(path: Path, text: str, temporary: Path | None = None) -> None:

@@ -28,8 +28,7 @@ from ..alignment import align, transform, warp_in
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableImageError, UnwritableError, cause_of
 from ..faces import Face
-from ..folders import PHOTO_SUFFIXES
-from ..io import encode_photo, read_photo, write_text
+from ..io import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..workers import obey_parent
 
