@@ -15,6 +15,8 @@ SPREAD = 1 / 48  # blur that makes a field of the movements of single points, in
 # A head's own axes: from left to right, and from top to bottom, in places no expression moves far.
 ACROSS, DOWN = (234, 454), (10, 152)
 MARGIN = 0.12  # round the remembered face, in sides of its picture
+# How far round an eye the remembered face stays away, in sides of the crop: it has open lids where these are shut.
+LIDS = 0.04
 EDGE = 0.03  # over which the remembered face fades out to its outline, in sides of the crop
 
 
@@ -110,6 +112,8 @@ def _skin(points: np.ndarray, maps: np.ndarray, size: int) -> np.ndarray:
     outline = np.zeros((size, size), np.uint8)
     cv2.fillPoly(outline, np.round(points[None, lm.OVAL, :2]).astype(np.int32), 1)
     inside = (cv2.distanceTransform(outline, cv2.DIST_L2, 3) / (EDGE * size)).clip(0, 1)
-    moving = maps[[conditioning.MAPS.index(name) for name in ("eyes", "lips", "mouth")]].max(0)
-    moving = cv2.dilate(moving, np.ones((5, 5), np.uint8)).astype(np.float32)
-    return inside * (1 - cv2.GaussianBlur(moving, (0, 0), SPREAD * size / 2))
+    eyes, lips, mouth = (maps[conditioning.MAPS.index(name)] for name in ("eyes", "lips", "mouth"))
+    width = 2 * round(LIDS * size) + 1
+    eyes = cv2.dilate(eyes, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    moving = eyes | cv2.dilate(lips | mouth, np.ones((5, 5), np.uint8))
+    return inside * (1 - cv2.GaussianBlur(moving.astype(np.float32), (0, 0), SPREAD * size / 2))

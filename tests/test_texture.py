@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from faceanon_hub.alignment import align, transform, warp_in
-from faceanon_hub.conditioning import draw_maps
+from faceanon_hub.conditioning import LIDS_AT_REST, MAPS, draw_maps, emphasize, lids_and_brows
 from faceanon_hub.landmarks import INNER_LIPS
 from faceanon_hub.texture import Texture
 
@@ -60,6 +60,18 @@ def test_eyes_and_mouth_stay_as_painted(scene):
     assert np.abs(held[maps[2] > 0].astype(int) - 200).mean() < 4 and np.abs(held[:8].astype(int) - 200).max() == 0
     mouth = np.round(points[INNER_LIPS, :2].mean(0)).astype(int)
     assert np.abs(held[mouth[1], mouth[0]].astype(int) - 200).max() < 20
+
+
+def test_a_shut_lid_shows_nothing_of_the_open_eye(scene):
+    crop, points, maps = scene
+    texture = Texture(points, 128)
+    for _ in range(5):
+        texture.hold(crop, points, maps)
+    opening = lids_and_brows(points)[:, 0].mean()
+    shut = emphasize(points, lids=-LIDS_AT_REST / (opening - LIDS_AT_REST))
+    held = texture.hold(np.full_like(crop, 200), shut, draw_maps(shut, 128))
+    was_open = maps[MAPS.index("eyes")] > 0
+    assert np.abs(held[was_open].astype(int) - 200).mean() < 4
 
 
 def _oval(points):
