@@ -104,7 +104,7 @@ class Draft:
         """
         options = self.pipe._options(
             fallback=fallback,
-            margin=mask_margin,
+            mask_margin=mask_margin,
             truncation=truncation,
             use_hint=use_hint,
             lighting_strength=lighting_strength,

@@ -299,7 +299,7 @@ class Evaluator:
         told = {(m.hint, m.keypoints, m.own_shape) for m in wanted if m.kind == "generator"}
         for hint, keypoints, own_shape in sorted(told):
             options = self.pipe._options(
-                margin=geometry.margin,
+                mask_margin=geometry.margin,
                 use_hint=hint,
                 lighting_strength=1,
                 color_strength=1,

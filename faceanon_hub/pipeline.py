@@ -274,7 +274,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         images = _as_list(image)
         options = self._options(
             fallback=fallback,
-            margin=mask_margin,
+            mask_margin=mask_margin,
             batch_size=batch_size,
             truncation=truncation,
             use_hint=use_hint,
@@ -587,7 +587,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         self,
         *,
         fallback: Fallback | None = None,
-        margin: float | None = None,
+        mask_margin: float | None = None,
         batch_size: int | None = None,
         truncation: float = 0.7,
         use_hint: bool = True,
@@ -600,7 +600,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         """Fills in what is configured, and checks all."""
         options = _Options(
             fallback=fallback or self.config.fallback,
-            margin=self.config.mask_margin if margin is None else margin,
+            margin=self.config.mask_margin if mask_margin is None else mask_margin,
             batch_size=self.config.batch_size if batch_size is None else batch_size,
             truncation=truncation,
             use_hint=use_hint,

@@ -183,7 +183,7 @@ def anonymize_video(
     """
     options = pipe._options(
         fallback=fallback,
-        margin=mask_margin,
+        mask_margin=mask_margin,
         batch_size=batch_size,
         truncation=truncation,
         use_hint=use_hint,

@@ -64,8 +64,7 @@ def check_options(pipe: FaceAnonPipeline, options: dict[str, Any]) -> None:
         ValueError: one is out of its range.
         TypeError: there is no such argument.
     """
-    others = {name: value for name, value in options.items() if name not in ("threshold", "mask_margin")}
-    pipe._options(**others, margin=options.get("mask_margin"))
+    pipe._options(**{name: value for name, value in options.items() if name != "threshold"})
 
 
 _work: Callable[[Any], Any] | Exception  # of this process, if it is a worker
