@@ -29,7 +29,6 @@ from faceanon_hub import (
 from faceanon_hub.alignment import align, transform, window
 from faceanon_hub.conditioning import LIDS_AT_REST, emphasize, lids_and_brows
 from faceanon_hub.io import read_photo
-from faceanon_hub.retargeting import REPULSION
 
 
 @pytest.fixture(scope="module")
@@ -391,6 +390,7 @@ def test_old_and_new_outline_are_hidden(pipe, portrait, face):
 
 def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):
     monkeypatch.setattr("faceanon_hub.retargeting.REACH", np.inf)
+    monkeypatch.setattr("faceanon_hub.retargeting.REPULSION", repulsion := 0.4)  # two steps come near so far a shape
 
     def shape(seed, strength):
         one = copy.deepcopy(face)
@@ -398,11 +398,10 @@ def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):
         (job,) = pipe._hide(read_photo(portrait), [one], pipe._options(identity_shape=strength)).jobs
         return pipe.retargeter.identity(job.points)
 
-    drawn, other = (pipe.retargeter.draw(seed) - REPULSION * shape(seed, 0) for seed in (3, 4))
+    drawn, other = (pipe.retargeter.draw(seed) - repulsion * shape(seed, 0) for seed in (3, 4))
     assert np.linalg.norm(shape(3, 1) - drawn) < 0.3 * np.linalg.norm(shape(3, 0) - drawn)
-    assert np.linalg.norm(shape(3, 1) - drawn) < 0.6 * np.linalg.norm(shape(3, 1) - other)
-    old, new = shape(3, 0), shape(3, 1)
-    assert np.linalg.norm(shape(3, 0.5) - (old + new) / 2) < 0.25 * np.linalg.norm(new - old)
+    assert np.linalg.norm(shape(3, 1) - drawn) < 0.3 * np.linalg.norm(shape(3, 1) - other)
+    np.testing.assert_allclose(shape(3, 0.5), (shape(3, 0) + shape(3, 1)) / 2, atol=0.5)
     with pytest.raises(ValueError, match="identity_shape"):
         pipe(portrait, identity_shape=1.5)
 
