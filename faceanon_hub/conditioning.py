@@ -12,6 +12,7 @@ from . import landmarks as lm
 MAPS = ("hide", "oval", "eyes", "irises", "brows", "nose", "lips", "mouth")
 # The hidden region reaches this part of the face's height beyond its outline.
 MASK_MARGIN = 0.10
+EMPHASIZED = [MAPS.index("eyes"), MAPS.index("brows")]
 HINT_CELL = 8  # pixels of the crop that one number of the hint averages, on each side
 HINT_SIGMA = 0.10  # blur of the hint, in sides of the crop
 # Opening of the lids, in widths of the eye, and height of the brows, in distances of the eyes, at which a network that
@@ -112,6 +113,25 @@ def emphasize(points: np.ndarray, lids: float = 1.0, brows: float = 1.0) -> np.n
         told[contour, 1] = line + wanted / max(opening, 0.01) * (points[contour, 1] - line)
         raised = (brows - 1) * (height - BROWS_AT_REST)
         told[brow, 1] -= raised * np.linalg.norm(np.subtract(*points[lm.IRIS_CENTERS]))
+    return told
+
+
+def emphasized(maps: np.ndarray, points: np.ndarray, lids: float = 1.0, brows: float = 1.0) -> np.ndarray:
+    """Landmark maps whose eyes and brows are drawn as strongly as a network needs it.
+
+    Args:
+        maps (`np.ndarray` of shape `(8, S, S)`, uint8):
+            From [`draw_maps`].
+        points (`np.ndarray` of shape `(478, 3)`, float32):
+            Upright mesh, in pixels of the crop.
+        lids, brows (`float`, *optional*, defaults to `1.0`):
+            See [`emphasize`].
+
+    Returns:
+        `np.ndarray` of shape `(8, S, S)`: all other maps as they were.
+    """
+    told = maps.copy()
+    told[EMPHASIZED] = draw_maps(emphasize(points, lids, brows), maps.shape[-1])[EMPHASIZED]
     return told
 
 

@@ -503,9 +503,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.skin = conditioning.drawn_skin(job.maps)
             job.core = blending.core(job.maps[0], job.matrix, shape)
         config = self.generator.config
-        points = conditioning.emphasize(job.points, config.lid_emphasis, config.brow_emphasis)
-        moved = [conditioning.MAPS.index("eyes"), conditioning.MAPS.index("brows")]
-        job.maps[moved] = conditioning.draw_maps(points, len(job.mask))[moved]
+        job.maps = conditioning.emphasized(job.maps, job.points, config.lid_emphasis, config.brow_emphasis)
 
     @torch.no_grad()
     def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:

@@ -37,10 +37,16 @@ class TrainingConfig:
             Pictures made in a step by each process, an even number: each photo is seen twice, with two latents.
         learning_rate, discriminator_learning_rate, latent_learning_rate (`float`, *optional*):
             Adam's, for generator, discriminators and the head that reads the latent back.
+        frozen (`tuple[str]`, *optional*):
+            Parts of the generator, `"encoder"` for one, that keep the weights of the checkpoint.
+        head_start (`int`, *optional*, defaults to `0`):
+            Steps in which only discriminators and reader learn: those of a checkpoint that is trained on are fresh.
         adversarial_ramp (`int`, *optional*, defaults to `0`):
-            Steps over which the discriminators gain their weight: a checkpoint that starts with fresh ones needs some.
+            Steps, after these, over which the discriminators gain their weight.
         warmup (`int`, *optional*, defaults to `0`):
-            Steps over which the generator's rate rises to its own: a fresh optimizer's first steps are its largest.
+            Steps, after these, over which the generator's rate rises: a fresh optimizer's first steps are its largest.
+        cooldown (`int`, *optional*, defaults to `0`):
+            Steps at the end over which all rates fall to nothing.
         gradient_clip (`float`, *optional*, defaults to `100.0`):
             Largest norm of a network's gradient.
         ema_images (`float`, *optional*, defaults to `10000`):
@@ -53,6 +59,12 @@ class TrainingConfig:
             How far apart two latents must paint one face, in colour and in features.
         hint_dropout (`float`, *optional*, defaults to `0.2`):
             Share of photos without the photometric hint, so that it can be switched off.
+        new_shapes (`float`, *optional*, defaults to `0.0`):
+            Share of photos that are painted with a face of another shape, as the pipeline does. There is no picture
+            to compare them with, so that only discriminators, latents and critics have a say.
+        lid_emphasis, brow_emphasis (`float`, *optional*):
+            How strongly the network is told of lids and brows, see [`FaceAnonGenerator`]; as the checkpoint has it
+            unless given.
         rotation, scale, shift (`float`, *optional*):
             Jitter of the crops: standard deviations in degrees, as a factor, and in sides of the crop.
         profile_weight, closed_eyes_weight, open_mouth_weight, dark_skin_weight (`float`, *optional*):
@@ -61,6 +73,8 @@ class TrainingConfig:
             Folder with the graphs that [`training.critics`] reads; None leaves both terms out.
         expression_weight, identity_weight (`float`, *optional*):
             Of the terms by these critics.
+        feature_weight (`float`, *optional*, defaults to `1.0`):
+            How many times as much as other points of the mesh those of eyes, brows and lips count.
         seed (`int`, *optional*, defaults to `0`):
             Every random number of a run follows from it and from the number of the step.
         workers (`int`, *optional*, defaults to `4`):
@@ -83,8 +97,11 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     discriminator_learning_rate: float = 4e-4
     latent_learning_rate: float = 1e-3
+    frozen: tuple[str, ...] = ()
+    head_start: int = 0
     adversarial_ramp: int = 0
     warmup: int = 0
+    cooldown: int = 0
     gradient_clip: float = 100.0
     ema_images: float = 10_000.0
     mixed_precision: str = "bf16"
@@ -95,6 +112,9 @@ class TrainingConfig:
     color_distance: float = 0.1
     feature_distance: float = 0.25
     hint_dropout: float = 0.2
+    new_shapes: float = 0.0
+    lid_emphasis: float | None = None
+    brow_emphasis: float | None = None
     rotation: float = 3.0
     scale: float = 0.03
     shift: float = 0.015
@@ -105,6 +125,7 @@ class TrainingConfig:
     critics: str | None = None
     expression_weight: float = 1.0
     identity_weight: float = 0.5
+    feature_weight: float = 1.0
     seed: int = 0
     workers: int = 4
     log_every: int = 50
@@ -128,6 +149,8 @@ class TrainingConfig:
             raise ValueError(f"`mixed_precision` must be 'no' or 'bf16', not {self.mixed_precision!r}")
         if self.hint_dropout > 1:
             raise ValueError(f"`hint_dropout` must lie between 0 and 1, not {self.hint_dropout}")
+        if self.new_shapes >= 1:
+            raise ValueError(f"`new_shapes` must lie below 1, not be {self.new_shapes}: the rest teaches likeness")
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON or YAML."""

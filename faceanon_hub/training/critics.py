@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .. import landmarks as lm
 from ..errors import UnreadableError
 
 MESH_POINTS, MESH_SIZE, MESH_SCALE = 468, 192, 1.5
@@ -27,6 +28,7 @@ LEFT_EYE_CORNER, RIGHT_EYE_CORNER = 33, 263
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 RECOGNIZER_SIZE = 112
 FIVE = [468, 473, 1, 61, 291]  # these five in the mesh
+FEATURES = [*lm.LEFT_EYE, *lm.RIGHT_EYE, *lm.LEFT_BROW, *lm.RIGHT_BROW, *lm.OUTER_LIPS, *lm.INNER_LIPS]
 STRANGERS = 0.1  # cosine under which two faces count as two people
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -45,41 +47,54 @@ class Critics(nn.Module):
     Args:
         folder (`str`):
             Folder with `facemesh.json`, `mobileface.json` and their weights.
+        feature_weight (`float`, *optional*, defaults to `1.0`):
+            How many times as much as other points those of eyes, brows and lips count.
 
     Raises:
         UnreadableError: a file is missing or damaged, or holds an operation that is not known here.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    weights: torch.Tensor
+
+    def __init__(self, folder: str | os.PathLike[str], feature_weight: float = 1.0) -> None:
         super().__init__()
         self.mesh, self.recognizer = FaceMesh(folder), FaceRecognizer(folder)
+        weights = torch.ones(MESH_POINTS)
+        weights[FEATURES] = feature_weight
+        self.register_buffer("weights", weights / weights.sum(), persistent=False)
         self.requires_grad_(False)
 
     def forward(
-        self, image: torch.Tensor, painted: torch.Tensor, points: torch.Tensor, flipped: torch.Tensor
+        self,
+        image: torch.Tensor,
+        painted: torch.Tensor,
+        points: torch.Tensor,
+        wanted: torch.Tensor,
+        flipped: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compares paintings with their photos.
 
         Args:
             image, painted (`torch.Tensor` of shape `(2 B, 3, S, S)`):
                 Photos and paintings in [-1, 1]; the second half shows the same photos, painted by other latents.
-            points (`torch.Tensor` of shape `(2 B, 478, 2)`):
-                Meshes, in pixels, of the photos as they were before some were mirrored.
+            points, wanted (`torch.Tensor` of shape `(2 B, 478, 2)`):
+                Meshes, in pixels, of the photos, and those that the paintings were to have, as they were before some
+                were mirrored.
             flipped (`torch.Tensor` of shape `(2 B,)`, bool):
                 Which were.
 
         Returns:
             `tuple[torch.Tensor, torch.Tensor]`: expression, the mean distance of the mesh of the painting from the
-            points, over the distance of the eyes; and identity, how far the cosine with the photo, and with the other
-            painting of it, lie above that of strangers.
+            wanted one, over the distance of the eyes; and identity, how far the cosine with the photo, and with the
+            other painting of it, lie above that of strangers.
         """
         image, painted = (torch.where(flipped[:, None, None, None], t.flip(3), t) for t in (image, painted))
-        eyes = (points[:, LEFT_EYE_CORNER] - points[:, RIGHT_EYE_CORNER]).norm(dim=1)
-        found = self.mesh(painted, points)
-        expression = ((found - points[:, :MESH_POINTS]).norm(dim=2).mean(1) / eyes.clamp(min=1)).mean()
+        eyes = (wanted[:, LEFT_EYE_CORNER] - wanted[:, RIGHT_EYE_CORNER]).norm(dim=1)
+        missed = (self.mesh(painted, wanted) - wanted[:, :MESH_POINTS]).norm(dim=2) @ self.weights
+        expression = (missed / eyes.clamp(min=1)).mean()
         with torch.no_grad():
             known = self.recognizer(image, points)
-        made = self.recognizer(painted, points)
+        made = self.recognizer(painted, wanted)
         one, other = made.chunk(2)
         likeness = torch.cat([(made * known).sum(1), (one * other).sum(1)])
         return expression, F.relu(likeness - STRANGERS).mean()

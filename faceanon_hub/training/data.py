@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from .. import conditioning
 from ..alignment import align, similarity, transform, warp_in
 from ..errors import FaceAnonError, UnreadableError
+from ..retargeting import FaceRetargeter
 from .config import TrainingConfig
 from .preparation import read_manifest, warp_valid
 
@@ -44,8 +45,9 @@ class Jitter:
 class FaceShards(Dataset):
     r"""The samples of folders that [`prepare_faces`] made, by random access.
 
-    An item is asked for by its number, or by number and seed of its jitter, and is a dictionary of tensors: `"image"`
-    `(3, S, S)`, `"maps"` `(8, S, S)` and `"valid"` `(1, S, S)`, uint8, and `"points"` `(478, 2)`, float32, in pixels.
+    An item is asked for by its number, or by number, seed and whether it gets a new shape, and is a dictionary of
+    tensors: `"image"` `(3, S, S)`, `"valid"` `(1, S, S)` and `"maps"` `(8, S, S)`, uint8, with `"points"` `(478, 2)`,
+    float32, in pixels; and `"told"` and `"wanted"`, maps and points of the face that is to be painted.
 
     Args:
         folders (`Sequence[str]`):
@@ -55,7 +57,11 @@ class FaceShards(Dataset):
         size (`int`):
             Side of the crops in pixels.
         jitter ([`Jitter`], *optional*):
-            None unless given.
+            What the seed moves the crop by; none unless given.
+        retargeter ([`FaceRetargeter`], *optional*):
+            Gives faces their new shapes, as in the pipeline.
+        emphasis (`tuple[float, float]`, *optional*, defaults to `(1.0, 1.0)`):
+            How far the network has to be told that lids and brows move, see [`conditioning.emphasize`].
 
     Raises:
         UnreadableImageError: a folder holds no manifest.
@@ -63,8 +69,17 @@ class FaceShards(Dataset):
         FaceAnonError: there is no sample, or crops were made for a network of less than half this size.
     """
 
-    def __init__(self, folders: Sequence[str], split: str, size: int, jitter: Jitter | None = None) -> None:
+    def __init__(
+        self,
+        folders: Sequence[str],
+        split: str,
+        size: int,
+        jitter: Jitter | None = None,
+        retargeter: FaceRetargeter | None = None,
+        emphasis: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
         self.size, self.jitter = size, jitter or Jitter()
+        self.retargeter, self.emphasis = retargeter, emphasis
         self.facts: list[dict[str, Any]] = []
         self._places: list[tuple[str, dict[str, tuple[int, int]]]] = []
         seen: set[str] = set()
@@ -84,8 +99,8 @@ class FaceShards(Dataset):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, torch.Tensor]:
-        number, seed = item if isinstance(item, tuple) else (item, None)
+    def __getitem__(self, item: int | tuple[int, int, bool]) -> dict[str, torch.Tensor]:
+        number, seed, reshaped = item if isinstance(item, tuple) else (item, None, False)
         shard, places = self._places[number]
         with Path(shard).open("rb") as file:
             contents = {}
@@ -98,17 +113,25 @@ class FaceShards(Dataset):
         matrix = align(points, self.size)
         if seed is not None:
             matrix = _after(self.jitter.draw(self.size, seed), matrix)
-        placed = transform(points, matrix)
+        placed = wanted = transform(points, matrix)
+        maps = conditioning.draw_maps(placed, self.size)
+        if reshaped:
+            assert self.retargeter is not None and seed is not None
+            wanted = self.retargeter(placed, seed)
+        told = conditioning.emphasized(conditioning.draw_maps(wanted, self.size), wanted, *self.emphasis)
+        told[0] |= maps[0]  # what the old outline hid stays hidden
         return {
             "image": torch.from_numpy(warp_in(image, matrix, self.size)).permute(2, 0, 1).contiguous(),
-            "maps": torch.from_numpy(conditioning.draw_maps(placed, self.size)),
+            "maps": torch.from_numpy(maps),
             "valid": torch.from_numpy(warp_valid(valid, matrix, self.size))[None],
             "points": torch.from_numpy(placed[:, :2].copy()),
+            "told": torch.from_numpy(told),
+            "wanted": torch.from_numpy(wanted[:, :2].copy()),
         }
 
 
 class Draws:
-    """The batches of a run, as lists of numbers and seeds for [`FaceShards`]: each follows from its step alone.
+    """The batches of a run, as lists of what [`FaceShards`] is asked for: each follows from its step alone.
 
     Args:
         weights (`np.ndarray` of shape `(N,)`):
@@ -119,21 +142,26 @@ class Draws:
             Numbers of the steps.
         seed, process (`int`):
             Of the run, and of this process among those that train.
+        reshaped (`int`, *optional*, defaults to `0`):
+            How many in a batch, the first ones, get new shapes.
     """
 
-    def __init__(self, weights: np.ndarray, count: int, steps: range, seed: int, process: int = 0) -> None:
+    def __init__(
+        self, weights: np.ndarray, count: int, steps: range, seed: int, process: int = 0, reshaped: int = 0
+    ) -> None:
         self._sums = np.cumsum(weights / weights.sum())
         self.count, self.steps, self.seed, self.process = count, steps, seed, process
+        self._reshaped = [number < reshaped for number in range(count)]
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
         for step in self.steps:
             random = np.random.default_rng([self.seed, self.process, step])
             numbers = np.searchsorted(self._sums, random.random(self.count), side="right").clip(0, len(self._sums) - 1)
             seeds = random.integers(2**31, size=self.count)
-            yield list(zip(numbers.tolist(), seeds.tolist(), strict=True))
+            yield list(zip(numbers.tolist(), seeds.tolist(), self._reshaped, strict=True))
 
 
 def draw_weights(facts: Sequence[dict[str, Any]], config: TrainingConfig) -> np.ndarray:

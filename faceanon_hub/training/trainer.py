@@ -111,6 +111,11 @@ class Trainer:
         """Pictures made so far, by all processes."""
         return self.step * self.config.batch_size * self.accelerator.num_processes
 
+    @property
+    def _reshaped(self) -> int:
+        """How many photos of a batch, the first ones, are painted with a face of another shape."""
+        return int(self.config.new_shapes * (self.config.batch_size // 2))
+
     def run(self, on_progress: Progress | None = None) -> Path:
         """Trains to the last step. Returns the last checkpoint."""
         config, main = self.config, self.accelerator.is_main_process
@@ -146,24 +151,38 @@ class Trainer:
         config, source = self.config, self._source(self.step)
         image, mask, told, valid = (t.repeat(2, 1, 1, 1) for t in self._tell(batch, source))
         latent = torch.randn(len(image), self.generator.config.latent_size, generator=source, device=self.device)
-        painted = self._paint(image, mask, told, latent, source)
+        learning = self.step >= config.head_start
+        with torch.set_grad_enabled(learning):
+            painted = self._paint(image, mask, told, latent, source)
         # Where the photo ends there is nothing to learn: the painting has the same pixels there.
         painted = torch.lerp(image, painted, valid)
         region = mask * valid
         colors = draw_colors(len(image), source)
-        seen = torch.cat([mask, told], 1).to(self.dtype)
+        count = len(image) // 2
+        own = torch.arange(self._reshaped, count, device=self.device)
+        own = torch.cat([own, own + count])
+        # A face of another shape is no answer to what the photo told: only that it is a face is judged.
+        seen = torch.cat([mask, told], 1)[own].to(self.dtype)
         with torch.no_grad():
             true_features = self.features(recolor(image, colors))
-        features = self.features(recolor(painted, colors))
-        values = self._teach_discriminators(image, painted, seen, true_features, features)
+        with torch.set_grad_enabled(learning):
+            features = self.features(recolor(painted, colors))
+        values = self._teach_discriminators(image[own], painted[own], seen, true_features, features)
+        if not learning:
+            self.step += 1
+            return values
 
-        scores = [*self.projected(features[1:]), self.conditional(painted.to(self.dtype), seen)]
+        scores = [*self.projected(features[1:]), self.conditional(painted[own].to(self.dtype), seen)]
         color, apart = losses.distances(painted, mask, features[3:])
-        ramp = min(1.0, (self.step + 1) / (config.adversarial_ramp + 1))
+        taken = self.step - config.head_start + 1
+        ramp = min(1.0, taken / (config.adversarial_ramp + 1))
         terms = {
             "adversarial": (ramp, losses.adversarial(scores)),
-            "perceptual": (config.perceptual_weight, losses.perceptual(features, true_features)),
-            "l1": (config.l1_weight, losses.masked_l1(painted, image, region)),
+            "perceptual": (
+                config.perceptual_weight,
+                losses.perceptual([level[own] for level in features], [level[own] for level in true_features]),
+            ),
+            "l1": (config.l1_weight, losses.masked_l1(painted[own], image[own], region[own])),
             "latent": (config.latent_weight, self.reader(features[2:], latent)),
             "diversity": (
                 config.diversity_weight,
@@ -175,7 +194,7 @@ class Trainer:
             terms["expression"] = (config.expression_weight, expression)
             terms["identity"] = (config.identity_weight, identity)
         for group, rate in zip(self._generator_optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * min(1.0, (self.step + 1) / (config.warmup + 1))
+            group["lr"] = rate * min(1.0, taken / (config.warmup + 1)) * self._cooled()
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
         norm = self._update(self._generator_optimizer, total)
         self._average_weights()
@@ -196,6 +215,8 @@ class Trainer:
         true_features: Sequence[torch.Tensor],
         features: Sequence[torch.Tensor],
     ) -> dict[str, torch.Tensor]:
+        for group in self._discriminator_optimizer.param_groups:
+            group["lr"] = self.config.discriminator_learning_rate * self._cooled()
         self._judges.requires_grad_(True)
         advance_norms(self.projected, self.conditional)
         pairs = [torch.cat([true, made.detach()]) for true, made in zip(true_features[1:], features[1:], strict=True)]
@@ -204,6 +225,10 @@ class Trainer:
         norm = self._update(self._discriminator_optimizer, loss)
         self._judges.requires_grad_(False)
         return {"discriminator": loss.detach(), "discriminator_norm": norm}
+
+    def _cooled(self) -> float:
+        """What is left of the rates."""
+        return min(1.0, max(1, self.config.steps - self.step) / (self.config.cooldown + 1))
 
     def _update(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> torch.Tensor:
         """A step of an optimizer. Returns the norm of the gradient before it was clipped."""
@@ -241,15 +266,15 @@ class Trainer:
         self, batch: dict[str, torch.Tensor], source: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Photo, hidden region, condition and validity of a batch; with a source, flipped and without some hints."""
-        pixels, maps, valid = (
-            batch[name].to(self.device, non_blocking=True).float() for name in ("image", "maps", "valid")
+        pixels, found, maps, valid = (
+            batch[name].to(self.device, non_blocking=True).float() for name in ("image", "maps", "told", "valid")
         )
         image = pixels / 127.5 - 1
         if source is not None:
             flipped = self._flipped(len(image))[:, None, None, None]
-            image, maps, valid = (torch.where(flipped, t.flip(3), t) for t in (image, maps, valid))
+            image, found, maps, valid = (torch.where(flipped, t.flip(3), t) for t in (image, found, maps, valid))
         mask = maps[:, :1]
-        hint = conditioning.render_hint(conditioning.hint_coefficients(image, maps), mask)
+        hint = conditioning.render_hint(conditioning.hint_coefficients(image, found), mask)
         if source is not None:
             drawn = torch.rand(len(image), 1, 1, 1, generator=source, device=self.device)
             hint = hint * (drawn >= self.config.hint_dropout)
@@ -259,10 +284,10 @@ class Trainer:
         """Which photos of this step are mirrored."""
         return torch.rand(count, generator=self._source(self.step, 1), device=self.device) < 0.5
 
-    def _points(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Meshes of the photos as they were before any was mirrored, and which were, for both latents."""
-        points = batch["points"].to(self.device)
-        return points.repeat(2, 1, 1), self._flipped(len(points)).repeat(2)
+    def _points(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Meshes of photos and paintings as they were before any was mirrored, and which were, for both latents."""
+        points, wanted = (batch[name].to(self.device).repeat(2, 1, 1) for name in ("points", "wanted"))
+        return points, wanted, self._flipped(len(points) // 2).repeat(2)
 
     def _source(self, step: int, use: int = 0) -> torch.Generator:
         sequence = np.random.SeedSequence([self.config.seed, self.accelerator.process_index, step, use])
@@ -292,7 +317,17 @@ class Trainer:
                     f"{config.start}: paints {self.generator.config.sample_size} px, not {config.sample_size}; "
                     "`faceanon grow` enlarges a checkpoint"
                 )
+        for name in ("lid_emphasis", "brow_emphasis"):
+            if getattr(config, name) is not None:
+                self.generator.register_to_config(**{name: getattr(config, name)})
         self.generator = self.generator.train().to(self.device, memory_format=torch.channels_last)
+        for part in config.frozen:
+            try:
+                self.generator.get_submodule(part).requires_grad_(False)
+            except AttributeError as error:
+                raise FaceAnonError(f"`frozen`: a generator has no part {part!r}") from error
+        if config.new_shapes and self.pipe.retargeter is None:
+            raise FaceAnonError(f"`new_shapes`: {config.start} has no retargeter")
         self.ema = deepcopy(self.generator).eval().requires_grad_(False)
         self.features = FrozenFeatures().to(self.device, self.dtype)
         self.projected = ProjectedDiscriminator(self.features.channels[1:]).to(self.device)
@@ -301,14 +336,17 @@ class Trainer:
         self.conditional = ConditionalDiscriminator(1 + self.generator.config.condition_channels).to(self.device)
         self.reader = losses.LatentReader(self.features.channels[2:], self.generator.config.latent_size)
         self.reader.to(self.device)
-        self.critics = None if config.critics is None else Critics(config.critics).to(self.device)
+        self.critics: Critics | None = None
+        if config.critics is not None:
+            self.critics = Critics(config.critics, config.feature_weight).to(self.device)
         self._judges = nn.ModuleList([self.projected.heads, self.conditional]).requires_grad_(False)
 
     def _make_data(self) -> None:
         config, size = self.config, self.generator.config.sample_size
         jitter = Jitter(config.rotation, config.scale, config.shift)
-        self.training_set = FaceShards(config.data, "train", size, jitter)
-        self.validation_set = FaceShards(config.data, "validation", size)
+        emphasis = self.generator.config.lid_emphasis, self.generator.config.brow_emphasis
+        self.training_set = FaceShards(config.data, "train", size, jitter, self.pipe.retargeter, emphasis)
+        self.validation_set = FaceShards(config.data, "validation", size, emphasis=emphasis)
 
     def _make_optimizers(self) -> None:
         config, fused = self.config, self.device.type == "cuda"
@@ -328,6 +366,7 @@ class Trainer:
             range(self.step, config.steps),
             config.seed,
             self.accelerator.process_index,
+            self._reshaped,
         )
         return iter(
             DataLoader(
@@ -467,7 +506,9 @@ class Trainer:
         place = self.folder / "config.json"
         if place.is_file():
             before = json.loads(place.read_text())
-            other = [name for name in promised if name not in RESUMABLE and before.get(name) != promised[name]]
+            # A run that cools down ends as it was meant to.
+            free = [name for name in RESUMABLE if name != "steps" or not self.config.cooldown]
+            other = [name for name in promised if name not in free and before.get(name) != promised[name]]
             if other:
                 told = ", ".join(other)
                 raise FaceAnonError(f"{self.folder}: holds a run with another {told}; choose another folder")

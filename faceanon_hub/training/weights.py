@@ -45,12 +45,13 @@ def parameter_groups(generator: FaceAnonGenerator, learning_rate: float) -> list
             Of weights of unit variance.
 
     Returns:
-        `list[dict]`: every parameter once, in `"params"`, with its `"lr"`.
+        `list[dict]`: every parameter that is to learn once, in `"params"`, with its `"lr"`.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     sizes = {id(m.weight): _deviation(m) for m in generator.modules() if isinstance(m, nn.Conv2d)}
     for parameter in generator.parameters():
-        groups.setdefault(learning_rate * sizes.get(id(parameter), 1.0), []).append(parameter)
+        if parameter.requires_grad:
+            groups.setdefault(learning_rate * sizes.get(id(parameter), 1.0), []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 

@@ -39,6 +39,8 @@ def test_a_file_is_read(tmp_path):
         ("data: [a]\nlearning_rate: .nan", "`learning_rate`"),
         ("data: [a]\nmixed_precision: fp8", "'no' or 'bf16'"),
         ("data: [a]\nhint_dropout: 1.5", "between 0 and 1"),
+        ("data: [a]\nnew_shapes: 1", "below 1"),
+        ("data: [a]\nlid_emphasis: strong", "`lid_emphasis`|could not convert"),
         ("data: []", "names no folder"),
         ("steps: 5", "`data` is missing"),
         ("- 1", "no settings"),

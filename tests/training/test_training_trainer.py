@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -140,6 +141,69 @@ def test_the_rate_rises_over_the_warmup(config, tmp_path):
         rates = [group["lr"] for group in trainer._generator_optimizer.param_groups]
         seen.append(rates[0] / trainer._rates[0])
     assert seen == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+
+
+def test_discriminators_get_a_head_start(config, tmp_path):
+    trainer = Trainer(config(head_start=2, warmup=1, steps=9), tmp_path / "run")
+    batch, before = first_batch(trainer), deepcopy(trainer.generator.state_dict())
+    judges = deepcopy(trainer._judges.state_dict())
+    for _ in range(2):
+        assert set(trainer.advance(batch)) == {"discriminator", "discriminator_norm"}
+    assert all(torch.equal(weight, before[name]) for name, weight in trainer.generator.state_dict().items())
+    assert any(not torch.equal(weight, judges[name]) for name, weight in trainer._judges.state_dict().items())
+    trainer.advance(batch)
+    assert trainer._generator_optimizer.param_groups[0]["lr"] == pytest.approx(trainer._rates[0] / 2)
+    assert any(not torch.equal(weight, before[name]) for name, weight in trainer.generator.state_dict().items())
+
+
+def test_the_rates_fall_over_the_cooldown(config, tmp_path):
+    trainer = Trainer(config(cooldown=3, steps=5), tmp_path / "run")
+    batch, seen = first_batch(trainer), []
+    for _ in range(5):
+        trainer.advance(batch)
+        rates = [o.param_groups[0]["lr"] for o in (trainer._generator_optimizer, trainer._discriminator_optimizer)]
+        seen.append([rates[0] / trainer._rates[0], rates[1] / trainer.config.discriminator_learning_rate])
+    assert np.array(seen) == pytest.approx(np.array([1, 1, 0.75, 0.5, 0.25])[:, None].repeat(2, 1))
+    # Where it ends decides what was learned.
+    with pytest.raises(FaceAnonError, match="another steps"):
+        Trainer(config(cooldown=3, steps=6), tmp_path / "run")
+
+
+def test_frozen_parts_keep_their_weights(config, tmp_path):
+    trainer = Trainer(config(frozen=("stem", "encoder")), tmp_path / "run")
+    before = deepcopy(trainer.generator.state_dict())
+    trainer.advance(first_batch(trainer))
+    after = trainer.generator.state_dict()
+    changed = [name for name, weight in after.items() if not torch.equal(weight, before[name])]
+    assert any(name.startswith("decoder") for name in changed)
+    assert not any(name.startswith(("stem", "encoder")) for name in changed)
+    with pytest.raises(FaceAnonError, match="no part 'decode'"):
+        Trainer(config(frozen=("decode",)), tmp_path / "other")
+
+
+def test_faces_of_a_new_shape_are_compared_with_no_photo(config, tmp_path):
+    trainer = Trainer(config(new_shapes=0.5, batch_size=4), tmp_path / "run")
+    batch = first_batch(trainer)
+    assert not torch.equal(batch["told"][0], batch["maps"][0])
+    assert torch.equal(batch["told"][1, 1:], batch["maps"][1, 1:])
+    # The photo of the first is beside the point: only what is painted into it counts.
+    inside = batch["maps"][:1, :1] & batch["told"][:1, :1]
+    image = batch["image"].clone()
+    image[:1] = torch.where(inside.bool(), 255 - image[:1], image[:1])
+    trainer.config = replace(trainer.config, hint_dropout=1.0)  # which would show it
+    other = Trainer(config(new_shapes=0.5, batch_size=4), tmp_path / "other")
+    other.config = trainer.config
+    one, two = trainer.advance(batch), other.advance({**batch, "image": image})
+    for name in ("perceptual", "l1"):
+        assert float(one[name]) == pytest.approx(float(two[name]), rel=1e-6), name
+
+
+def test_the_emphasis_of_a_run_is_that_of_its_checkpoint(straight, config, tmp_path):
+    trainer = Trainer(config(lid_emphasis=1.5, steps=1, save_every=1), tmp_path / "run")
+    assert trainer.training_set.emphasis == trainer.validation_set.emphasis == (1.5, 1.0)
+    trainer.run()
+    generator = FaceAnonPipeline.from_pretrained(tmp_path / "run" / "checkpoint-000001").generator
+    assert generator.config.lid_emphasis == 1.5 and generator.config.brow_emphasis == 1.0
 
 
 def test_what_lies_beyond_the_photo_teaches_nothing(config, tmp_path):
