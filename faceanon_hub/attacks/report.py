@@ -150,12 +150,14 @@ def in_words(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def to_markdown(summary: dict[str, Any]) -> str:
+def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
     """The tables of a report.
 
     Args:
         summary (`dict`):
             From [`attack`].
+        recognizer (`str`, *optional*, defaults to `"dlib"`):
+            Name of the one whose embeddings all attackers see.
     """
     attacks = summary["attacks"]
     lines = [
@@ -163,7 +165,8 @@ def to_markdown(summary: dict[str, Any]) -> str:
         "",
         f"{summary['photos']} photos of {summary['people']} people, the largest face of each; "
         f"{sum(summary['left_out'].values())} left out. Every figure with its 95 % interval over people, resampled. "
-        "What learns has learned from other people than it attacks. A photo is never compared with itself.",
+        "What learns has learned from other people than it attacks. A photo is never compared with itself. "
+        f"All see the embeddings of {recognizer}.",
         "",
         *(f"- **{name}** {told}." for name, told in ATTACKERS.items()),
         "",

@@ -5,7 +5,16 @@ from .color import color_errors, median_skin, skin_tone, typology_angle
 from .coverage import MediaPipeFaces, covered, redetected
 from .expression import blendshape_error, dlib_landmarks, expression_ratios, procrustes_error, ratio_errors
 from .gaze import gaze_error, iris_positions
-from .identity import DlibRecognizer, Recognizer, Verification, auc_interval, diversity, protection_rate, verify
+from .identity import (
+    DlibRecognizer,
+    FaceResRecognizer,
+    Recognizer,
+    Verification,
+    auc_interval,
+    diversity,
+    protection_rate,
+    verify,
+)
 from .lighting import light_angle, light_vector, shading_distance, side_ratio, side_ratio_error
 from .pose import head_rotation, pose_error
 from .realism import (
@@ -20,6 +29,7 @@ from .realism import (
 __all__ = [
     "DlibRecognizer",
     "EfficientNetFeatures",
+    "FaceResRecognizer",
     "InceptionFeatures",
     "MediaPipeFaces",
     "Recognizer",

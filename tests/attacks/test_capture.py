@@ -9,6 +9,7 @@ import tarfile
 import numpy as np
 import PIL.Image
 import pytest
+from graph_models import FACERES, write_graph
 from typer.testing import CliRunner
 
 from faceanon_hub import FaceAnonError, FaceAnonPipeline, UnreadableImageError, metrics
@@ -117,6 +118,23 @@ def test_photos_without_a_face_are_left_out_and_counted(album, record, pipe, tmp
     assert seen.left_out == {"no face": 1, "no second photo of the person is left": 1}
     assert seen.people.tolist() == [n // 2 for n in range(12)]
     assert seen.faces["blur"]["alone"].shape == (12, 128) and seen.expression["default"]["points"].shape == (12,)
+
+
+def test_the_command_takes_another_recognizer(album, tmp_path):
+    result = run("attack", album, tmp_path / "report", "--recognizer", tmp_path / "faceres.json")
+    assert (
+        result.exit_code == 1 and "faceres.json" in result.stderr and not (tmp_path / "report" / "report.md").exists()
+    )
+    write_graph(tmp_path, "faceres", *FACERES)
+    result = run(
+        "attack", album, tmp_path / "report", "--settings", "original", "--workers", 1,
+        "--recognizer", tmp_path / "faceres.json", "--keep-embeddings",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "embeddings of faceres" in (tmp_path / "report" / "report.md").read_text()
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["recognizer"] == "faceres"
+    seen = np.load(tmp_path / "report" / "embeddings.npz")
+    assert {seen[name].shape[1] for name in seen.files if "original" in name} == {16}
 
 
 def test_the_command_reports_figures_and_nothing_biometric(album, tmp_path):

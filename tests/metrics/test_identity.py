@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import numpy as np
 import pytest
+from graph_models import FACERES, write_graph
 
-from faceanon_hub.errors import FaceAnonError
+from faceanon_hub.errors import FaceAnonError, UnreadableError
 from faceanon_hub.metrics import identity
-from faceanon_hub.metrics.identity import DlibRecognizer, auc_interval, diversity, protection_rate, verify
+from faceanon_hub.metrics.identity import (
+    DlibRecognizer,
+    FaceResRecognizer,
+    auc_interval,
+    diversity,
+    protection_rate,
+    verify,
+)
 
 PEOPLE, PHOTOS, SIZE = 40, 5, 32
 IDENTITIES = np.repeat(np.arange(PEOPLE), PHOTOS)
@@ -43,6 +52,28 @@ def test_the_box_from_landmarks_does_as_well_as_that_of_dlibs_detector(recognize
     (box,) = [box for box in found if box.contains(*middle.astype(int).tolist())]
     theirs = np.array(network.compute_face_descriptor(portrait, predictor(portrait, box)))
     assert np.linalg.norm(recognizer(portrait, face.landmarks) - theirs) < 0.15
+
+
+@pytest.fixture
+def faceres(tmp_path):
+    """A graph with the inputs and the output of the real one, and few and random weights."""
+    write_graph(tmp_path, "faceres", *FACERES)
+    return tmp_path / "faceres.json"
+
+
+def test_a_second_recognizer_looks_at_the_upright_face(faceres, portrait, face):
+    recognizer = FaceResRecognizer(faceres)
+    found = recognizer(portrait, face.landmarks)
+    assert found.shape == (16,) and found.dtype == np.float32 and np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(found, pickle.loads(pickle.dumps(recognizer))(portrait, face.landmarks))
+    # Turned photo, turned landmarks: the same crop. Elsewhere in the photo another one.
+    turned = np.ascontiguousarray(np.rot90(portrait))
+    x, y, z = face.landmarks.T
+    again = recognizer(turned, np.stack([y, portrait.shape[1] - 1 - x, z], 1))
+    elsewhere = recognizer(portrait, face.landmarks + np.float32([-100, 150, 0]))
+    assert np.linalg.norm(again - found) < 0.01 < 0.05 < np.linalg.norm(elsewhere - found)
+    with pytest.raises(UnreadableError, match=r"other\.json"):
+        FaceResRecognizer(faceres.with_name("other.json"))
 
 
 @pytest.mark.parametrize("change", ["turned", "darker", "smaller"])
