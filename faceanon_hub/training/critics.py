@@ -71,19 +71,31 @@ class Critics(nn.Module):
 
         Returns:
             `tuple[torch.Tensor, torch.Tensor]`: expression, the mean distance of the mesh of the painting from the
-            wanted one, over the distance of the eyes; and identity, how far the cosine with the photo, and with the
-            other painting of it, lie above that of strangers.
+            wanted one, over the distance of the eyes, and what its lids are too open or too closed by; and identity,
+            how far the cosine with the photo, and with the other painting of it, lie above that of strangers.
         """
         image, painted = (torch.where(flipped[:, None, None, None], t.flip(3), t) for t in (image, painted))
         eyes = (wanted[:, LEFT_EYE_CORNER] - wanted[:, RIGHT_EYE_CORNER]).norm(dim=1)
-        missed = (self.mesh(painted, wanted) - wanted[:, :MESH_POINTS]).norm(dim=2) @ self.weights
-        expression = (missed / eyes.clamp(min=1)).mean()
+        found = self.mesh(painted, wanted)
+        missed = (found - wanted[:, :MESH_POINTS]).norm(dim=2) @ self.weights
+        expression = (missed / eyes.clamp(min=1)).mean() + (opening(found) - opening(wanted)).abs().mean()
         with torch.no_grad():
             known = self.recognizer(image, points)
         made = self.recognizer(painted, wanted)
         one, other = made.chunk(2)
         likeness = torch.cat([(made * known).sum(1), (one * other).sum(1)])
         return expression, F.relu(likeness - STRANGERS).mean()
+
+
+def opening(mesh: torch.Tensor) -> torch.Tensor:
+    """Of meshes `(B, N, 2)` the opening of both eyes' lids, in widths of the wider eye: `(B, 2)`.
+
+    A blink moves lids by a pixel or two: next to nothing of the whole mesh's distance.
+    """
+    lids = (lm.LEFT_UPPER_LID, lm.LEFT_LOWER_LID), (lm.RIGHT_UPPER_LID, lm.RIGHT_LOWER_LID)
+    open_by = [(mesh[:, lower].mean(1) - mesh[:, upper].mean(1)).norm(dim=1) for upper, lower in lids]
+    widths = [(mesh[:, a] - mesh[:, b]).norm(dim=1) for a, b in (lm.LEFT_CORNERS, lm.RIGHT_CORNERS)]
+    return torch.stack(open_by, 1) / torch.stack(widths, 1).amax(1, keepdim=True).clamp(min=1)
 
 
 class FaceMesh(nn.Module):

@@ -18,6 +18,7 @@ from faceanon_hub.training.critics import (
     FaceMesh,
     FaceRecognizer,
     fit_similarity,
+    opening,
     warp,
 )
 
@@ -133,6 +134,19 @@ def test_the_terms_reach_the_painting_alone_and_know_what_was_mirrored(folder):
     assert same[1].item() == pytest.approx(0.9, abs=1e-4)  # cosine 1, less that of strangers
 
 
+def test_the_opening_of_lids_is_in_widths_of_the_eye():
+    mesh = torch.zeros(1, 478, 2)
+    for (left, right), upper, lower, height in (
+        (lm.LEFT_CORNERS, lm.LEFT_UPPER_LID, lm.LEFT_LOWER_LID, 5.0),
+        (lm.RIGHT_CORNERS, lm.RIGHT_UPPER_LID, lm.RIGHT_LOWER_LID, 0.0),
+    ):
+        mesh[:, right, 0] = mesh[:, left, 0] + 20
+        mesh[:, upper, 1], mesh[:, lower, 1] = -height / 2, height / 2
+    assert opening(mesh)[0].tolist() == pytest.approx([0.25, 0])
+    turned = torch.stack([-mesh[..., 1], mesh[..., 0]], 2) * 3
+    assert torch.allclose(opening(turned), opening(mesh))
+
+
 @torch.no_grad()
 def test_a_painting_is_held_to_the_shape_that_was_wanted(folder):
     image, points = torch.rand(2, 3, 64, 64) * 2 - 1, points_on(64, 1).repeat(2, 1, 1)
@@ -145,7 +159,8 @@ def test_a_painting_is_held_to_the_shape_that_was_wanted(folder):
 
     found = FaceMesh(folder)(image, points)
     eyes = (points[:, 33] - points[:, 263]).norm(dim=1)
-    plain = ((found - points[:, :MESH_POINTS]).norm(dim=2).mean(1) / eyes).mean().item()
+    lids = (opening(found) - opening(points)).abs().mean().item()
+    plain = ((found - points[:, :MESH_POINTS]).norm(dim=2).mean(1) / eyes).mean().item() + lids
     assert expression(1.0, points) == pytest.approx(plain, rel=1e-4)
     near = expression(1.0, wanted), expression(9.0, wanted)
     assert near[0] != pytest.approx(plain, rel=1e-3) and near[1] != pytest.approx(near[0], rel=1e-3)
