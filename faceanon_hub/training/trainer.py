@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -148,49 +148,58 @@ class Trainer:
         Returns:
             `dict[str, torch.Tensor]`: the terms of the losses, numbers on the device.
         """
-        config, source = self.config, self._source(self.step)
+        source, learning = self._source(self.step), self.step >= self.config.head_start
         image, mask, told, valid = (t.repeat(2, 1, 1, 1) for t in self._tell(batch, source))
         latent = torch.randn(len(image), self.generator.config.latent_size, generator=source, device=self.device)
-        learning = self.step >= config.head_start
         with torch.set_grad_enabled(learning):
-            painted = self._paint(image, mask, told, latent, source)
-        # Where the photo ends there is nothing to learn: the painting has the same pixels there.
-        painted = torch.lerp(image, painted, valid)
-        region = mask * valid
-        colors = draw_colors(len(image), source)
+            # Where the photo ends there is nothing to learn: the painting has the same pixels there.
+            painted = torch.lerp(image, self._paint(image, mask, told, latent, source), valid)
+            colors = draw_colors(len(image), source)
+            features = self.features(recolor(painted, colors))
+        with torch.no_grad():
+            true_features = self.features(recolor(image, colors))
         count = len(image) // 2
         own = torch.arange(self._reshaped, count, device=self.device)
         own = torch.cat([own, own + count])
-        # A face of another shape is no answer to what the photo told: only that it is a face is judged.
         seen = torch.cat([mask, told], 1)[own].to(self.dtype)
-        with torch.no_grad():
-            true_features = self.features(recolor(image, colors))
-        with torch.set_grad_enabled(learning):
-            features = self.features(recolor(painted, colors))
-        values = self._teach_discriminators(image[own], painted[own], seen, true_features, features)
-        if not learning:
-            self.step += 1
-            return values
+        made = _Made(image, mask, valid, latent, painted, features, true_features, own, seen)
+        values = self._teach_discriminators(made)
+        if learning:
+            values |= self._teach_generator(made, batch)
+        self.step += 1
+        return values
 
-        scores = [*self.projected(features[1:]), self.conditional(painted[own].to(self.dtype), seen)]
-        color, apart = losses.distances(painted, mask, features[3:])
+    def _teach_discriminators(self, made: _Made) -> dict[str, torch.Tensor]:
+        for group in self._discriminator_optimizer.param_groups:
+            group["lr"] = self.config.discriminator_learning_rate * self._cooled()
+        self._judges.requires_grad_(True)
+        advance_norms(self.projected, self.conditional)
+        pairs = zip(made.true_features[1:], made.features[1:], strict=True)
+        features = [torch.cat([true, painted.detach()]) for true, painted in pairs]
+        pictures = torch.cat([made.image[made.own], made.painted[made.own].detach()]).to(self.dtype)
+        loss = losses.discriminator_hinge([*self.projected(features), self.conditional(pictures, made.seen)])
+        norm = self._update(self._discriminator_optimizer, loss)
+        self._judges.requires_grad_(False)
+        return {"discriminator": loss.detach(), "discriminator_norm": norm}
+
+    def _teach_generator(self, made: _Made, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        config, own = self.config, made.own
+        pictures = made.painted[own].to(self.dtype)
+        scores = [*self.projected(made.features[1:]), self.conditional(pictures, made.seen)]
+        color, apart = losses.distances(made.painted, made.mask, made.features[3:])
+        alike = losses.perceptual([f[own] for f in made.features], [f[own] for f in made.true_features])
+        l1 = losses.masked_l1(made.painted[own], made.image[own], (made.mask * made.valid)[own])
+        diversity = losses.diversity_hinge(color, apart, config.color_distance, config.feature_distance)
         taken = self.step - config.head_start + 1
-        ramp = min(1.0, taken / (config.adversarial_ramp + 1))
         terms = {
-            "adversarial": (ramp, losses.adversarial(scores)),
-            "perceptual": (
-                config.perceptual_weight,
-                losses.perceptual([level[own] for level in features], [level[own] for level in true_features]),
-            ),
-            "l1": (config.l1_weight, losses.masked_l1(painted[own], image[own], region[own])),
-            "latent": (config.latent_weight, self.reader(features[2:], latent)),
-            "diversity": (
-                config.diversity_weight,
-                losses.diversity_hinge(color, apart, config.color_distance, config.feature_distance),
-            ),
+            "adversarial": (min(1.0, taken / (config.adversarial_ramp + 1)), losses.adversarial(scores)),
+            "perceptual": (config.perceptual_weight, alike),
+            "l1": (config.l1_weight, l1),
+            "latent": (config.latent_weight, self.reader(made.features[2:], made.latent)),
+            "diversity": (config.diversity_weight, diversity),
         }
         if self.critics is not None:
-            expression, identity = self.critics(image, painted, *self._points(batch))
+            expression, identity = self.critics(made.image, made.painted, *self._points(batch))
             terms["expression"] = (config.expression_weight, expression)
             terms["identity"] = (config.identity_weight, identity)
         for group, rate in zip(self._generator_optimizer.param_groups, self._rates, strict=True):
@@ -198,33 +207,12 @@ class Trainer:
         total = torch.stack([weight * term for weight, term in terms.values()]).sum()
         norm = self._update(self._generator_optimizer, total)
         self._average_weights()
-        self.step += 1
         return {
-            **values,
             **{name: term.detach() for name, (_, term) in terms.items()},
             "generator": total.detach(),
             "generator_norm": norm,
             "color_distance": color.detach().mean(),
         }
-
-    def _teach_discriminators(
-        self,
-        image: torch.Tensor,
-        painted: torch.Tensor,
-        seen: torch.Tensor,
-        true_features: Sequence[torch.Tensor],
-        features: Sequence[torch.Tensor],
-    ) -> dict[str, torch.Tensor]:
-        for group in self._discriminator_optimizer.param_groups:
-            group["lr"] = self.config.discriminator_learning_rate * self._cooled()
-        self._judges.requires_grad_(True)
-        advance_norms(self.projected, self.conditional)
-        pairs = [torch.cat([true, made.detach()]) for true, made in zip(true_features[1:], features[1:], strict=True)]
-        pictures = torch.cat([image, painted.detach()]).to(self.dtype)
-        loss = losses.discriminator_hinge([*self.projected(pairs), self.conditional(pictures, seen)])
-        norm = self._update(self._discriminator_optimizer, loss)
-        self._judges.requires_grad_(False)
-        return {"discriminator": loss.detach(), "discriminator_norm": norm}
 
     def _cooled(self) -> float:
         """What is left of the rates."""
@@ -549,6 +537,20 @@ class Trainer:
     def _noise(self, count: int, source: torch.Generator) -> list[torch.Tensor]:
         shapes = self.generator.noise_shapes
         return [torch.randn(count, *shape, generator=source, device=self.device) for shape in shapes]
+
+
+class _Made(NamedTuple):
+    """What a step shows to all that judge it: each photo twice, painted by two latents."""
+
+    image: torch.Tensor  # (2 B, 3, S, S)
+    mask: torch.Tensor  # (2 B, 1, S, S)
+    valid: torch.Tensor  # (2 B, 1, S, S)
+    latent: torch.Tensor  # (2 B, L)
+    painted: torch.Tensor  # (2 B, 3, S, S)
+    features: Sequence[torch.Tensor]  # of the paintings
+    true_features: Sequence[torch.Tensor]  # of the photos
+    own: torch.Tensor  # numbers of those that keep their shape: no photo answers the others, so they are only judged
+    seen: torch.Tensor  # (len(own), 12, S, S), hidden region and condition of these
 
 
 class _Replacing:
