@@ -52,8 +52,7 @@ class DlibRecognizer:
             `np.ndarray` of shape `(128,)`, float32, not of unit length.
         """
         box, predictor, network = _dlib()
-        center, extent, roll = placement(landmarks)
-        crop = warp_in(image, similarity(center, CROP_EXTENTS * extent, roll, CROP_SIZE), CROP_SIZE)
+        crop = _upright(image, landmarks, CROP_EXTENTS, CROP_SIZE)
         return np.array(network.compute_face_descriptor(crop, predictor(crop, box)), np.float32)
 
 
@@ -76,19 +75,8 @@ class FaceResRecognizer:
         self._network = GraphModel(self.path, ["global_pooling/Mean"]).requires_grad_(False)
 
     def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """Describes a face.
-
-        Args:
-            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
-                RGB photo, original or anonymized.
-            landmarks (`np.ndarray` of shape `(478, 3)`, float32):
-                Mesh of the face in pixels.
-
-        Returns:
-            `np.ndarray` of shape `(1024,)`, float32.
-        """
-        center, extent, roll = placement(landmarks)
-        crop = warp_in(image, similarity(center, FACERES_EXTENTS * extent, roll, FACERES_SIZE), FACERES_SIZE)
+        """As [`DlibRecognizer`], but returns shape `(1024,)`, float32, of unit length."""
+        crop = _upright(image, landmarks, FACERES_EXTENTS, FACERES_SIZE)
         (found,) = self._network(torch.from_numpy(crop)[None].float())
         embedding = found.flatten().numpy()
         return embedding / np.linalg.norm(embedding)
@@ -232,6 +220,12 @@ def diversity(first: np.ndarray, second: np.ndarray) -> float:
             people is perfect. NaN where there is no face.
     """
     return float(_own_distances(first, second).mean())
+
+
+def _upright(image: np.ndarray, landmarks: np.ndarray, extents: float, size: int) -> np.ndarray:
+    """A crop, `(size, size, 3)` uint8, so many longer sides of the mesh wide."""
+    center, extent, roll = placement(landmarks)
+    return warp_in(image, similarity(center, extents * extent, roll, size), size)
 
 
 @functools.cache

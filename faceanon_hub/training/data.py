@@ -114,12 +114,13 @@ class FaceShards(Dataset):
         if seed is not None:
             matrix = _after(self.jitter.draw(self.size, seed), matrix)
         placed = wanted = transform(points, matrix)
-        maps = conditioning.draw_maps(placed, self.size)
+        maps = told = conditioning.draw_maps(placed, self.size)
         if reshaped:
             assert self.retargeter is not None and seed is not None
             wanted = self.retargeter(placed, seed)
-        told = conditioning.emphasized(conditioning.draw_maps(wanted, self.size), wanted, *self.emphasis)
-        told[0] |= maps[0]  # what the old outline hid stays hidden
+            told = conditioning.draw_maps(wanted, self.size)
+            told[0] |= maps[0]  # what the old outline hid stays hidden
+        told = conditioning.emphasized(told, wanted, *self.emphasis)
         return {
             "image": torch.from_numpy(warp_in(image, matrix, self.size)).permute(2, 0, 1).contiguous(),
             "maps": torch.from_numpy(maps),

@@ -158,11 +158,8 @@ class Trainer:
             features = self.features(recolor(painted, colors))
         with torch.no_grad():
             true_features = self.features(recolor(image, colors))
-        count = len(image) // 2
-        own = torch.arange(self._reshaped, count, device=self.device)
-        own = torch.cat([own, own + count])
-        seen = torch.cat([mask, told], 1)[own].to(self.dtype)
-        made = _Made(image, mask, valid, latent, painted, features, true_features, own, seen)
+        seen = self._own(torch.cat([mask, told], 1)).to(self.dtype)
+        made = _Made(image, mask, valid, latent, painted, features, true_features, seen)
         values = self._teach_discriminators(made)
         if learning:
             values |= self._teach_generator(made, batch)
@@ -176,19 +173,18 @@ class Trainer:
         advance_norms(self.projected, self.conditional)
         pairs = zip(made.true_features[1:], made.features[1:], strict=True)
         features = [torch.cat([true, painted.detach()]) for true, painted in pairs]
-        pictures = torch.cat([made.image[made.own], made.painted[made.own].detach()]).to(self.dtype)
+        pictures = torch.cat([self._own(made.image), self._own(made.painted.detach())]).to(self.dtype)
         loss = losses.discriminator_hinge([*self.projected(features), self.conditional(pictures, made.seen)])
         norm = self._update(self._discriminator_optimizer, loss)
         self._judges.requires_grad_(False)
         return {"discriminator": loss.detach(), "discriminator_norm": norm}
 
     def _teach_generator(self, made: _Made, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        config, own = self.config, made.own
-        pictures = made.painted[own].to(self.dtype)
-        scores = [*self.projected(made.features[1:]), self.conditional(pictures, made.seen)]
+        config, own = self.config, self._own
+        scores = [*self.projected(made.features[1:]), self.conditional(own(made.painted).to(self.dtype), made.seen)]
         color, apart = losses.distances(made.painted, made.mask, made.features[3:])
-        alike = losses.perceptual([f[own] for f in made.features], [f[own] for f in made.true_features])
-        l1 = losses.masked_l1(made.painted[own], made.image[own], (made.mask * made.valid)[own])
+        alike = losses.perceptual(list(map(own, made.features)), list(map(own, made.true_features)))
+        l1 = losses.masked_l1(own(made.painted), own(made.image), own(made.mask * made.valid))
         diversity = losses.diversity_hinge(color, apart, config.color_distance, config.feature_distance)
         taken = self.step - config.head_start + 1
         terms = {
@@ -213,6 +209,10 @@ class Trainer:
             "generator_norm": norm,
             "color_distance": color.detach().mean(),
         }
+
+    def _own(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Those of a step that keep their shape: no photo answers the others, so that they are only judged."""
+        return pictures.unflatten(0, (2, -1))[:, self._reshaped :].flatten(0, 1)
 
     def _cooled(self) -> float:
         """What is left of the rates."""
@@ -549,8 +549,7 @@ class _Made(NamedTuple):
     painted: torch.Tensor  # (2 B, 3, S, S)
     features: Sequence[torch.Tensor]  # of the paintings
     true_features: Sequence[torch.Tensor]  # of the photos
-    own: torch.Tensor  # numbers of those that keep their shape: no photo answers the others, so they are only judged
-    seen: torch.Tensor  # (len(own), 12, S, S), hidden region and condition of these
+    seen: torch.Tensor  # (.., 12, S, S), hidden region and condition of those that keep their shape
 
 
 class _Replacing:
