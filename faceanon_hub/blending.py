@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
-from .alignment import warp_out, window
+from .alignment import transform, warp_in, warp_out, window
 
 Fallback = Literal["blur", "mosaic", "solid"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
 FEATHER = 4.0  # pixels of the crop over which old passes into new
 CELLS = 6  # numbers per side that blur and mosaic leave of a face
 REACH = 1.25  # of a hidden ellipse, in half sides of the detector's box
+# Heights of the face round it within which a softened photo is blurred in full; it is sharp from twice as far on.
+CONTEXT = 0.4
 
 
 def depth(mask: np.ndarray) -> np.ndarray:
@@ -73,6 +76,57 @@ def erase(canvas: np.ndarray, cores: list[tuple[tuple[int, int, int, int], np.nd
         part = canvas[top:bottom, left:right]
         visible = 1 - hidden[top:bottom, left:right]
         part[inside] = np.round(cv2.mean(part, visible)[:3])
+
+
+def soften(
+    canvas: np.ndarray,
+    mask: np.ndarray,
+    matrix: np.ndarray,
+    area: tuple[int, int, int, int],
+    inside: np.ndarray,
+    height: float,
+    blur: float,
+    kept: Sequence[np.ndarray] = (),
+) -> None:
+    """Blurs what is left of a head round an erased face, in place: hair, ears, neck.
+
+    Args:
+        canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
+            Photo to change, its faces erased.
+        mask (`np.ndarray` of shape `(S, S)`, uint8):
+            Hidden region in the crop.
+        matrix (`np.ndarray` of shape `(2, 3)`):
+            Photo pixels to crop pixels.
+        area, inside:
+            From [`core`]: what was erased, which stays as it is and is not mixed in.
+        height (`float`):
+            Of the face, in pixels of the crop.
+        blur (`float`):
+            Standard deviation of the blur, in heights of the face.
+        kept (`list[np.ndarray]`, *optional*):
+            Boxes, in pixels of the photo, that stay as they are.
+    """
+    size = 2 * len(mask)  # the same place, turned and scaled the same way, twice as wide
+    wide = matrix + [[0, 0, size / 4]]
+    visible = np.pad((depth(mask) <= FEATHER + 1.5).astype(np.uint8), size // 4, constant_values=1)
+    others = np.ones_like(visible)
+    for left, top, right, bottom in kept:
+        corners = transform(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), wide)
+        cv2.fillConvexPoly(others, np.round(corners).astype(np.int32), 0)
+    near = 2 - cv2.distanceTransform(visible, cv2.DIST_L2, 5) / (CONTEXT * height)
+    free = cv2.distanceTransform(others, cv2.DIST_L2, 5) / (CONTEXT * height)
+    step = np.minimum(near, free).clip(0, 1)
+    around = left, top, right, bottom = window(wide, size, canvas.shape)
+    alpha = warp_out(step * step * (3 - 2 * step), wide, around, cv2.BORDER_CONSTANT).clip(0, 1)
+    alpha[area[1] - top : area[3] - top, area[0] - left : area[2] - left][inside] = 0
+    for box in kept:
+        low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+        alpha[max(low[1] - top, 0) : max(high[1] - top, 0), max(low[0] - left, 0) : max(high[0] - left, 0)] = 0
+    crop, shown = warp_in(canvas, wide, size).astype(np.float32), visible.astype(np.float32)[..., None]
+    parts = cv2.GaussianBlur(np.dstack([crop * shown, shown]), (0, 0), blur * height)
+    smooth = warp_out(parts[..., :3] / (parts[..., 3:] + 1e-3), wide, around)
+    part = canvas[top:bottom, left:right]
+    part[:] = np.rint(part + alpha[..., None] * (smooth - part)).clip(0, 255)
 
 
 def paste(

@@ -81,6 +81,9 @@ Truncation = Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 
 Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")]
 Fallback = Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")]
 MaskMargin = Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")]
+ContextBlur = Annotated[
+    float | None, typer.Option(min=0, max=0.3, help="Blur of hair, ears and neck, in face heights; 0 leaves them.")
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
 ReportSeeds = Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")]
@@ -116,6 +119,7 @@ def image(
     threshold: Threshold = None,
     fallback: Fallback = None,
     mask_margin: MaskMargin = None,
+    context_blur: ContextBlur = None,
     batch_size: BatchSize = None,
     device: Device = "cpu",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
@@ -169,6 +173,7 @@ def image(
                 recognizer=_recognizer() if candidates > 1 else None,
                 fallback=chosen,
                 mask_margin=mask_margin,
+                context_blur=context_blur,
                 batch_size=batch_size,
                 callback_on_step_end=on_step_end,
             )
@@ -231,6 +236,7 @@ def video(
     threshold: Threshold = None,
     fallback: Fallback = None,
     mask_margin: MaskMargin = None,
+    context_blur: ContextBlur = None,
     batch_size: BatchSize = None,
     device: Device = "cpu",
     force: Force = False,
@@ -268,6 +274,7 @@ def video(
                 threshold=threshold,
                 fallback=fallback.value if fallback else None,
                 mask_margin=mask_margin,
+                context_blur=context_blur,
                 batch_size=batch_size,
                 on_progress=lambda share: progress.update(task, completed=share),
             )
@@ -339,6 +346,7 @@ def folder(
     threshold: Threshold = None,
     fallback: Fallback = None,
     mask_margin: MaskMargin = None,
+    context_blur: ContextBlur = None,
     batch_size: BatchSize = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
     device: Device = "cpu",
@@ -390,6 +398,7 @@ def folder(
                 threshold=threshold,
                 fallback=fallback.value if fallback else None,
                 mask_margin=mask_margin,
+                context_blur=context_blur,
                 batch_size=batch_size,
                 workers=workers or os.cpu_count() or 1,
                 device=device,

@@ -197,7 +197,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     @painting
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, hint: bool, truncation: float,
-        fallback: str, margin: float, shape: float, request: gr.Request,
+        fallback: str, margin: float, shape: float, blur: float, request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
 
@@ -212,6 +212,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
             margin: Hidden rim round the face, 0.05 to 0.3 of its height.
             shape: 0 the face's own shape, 1 a new one.
+            blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
             The anonymized photo, and what was done to each face.
@@ -221,13 +222,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             raise gr.Error(said["choose_photo"])
         with _told(said):
             return _one(
-                pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin, shape
-            )
+                pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin, shape,
+                blur,
+            )  # fmt: skip
 
     @painting
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, hint: bool,
-        truncation: float, fallback: str, margin: float, shape: float, request: gr.Request,
+        truncation: float, fallback: str, margin: float, shape: float, blur: float, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
         """Replaces every face of several photos.
@@ -243,6 +245,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
             margin: Hidden rim round the face, 0.05 to 0.3 of its height.
             shape: 0 the face's own shape, 1 a new one.
+            blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
             An archive of the anonymized photos with a report.
@@ -252,7 +255,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             raise gr.Error(said["choose_photo"])
         if len(files) > MAX_FILES:
             raise gr.Error(said["too_many"].format(MAX_FILES))
-        options = (seed, threshold, light, color, hint, truncation, fallback, margin, shape)
+        options = (seed, threshold, light, color, hint, truncation, fallback, margin, shape, blur)
         target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
@@ -310,7 +313,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
         light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, shape: float,
-        request: gr.Request,
+        blur: float, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a video; one person stays one new person.
@@ -329,6 +332,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
             margin: Hidden rim round the face, 0.05 to 0.3 of its height.
             shape: 0 the face's own shape, 1 a new one.
+            blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
             The anonymized video, and what was done to each face.
@@ -341,7 +345,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
                 lighting_strength=light, color_strength=color, use_hint=hint, truncation=truncation,
-                fallback=fallback, mask_margin=margin, identity_shape=shape, on_progress=progress,
+                fallback=fallback, mask_margin=margin, identity_shape=shape, context_blur=blur,
+                on_progress=progress,
             )  # fmt: skip
         if not report.tracks:
             gr.Warning(said["no_face"])
@@ -378,6 +383,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         truncation = gr.Slider(0, 1, 0.7, label=text("truncation"))
                         usual = pipe.retargeter.config.strength if pipe.retargeter else 0
                         shape = gr.Slider(0, 1, usual, label=text("shape"), visible=pipe.retargeter is not None)
+                        blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("blur"))
                 with gr.Column(scale=3):
                     compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
                     download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")  # type: ignore[arg-type]
@@ -441,7 +447,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     )
                     movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
-        options = [light, color, hint, truncation, fallback, margin, shape]
+        options = [light, color, hint, truncation, fallback, margin, shape, blur]
         shown, rest = [session, compare, download], [gallery, download, told, stages]
         whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
@@ -456,7 +462,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         on(seed.submit, open_photo, whole)
         on(threshold.release, open_photo, whole)
         on(dice.click, roll, [photo, session, threshold, *options], [seed, *shown])
-        for control in (light, color, margin, truncation, shape):
+        for control in (light, color, margin, truncation, shape, blur):
             on(control.change, show, [session, *options], trigger_mode="always_last")
         for choice in (hint, fallback):
             on(choice.input, show, [session, *options])
@@ -557,12 +563,13 @@ def lend_gpu(pipe: FaceAnonPipeline) -> None:
 def _one(
     pipe: FaceAnonPipeline, folder: Path, said: dict[str, str], photo: str, seed: float, threshold: float,
     light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float,
-    shape: float,
+    shape: float, blur: float,
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Anonymizes a file. Returns the new file and a record of its faces."""
     result = pipe(
         photo, seed=int(seed or 0), threshold=threshold, lighting_strength=light, color_strength=color, use_hint=hint,
         truncation=truncation, fallback=fallback, mask_margin=margin, identity_shape=shape,
+        context_blur=blur,
     )  # fmt: skip
     (image,), (faces,) = result.images, result.faces
     kind = "png" if image.mode in ("LA", "RGBA") else "jpg"

@@ -93,6 +93,7 @@ class Draft:
         fallback: blending.Fallback | None = None,
         mask_margin: float | None = None,
         identity_shape: float | None = None,
+        context_blur: float | None = None,
     ) -> PIL.Image.Image:
         """Makes the photo; the arguments are those of [`FaceAnonPipeline.__call__`].
 
@@ -105,6 +106,7 @@ class Draft:
         options = self.pipe._options(
             fallback=fallback,
             mask_margin=mask_margin,
+            context_blur=context_blur,
             truncation=truncation,
             use_hint=use_hint,
             lighting_strength=lighting_strength,

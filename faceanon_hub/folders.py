@@ -133,6 +133,7 @@ def anonymize_folder(
     threshold: float | None = None,
     fallback: str | None = None,
     mask_margin: float | None = None,
+    context_blur: float | None = None,
     batch_size: int | None = None,
     workers: int = 1,
     device: str = "cpu",
@@ -179,7 +180,7 @@ def anonymize_folder(
             JSON file `{pattern: {"keep": [...], "hide": [...]}}`: what is kept and hidden in the files that match.
             What several patterns and the arguments say of a file is added up.
         use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
-        batch_size:
+        context_blur, batch_size:
             As for the pipeline.
         workers (`int`, *optional*, defaults to `1`):
             Number of processes, of one thread each.
@@ -252,6 +253,7 @@ def anonymize_folder(
         "threshold": threshold,
         "fallback": fallback,
         "mask_margin": mask_margin,
+        "context_blur": context_blur,
     }
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
     settings = _Settings(options, batch_size, quality, keep_metadata, audio, report_seeds, name)

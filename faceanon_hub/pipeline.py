@@ -24,6 +24,7 @@ from huggingface_hub.errors import HTTPError
 from typing_extensions import Self
 
 from . import blending, conditioning
+from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .blending import FALLBACKS, Fallback
 from .color import SkinColorTransfer
@@ -71,6 +72,7 @@ class _Options:
 
     fallback: Fallback
     margin: float
+    context_blur: float
     batch_size: int
     truncation: float
     use_hint: bool
@@ -140,6 +142,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             `"blur"`, `"mosaic"` or `"solid"`: how a face is hidden that cannot be replaced.
         mask_margin (`float`, *optional*, defaults to `0.1`):
             How far the hidden region reaches beyond a face's outline, in heights of the face.
+        context_blur (`float`, *optional*, defaults to `0.0`):
+            How strongly hair, ears and neck round a new face are blurred: standard deviation in heights of the face.
     """
 
     model_cpu_offload_seq = "generator"
@@ -164,6 +168,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         batch_size: int = 8,
         fallback: str = "blur",
         mask_margin: float = conditioning.MASK_MARGIN,
+        context_blur: float = 0.0,
     ) -> None:
         super().__init__()
         if fallback not in FALLBACKS:
@@ -176,7 +181,9 @@ class FaceAnonPipeline(DiffusionPipeline):
             skin_color_transfer=skin_color_transfer,
             retargeter=retargeter,
         )
-        self.register_to_config(batch_size=batch_size, fallback=fallback, mask_margin=mask_margin)
+        self.register_to_config(
+            batch_size=batch_size, fallback=fallback, mask_margin=mask_margin, context_blur=context_blur
+        )
 
     @torch.no_grad()
     def __call__(
@@ -197,6 +204,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         threshold: float | None = None,
         fallback: Fallback | None = None,
         mask_margin: float | None = None,
+        context_blur: float | None = None,
         batch_size: int | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -242,7 +250,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 [`metrics.DlibRecognizer`] of the extra `eval` does.
             threshold (`float`, *optional*):
                 Lowest confidence of the detector, in place of its configured one.
-            fallback, mask_margin, batch_size (*optional*):
+            fallback, mask_margin, context_blur, batch_size (*optional*):
                 In place of the configured ones.
             output_type (`str`, *optional*, defaults to `"pil"`):
                 `"pil"`, `"np"` or `"pt"`, see [`FaceAnonPipelineOutput`].
@@ -275,6 +283,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         options = self._options(
             fallback=fallback,
             mask_margin=mask_margin,
+            context_blur=context_blur,
             batch_size=batch_size,
             truncation=truncation,
             use_hint=use_hint,
@@ -426,10 +435,17 @@ class FaceAnonPipeline(DiffusionPipeline):
         photo = replace(photo, pixels=_covered(photo.pixels, zones, options.fallback))
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
         measured = _each(lambda face: self._measure(photo.pixels, face, options), hidden)
-        return self._erase(photo, hidden, measured, options, zones)
+        kept = [face.box for face in faces if face.status is FaceStatus.KEPT]
+        return self._erase(photo, hidden, measured, options, zones, kept)
 
     def _erase(
-        self, photo: Photo, hidden: list[Face], measured: list[_Job | None], options: _Options, zones: Sequence[Zone]
+        self,
+        photo: Photo,
+        hidden: list[Face],
+        measured: list[_Job | None],
+        options: _Options,
+        zones: Sequence[Zone],
+        kept: list[np.ndarray],
     ) -> _Scene:
         """Erases, in a copy of the photo, the faces that have a job, and obfuscates those that have none."""
         canvas = photo.pixels.copy()
@@ -439,6 +455,9 @@ class FaceAnonPipeline(DiffusionPipeline):
                 blending.obfuscate(canvas, face.box, options.fallback)
                 face.status = FaceStatus.OBFUSCATED
         blending.erase(canvas, [job.core for job in jobs])
+        for job in jobs if options.context_blur else []:
+            height = float(np.ptp(job.points[lm.OVAL, 1]))
+            blending.soften(canvas, job.mask, job.matrix, *job.core, height, options.context_blur, kept)
         for job, crop in zip(jobs, _each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), jobs), strict=True):
             job.surroundings = crop
         return _Scene(photo, canvas, jobs, list(zones))
@@ -586,6 +605,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         *,
         fallback: Fallback | None = None,
         mask_margin: float | None = None,
+        context_blur: float | None = None,
         batch_size: int | None = None,
         truncation: float = 0.7,
         use_hint: bool = True,
@@ -599,6 +619,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         options = _Options(
             fallback=fallback or self.config.fallback,
             margin=self.config.mask_margin if mask_margin is None else mask_margin,
+            context_blur=self.config.context_blur if context_blur is None else context_blur,
             batch_size=self.config.batch_size if batch_size is None else batch_size,
             truncation=truncation,
             use_hint=use_hint,
@@ -614,6 +635,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             raise ValueError(f"`batch_size` must be at least 1, not {options.batch_size}")
         if not 0.05 <= options.margin <= 0.3:
             raise ValueError(f"`mask_margin` must lie between 0.05 and 0.3, not {options.margin}")
+        if not 0 <= options.context_blur <= 0.3:
+            raise ValueError(f"`context_blur` must lie between 0 and 0.3, not {options.context_blur}")
         for name in ("truncation", "lighting_strength", "color_strength", "identity_shape"):
             if not 0 <= getattr(options, name) <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1, not {getattr(options, name)}")

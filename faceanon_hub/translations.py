@@ -5,7 +5,7 @@ from __future__ import annotations
 _KEYS = [
     "title", "notice", "photo", "photos", "example", "light", "color", "seed", "dice", "more", "hint", "fallback",
     "threshold", "margin", "truncation", "result", "download", "faces", "keep", "replace", "renew", "variants", "kept",
-    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "shape",
+    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "shape", "blur",
 ]  # fmt: skip
 
 _TEXTS = {
@@ -22,7 +22,7 @@ _TEXTS = {
         "Archive with report",
         "Video (up to 60 seconds at a time)", "From (seconds)", "To (seconds)", "Keep the sound",
         "Preview of the first frame",
-        "Shape of the face: 0 the original's, 1 a new one",
+        "Shape of the face: 0 the original's, 1 a new one", "Blur of hair, ears and neck",
     ],
     "de": [
         "# Gesichter von niemandem\nJedes Gesicht im Foto wird durch ein echt wirkendes Gesicht eines Menschen "
@@ -37,7 +37,7 @@ _TEXTS = {
         "Was erhalten blieb", "Schritte", "Mehrere Fotos", "Anonymisieren", "Archiv mit Bericht",
         "Video (bis 60 Sekunden auf einmal)", "Von (Sekunden)", "Bis (Sekunden)", "Ton behalten",
         "Vorschau des ersten Bildes",
-        "Form des Gesichts: 0 die des Originals, 1 eine neue",
+        "Form des Gesichts: 0 die des Originals, 1 eine neue", "Unschärfe von Haaren, Ohren und Hals",
     ],
     "fr": [
         "# Visages de personne\nChaque visage de la photo est remplacé par celui, réaliste, d'une personne qui "
@@ -52,7 +52,7 @@ _TEXTS = {
         "Quatre variantes", "Ce qui est conservé", "Étapes", "Plusieurs photos", "Anonymiser", "Archive avec rapport",
         "Vidéo (jusqu'à 60 secondes à la fois)", "De (secondes)", "À (secondes)", "Garder le son",
         "Aperçu de la première image",
-        "Forme du visage : 0 celle de l'original, 1 une nouvelle",
+        "Forme du visage : 0 celle de l'original, 1 une nouvelle", "Flou des cheveux, des oreilles et du cou",
     ],
     "es": [
         "# Caras de nadie\nCada cara de la foto se sustituye por la cara realista de alguien que no existe. "
@@ -67,7 +67,7 @@ _TEXTS = {
         "Anonimizar", "Archivo con informe",
         "Vídeo (hasta 60 segundos a la vez)", "Desde (segundos)", "Hasta (segundos)", "Conservar el sonido",
         "Vista previa del primer fotograma",
-        "Forma de la cara: 0 la del original, 1 una nueva",
+        "Forma de la cara: 0 la del original, 1 una nueva", "Desenfoque de pelo, orejas y cuello",
     ],
     "it": [
         "# Volti di nessuno\nOgni volto della foto è sostituito dal volto realistico di qualcuno che non esiste. "
@@ -82,7 +82,7 @@ _TEXTS = {
         "Passaggi", "Più foto", "Anonimizza", "Archivio con rapporto",
         "Video (fino a 60 secondi alla volta)", "Da (secondi)", "A (secondi)", "Mantieni l'audio",
         "Anteprima del primo fotogramma",
-        "Forma del volto: 0 quella dell'originale, 1 una nuova",
+        "Forma del volto: 0 quella dell'originale, 1 una nuova", "Sfocatura di capelli, orecchie e collo",
     ],
     "ja": [
         "# 誰でもない顔\n写真の顔をすべて、実在しない人のリアルな顔に置き換えます。"
@@ -94,7 +94,7 @@ _TEXTS = {
         "顔の多様さ", "前と後", "ダウンロード", "顔", "そのまま残す", "置き換える", "別の顔", "4つの候補",
         "保たれたもの", "工程", "複数の写真", "匿名化する", "レポート付きアーカイブ",
         "動画（一度に60秒まで）", "開始（秒）", "終了（秒）", "音声を残す", "最初のフレームのプレビュー",
-        "顔の形：0は元のまま、1は新しい形",
+        "顔の形：0は元のまま、1は新しい形", "髪、耳、首のぼかし",
     ],
 }  # fmt: skip
 

@@ -131,6 +131,7 @@ def anonymize_video(
     threshold: float | None = None,
     fallback: Fallback | None = None,
     mask_margin: float | None = None,
+    context_blur: float | None = None,
     batch_size: int | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> VideoReport:
@@ -167,7 +168,7 @@ def anonymize_video(
         hide (`list`, *optional*):
             Boxes that are obfuscated in every frame, whatever is in them.
         use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
-        batch_size:
+        context_blur, batch_size:
             As in [`FaceAnonPipeline.__call__`].
         on_progress (`Callable`, *optional*):
             Called with the share that is done, 0 to 1.
@@ -184,6 +185,7 @@ def anonymize_video(
     options = pipe._options(
         fallback=fallback,
         mask_margin=mask_margin,
+        context_blur=context_blur,
         batch_size=batch_size,
         truncation=truncation,
         use_hint=use_hint,
@@ -469,7 +471,8 @@ class _Window:
         zones = _zones(self.hide, frame.pixels)
         pixels = _covered(frame.pixels, zones, self.options.fallback)
         photo = Photo(pixels, None, False, None, None, f"frame {frame.number}")
-        return self.pipe._erase(photo, [entry.face for entry in hidden], jobs, self.options, zones)
+        kept = [entry.face.box for entry in planned if entry.face.status is FaceStatus.KEPT]
+        return self.pipe._erase(photo, [entry.face for entry in hidden], jobs, self.options, zones, kept)
 
     def _job(self, frame: Frame, entry: _Planned) -> _Job | None:
         face = entry.face

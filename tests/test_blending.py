@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from faceanon_hub import landmarks as lm
 from faceanon_hub.alignment import align, similarity, transform, window
-from faceanon_hub.blending import CELLS, FALLBACKS, FEATHER, core, erase, obfuscate, opacity, paste
+from faceanon_hub.blending import CELLS, CONTEXT, FALLBACKS, FEATHER, core, erase, obfuscate, opacity, paste, soften
 from faceanon_hub.conditioning import draw_maps
 
 SIZE = 128
@@ -222,6 +222,55 @@ def test_a_face_outside_the_photo_changes_nothing(mask):
     erase(canvas, [entry])
     paste(canvas, noise((SIZE, SIZE, 3), 1), mask, matrix, *entry)
     assert np.array_equal(canvas, noise())
+
+
+def softened(canvas: np.ndarray, mask: np.ndarray, matrix: np.ndarray, **options) -> np.ndarray:
+    area, inside = core(mask, matrix, canvas.shape)
+    result = canvas.copy()
+    soften(result, mask, matrix, area, inside, 60, options.pop("blur", 0.1), **options)
+    return result
+
+
+@settings(max_examples=20, deadline=None)
+@given(spot=spots, scale=st.floats(0.4, 4), roll=turns)
+def test_softening_leaves_the_core_and_what_is_far_away(mask, spot, scale, roll):
+    canvas, matrix = noise(), crop_at(spot, scale, roll)
+    result = softened(canvas, mask, matrix)
+    hidden = whole(*core(mask, matrix, SHAPE), SHAPE)
+    assert (result == canvas)[hidden].all()
+    if hidden.any():
+        away = cv2.distanceTransform((~hidden).astype(np.uint8), cv2.DIST_L2, 5) * scale / 60
+        assert (result == canvas)[away > 2 * CONTEXT + 0.2].all()
+        near = (away > 0.1) & (away < CONTEXT - 0.1)
+        assert near.sum() < 100 or result[near].std() < 0.4 * canvas[near].std()
+
+
+def test_softening_does_not_mix_in_what_was_erased(mask):
+    matrix = crop_at((200, 150), 1, 0.3)
+    hidden = whole(*core(mask, matrix, SHAPE), SHAPE)
+    black, white = noise(), noise()
+    black[hidden], white[hidden] = 0, 255
+    first, second = (softened(canvas, mask, matrix) for canvas in (black, white))
+    # A crop pixel of the rim is half inside the core.
+    assert (np.abs(first.astype(int) - second).max(2)[~hidden] > 2).mean() < 0.01
+
+
+def test_softening_is_as_strong_as_it_is_told(mask):
+    canvas, matrix = noise(), crop_at((200, 150), 1, 0)
+    hidden = whole(*core(mask, matrix, SHAPE), SHAPE)
+    away = cv2.distanceTransform((~hidden).astype(np.uint8), cv2.DIST_L2, 5) / 60
+    near = (away > 0.1) & (away < CONTEXT - 0.1)
+    left = [softened(canvas, mask, matrix, blur=blur)[near].std() for blur in (0.02, 0.05, 0.1, 0.3)]
+    assert left == sorted(left, reverse=True)
+
+
+def test_softening_leaves_kept_boxes_and_fades_towards_them(mask):
+    canvas, matrix = noise(), crop_at((150, 150), 1, 0)
+    box = np.array([190.4, 60.2, 260.0, 180.7])
+    result = softened(canvas, mask, matrix, kept=[box])
+    assert (result == canvas)[60:181, 190:260].all()
+    assert (result != softened(canvas, mask, matrix)).any()
+    assert np.abs(result[60:181, 261].astype(int) - canvas[60:181, 261]).mean() < 10
 
 
 def test_no_cores_erase_nothing():

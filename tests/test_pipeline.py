@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -345,6 +346,7 @@ def test_progress_bar_counts_faces(portrait, two, capfd):
         ({"fallback": "fog"}, "fallback"),
         ({"batch_size": 0}, "batch_size"),
         ({"mask_margin": 0.9}, "mask_margin"),
+        ({"context_blur": 0.5}, "context_blur"),
         ({"truncation": 1.1}, "truncation"),
         ({"lighting_strength": -1}, "lighting_strength"),
         ({"output_type": "jpg"}, "output_type"),
@@ -386,6 +388,24 @@ def test_old_and_new_outline_are_hidden(pipe, portrait, face):
     np.testing.assert_array_equal(job.face.landmarks, face.landmarks)
     core = core_of(face, portrait.shape)
     assert (scene.canvas != portrait).any(2)[core].mean() > 0.95
+
+
+def test_what_is_left_of_the_head_is_blurred_where_asked_for(pipe, portrait, face, result):
+    sharp = np.round(result.images[0] * 255)
+    soft = pixels_of(pipe(portrait, seed=0, context_blur=0.1))
+    core = core_of(face, portrait.shape)
+    rim = cv2.dilate(core.astype(np.uint8), np.ones((61, 61))) > cv2.dilate(core.astype(np.uint8), np.ones((21, 21)))
+    left, kept = (cv2.Laplacian(picture.astype(np.float32), cv2.CV_32F)[rim].std() for picture in (soft, sharp))
+    assert left < 0.5 * kept
+    assert (pixels_of(pipe(portrait, seed=0, context_blur=0)) == sharp).all()
+
+
+def test_a_kept_face_beside_a_blurred_head_stays(pipe, two):
+    faces = pipe.find_faces(two)
+    result = pipe(two, seed=0, keep=[1], context_blur=0.1)
+    left, top, right, bottom = faces[1].box.round().astype(int)
+    assert (pixels_of(result)[top:bottom, left:right] == two[top:bottom, left:right]).all()
+    assert (pixels_of(result) != pixels_of(pipe(two, seed=0, keep=[1]))).any(2).mean() > 0.05
 
 
 def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):

@@ -217,6 +217,7 @@ def test_arguments_out_of_range(pipe, clip, tmp_path):
         {"hide": [(10, 10, 5, 20)]},
         {"quality": 0},
         {"truncation": 2},
+        {"context_blur": 1},
     ):
         with pytest.raises(ValueError):
             pipe.video(clip, tmp_path / "a.mp4", **wrong)

@@ -60,6 +60,7 @@ SETTINGS: dict[str, Setting] = {
     "no post-processors": Setting(options={"lighting_strength": 0.0, "color_strength": 0.0}),
     "one seed": Setting(one_seed=True),
     "wider mask": Setting(options={"mask_margin": 0.16}),
+    "soft context": Setting(options={"context_blur": 0.05}),
     "identity shape 0": Setting(options={"identity_shape": 0.0}),
     "identity shape 0.5": Setting(options={"identity_shape": 0.5}),
 }
