@@ -17,6 +17,7 @@ from PIL import ImageOps
 
 from benchmarks.scenes import turned
 from faceanon_hub import FaceAnonPipeline
+from faceanon_hub.hub import DEFAULT_CHECKPOINT
 
 ANGLES = (-90, -60, -40, -20, 0, 20, 40, 60, 90)
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -52,13 +53,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=6)
     parser.add_argument("--truncation", type=float, nargs="*", default=[0.7], help="one more picture a face for each")
     parser.add_argument("--shape", type=float, nargs="*", default=[None], help="one more for each identity_shape")
+    parser.add_argument("--checkpoint", nargs="*", default=[DEFAULT_CHECKPOINT], help="one more for each")
     parser.add_argument("--no-light", action="store_true")
     parser.add_argument("--no-color", action="store_true")
     parser.add_argument("--no-hint", action="store_true")
     options = parser.parse_args()
 
-    pipe = FaceAnonPipeline.from_pretrained()
-    pipe.set_progress_bar_config(disable=True)
+    pipes = [FaceAnonPipeline.from_pretrained(checkpoint) for checkpoint in options.checkpoint]
+    for pipe in pipes:
+        pipe.set_progress_bar_config(disable=True)
     if options.angles:
         chosen = [PIL.Image.fromarray(turned(angle)) for angle in ANGLES]
     else:
@@ -67,9 +70,9 @@ def main() -> None:
         ]
     pairs, status = [], {}
     for seed, photo in enumerate(chosen):
-        faces = pipe.find_faces(np.asarray(photo))
+        faces = pipes[0].find_faces(np.asarray(photo))
         group = [photo]
-        for truncation, shape in itertools.product(options.truncation, options.shape):
+        for truncation, shape, pipe in itertools.product(options.truncation, options.shape, pipes):
             result = pipe(
                 photo,
                 seed=seed,

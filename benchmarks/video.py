@@ -22,6 +22,7 @@ import skimage.data
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.faces import Face
+from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.landmarks import OVAL
 from faceanon_hub.metrics.expression import expression_ratios
 from faceanon_hub.metrics.identity import DlibRecognizer
@@ -160,8 +161,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--people", type=int, default=4, help="new people the variance between tracks is taken of")
+    parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
     arguments = parser.parse_args()
-    pipe = FaceAnonPipeline.from_pretrained()
+    pipe = FaceAnonPipeline.from_pretrained(arguments.checkpoint)
     pipe.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder)
