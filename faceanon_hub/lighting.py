@@ -18,7 +18,8 @@ FLAT = float(np.sqrt(4 * np.pi))  # the coefficient of a shading that is 1 every
 COUNTS = {1: 4, 2: 9}
 RIDGE = 0.03  # keeps what skin's own pattern adds to the light out of the second order
 DARKEST = 0.1  # of the mean: a shading below it is noise
-ROUNDS = 3
+ROUNDS = 4
+STEP = 1.25  # what is spread out is weaker than what was asked for: rounds that go too far end nearer
 FEATURES = np.unique(lm.LEFT_EYE + lm.RIGHT_EYE + lm.LEFT_BROW + lm.RIGHT_BROW + lm.OUTER_LIPS + lm.INNER_LIPS)
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -105,7 +106,7 @@ class LightingTransfer(Component):
         # The fit is not linear: what one round leaves, the next one sees.
         for _ in range(ROUNDS):
             present = fit_shading(normal[seen], luminance * gain[row[seen], column[seen]], self.config.order)
-            change += np.log(wanted / np.maximum(basis @ present, DARKEST))
+            change += STEP * np.log(wanted / np.maximum(basis @ present, DARKEST))
             change = change.clip(-log_limit, log_limit)
             gain = np.exp(_spread(change, row, column, normal[:, 2], image.shape[0]) * region)
         return to_srgb(to_linear(image) * (gain**strength)[..., None])
