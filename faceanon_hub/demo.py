@@ -383,7 +383,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         truncation = gr.Slider(0, 1, 0.7, label=text("truncation"))
                         usual = pipe.retargeter.config.strength if pipe.retargeter else 0
                         shape = gr.Slider(0, 1, usual, label=text("shape"), visible=pipe.retargeter is not None)
-                        blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("blur"))
+                        blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("softening"))
                 with gr.Column(scale=3):
                     compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
                     download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")  # type: ignore[arg-type]

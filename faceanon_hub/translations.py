@@ -5,7 +5,7 @@ from __future__ import annotations
 _KEYS = [
     "title", "notice", "photo", "photos", "example", "light", "color", "seed", "dice", "more", "hint", "fallback",
     "threshold", "margin", "truncation", "result", "download", "faces", "keep", "replace", "renew", "variants", "kept",
-    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "shape", "blur",
+    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "shape", "softening",
 ]  # fmt: skip
 
 _TEXTS = {
