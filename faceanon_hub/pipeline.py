@@ -520,7 +520,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.maps = conditioning.draw_maps(job.points, len(hidden), options.margin)
             job.maps[0] |= hidden
             job.skin = conditioning.drawn_skin(job.maps)
-            job.core = blending.core(job.maps[0], job.matrix, shape)
+            area, inside = blending.core(job.maps[0], job.matrix, shape)
+            job.core = area, inside | job.core[1]  # resampled, the larger region can miss a pixel of the smaller
         config = self.generator.config
         job.maps = conditioning.emphasized(job.maps, job.points, config.lid_emphasis, config.brow_emphasis)
 
