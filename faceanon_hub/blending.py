@@ -34,8 +34,7 @@ def opacity(mask: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(S, S)`, float32.
     """
-    step = (depth(mask) - 1).clip(0, FEATHER) / FEATHER
-    return step * step * (3 - 2 * step)
+    return _smooth((depth(mask) - 1).clip(0, FEATHER) / FEATHER)
 
 
 def core(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[tuple[int, int, int, int], np.ndarray]:
@@ -53,8 +52,7 @@ def core(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[
         `tuple`: the window (left, top, right, bottom) in the photo, and a boolean array of its shape.
     """
     area = window(matrix, len(mask), shape)
-    # The rim is wider than the feather, so that no pixel of the core reaches the visible part of a resampled crop.
-    inside = (depth(mask) > FEATHER + 1.5).astype(np.float32)
+    inside = _deep(mask).astype(np.float32)
     if area[0] == area[2] or area[1] == area[3]:
         return area, np.zeros((area[3] - area[1], area[2] - area[0]), bool)
     return area, warp_out(inside, matrix, area, cv2.BORDER_CONSTANT) > 0.5
@@ -108,16 +106,15 @@ def soften(
     """
     size = 2 * len(mask)  # the same place, turned and scaled the same way, twice as wide
     wide = matrix + [[0, 0, size / 4]]
-    visible = np.pad((depth(mask) <= FEATHER + 1.5).astype(np.uint8), size // 4, constant_values=1)
+    visible = np.pad((~_deep(mask)).astype(np.uint8), size // 4, constant_values=1)
     others = np.ones_like(visible)
     for left, top, right, bottom in kept:
         corners = transform(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), wide)
         cv2.fillConvexPoly(others, np.round(corners).astype(np.int32), 0)
     near = 2 - cv2.distanceTransform(visible, cv2.DIST_L2, 5) / (CONTEXT * height)
     free = cv2.distanceTransform(others, cv2.DIST_L2, 5) / (CONTEXT * height)
-    step = np.minimum(near, free).clip(0, 1)
     around = left, top, right, bottom = window(wide, size, canvas.shape)
-    alpha = warp_out(step * step * (3 - 2 * step), wide, around, cv2.BORDER_CONSTANT).clip(0, 1)
+    alpha = warp_out(_smooth(np.minimum(near, free).clip(0, 1)), wide, around, cv2.BORDER_CONSTANT).clip(0, 1)
     alpha[area[1] - top : area[3] - top, area[0] - left : area[2] - left][inside] = 0
     for box in kept:
         low, high = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
@@ -204,6 +201,19 @@ def cover(canvas: np.ndarray, zone: tuple[int, int, int, int], method: Fallback)
     part = canvas[top:bottom, left:right]
     columns, rows = (min(CELLS, max(1, side // 4)) for side in (right - left, bottom - top))
     part[:] = _coarse(part, "solid" if part[..., 0].size < 16 else method, (columns, rows))
+
+
+def _deep(mask: np.ndarray) -> np.ndarray:
+    """The core of a hidden region in the crop, bool.
+
+    The rim is wider than the feather, so that no pixel of the core reaches the visible part of a resampled crop.
+    """
+    return depth(mask) > FEATHER + 1.5
+
+
+def _smooth(step: np.ndarray) -> np.ndarray:
+    """From 0 to 1 without a corner at either end."""
+    return step * step * (3 - 2 * step)
 
 
 def _coarse(part: np.ndarray, method: Fallback, cells: tuple[int, int]) -> np.ndarray:

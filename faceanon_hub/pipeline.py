@@ -455,9 +455,10 @@ class FaceAnonPipeline(DiffusionPipeline):
                 blending.obfuscate(canvas, face.box, options.fallback)
                 face.status = FaceStatus.OBFUSCATED
         blending.erase(canvas, [job.core for job in jobs])
-        for job in jobs if options.context_blur else []:
-            height = float(np.ptp(job.points[lm.OVAL, 1]))
-            blending.soften(canvas, job.mask, job.matrix, *job.core, height, options.context_blur, kept)
+        if options.context_blur:
+            for job in jobs:
+                height = float(np.ptp(job.points[lm.OVAL, 1]))
+                blending.soften(canvas, job.mask, job.matrix, *job.core, height, options.context_blur, kept)
         for job, crop in zip(jobs, _each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), jobs), strict=True):
             job.surroundings = crop
         return _Scene(photo, canvas, jobs, list(zones))
