@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=150)
     parser.add_argument("--columns", type=int, default=5)
     parser.add_argument("--rows", type=int, default=6)
-    parser.add_argument("--truncation", type=float, nargs="*", default=[0.7], help="one more picture a face for each")
+    parser.add_argument("--truncation", type=float, nargs="*", default=[0.85], help="one more picture a face for each")
     parser.add_argument("--shape", type=float, nargs="*", default=[None], help="one more for each identity_shape")
     parser.add_argument("--checkpoint", nargs="*", default=[DEFAULT_CHECKPOINT], help="one more for each")
     parser.add_argument("--no-light", action="store_true")

@@ -380,7 +380,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         fallback = gr.Dropdown(["blur", "mosaic", "solid"], value="blur", label=text("fallback"))
                         threshold = gr.Slider(0.05, 0.9, pipe.detector.config.threshold, label=text("threshold"))
                         margin = gr.Slider(0.05, 0.3, pipe.config.mask_margin, label=text("margin"))
-                        truncation = gr.Slider(0, 1, 0.7, label=text("truncation"))
+                        truncation = gr.Slider(0, 1, 0.85, label=text("truncation"))
                         usual = pipe.retargeter.config.strength if pipe.retargeter else 0
                         shape = gr.Slider(0, 1, usual, label=text("shape"), visible=pipe.retargeter is not None)
                         blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("softening"))

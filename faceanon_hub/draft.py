@@ -89,7 +89,7 @@ class Draft:
         lighting_strength: float | None = None,
         color_strength: float | None = None,
         use_hint: bool = True,
-        truncation: float = 0.7,
+        truncation: float = 0.85,
         fallback: blending.Fallback | None = None,
         mask_margin: float | None = None,
         identity_shape: float | None = None,

@@ -129,7 +129,7 @@ def anonymize_folder(
     lighting_strength: float | None = None,
     color_strength: float | None = None,
     identity_shape: float | None = None,
-    truncation: float = 0.7,
+    truncation: float = 0.85,
     threshold: float | None = None,
     fallback: str | None = None,
     mask_margin: float | None = None,

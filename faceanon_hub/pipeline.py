@@ -198,7 +198,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         lighting_strength: float | None = None,
         color_strength: float | None = None,
         identity_shape: float | None = None,
-        truncation: float = 0.7,
+        truncation: float = 0.85,
         candidates: int = 1,
         recognizer: Recognizer | None = None,
         threshold: float | None = None,
@@ -239,7 +239,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             identity_shape (`float`, *optional*):
                 0 (the landmarks' shape as found) to 1 (that of a new person, see [`FaceRetargeter`]), in place of the
                 configured one.
-            truncation (`float`, *optional*, defaults to `0.7`):
+            truncation (`float`, *optional*, defaults to `0.85`):
                 0 (an average face) to 1 (full variety): less of it follows the landmarks more closely, see
                 `benchmarks/truncation.py`.
             candidates (`int`, *optional*, defaults to `1`):
@@ -609,7 +609,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         mask_margin: float | None = None,
         context_blur: float | None = None,
         batch_size: int | None = None,
-        truncation: float = 0.7,
+        truncation: float = 0.85,
         use_hint: bool = True,
         lighting_strength: float | None = None,
         color_strength: float | None = None,

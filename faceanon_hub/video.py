@@ -127,7 +127,7 @@ def anonymize_video(
     lighting_strength: float | None = None,
     color_strength: float | None = None,
     identity_shape: float | None = None,
-    truncation: float = 0.7,
+    truncation: float = 0.85,
     threshold: float | None = None,
     fallback: Fallback | None = None,
     mask_margin: float | None = None,
