@@ -7,6 +7,7 @@ import numpy as np
 
 from . import conditioning
 from . import landmarks as lm
+from .alignment import similarity, transform, warp_in
 from .lighting import vertex_normals
 
 STRENGTH = 0.9  # of the remembered face over the one just painted, on skin that was seen well
@@ -18,6 +19,11 @@ MARGIN = 0.12  # round the remembered face, in sides of its picture
 # How far round an eye the remembered face stays away, in sides of the crop: it has open lids where these are shut.
 LIDS = 0.04
 EDGE = 0.03  # over which the remembered face fades out to its outline, in sides of the crop
+# Corners of an eye, and the points that tell what it does: lids and iris.
+EYES = (lm.LEFT_CORNERS, [*lm.LEFT_EYE, *lm.LEFT_IRIS]), (lm.RIGHT_CORNERS, [*lm.RIGHT_EYE, *lm.RIGHT_IRIS])
+EYE_SIDE = 0.3  # of the square round an eye, in sides of the crop
+ALIKE = 0.0015  # mean distance, in sides of the crop, up to which lids and iris of two frames do the same
+LOOKS = 48  # that are remembered of an eye
 
 
 class Texture:
@@ -25,7 +31,8 @@ class Texture:
 
     The network paints every frame anew, and what it paints changes with pose and expression in more than those.
     Here each crop is laid onto a frontal mesh and averaged with those before it, and the average is laid back onto
-    the mesh of the frame. Eyes, lips and mouth, and what is turned away or outside the outline, stay as painted.
+    the mesh of the frame. An eye is averaged with those before it whose lids and iris stood alike, so that a blink
+    stays one. Lips and mouth, and what is turned away or outside the outline, stay as painted.
 
     Args:
         points (`np.ndarray` of shape `(478, 3)`):
@@ -39,6 +46,7 @@ class Texture:
         self.mesh = _frontal(points, size)
         self.picture = np.zeros((size, size, 3), np.float32)
         self.weight = np.zeros((size, size), np.float32)
+        self.eyes = [_Eye(*places, size) for places in EYES]
 
     def hold(self, crop: np.ndarray, points: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Lays the remembered face over a painted one, and remembers that, too.
@@ -66,7 +74,64 @@ class Texture:
         known = cv2.remap(self.picture, *to_memory, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         trust = cv2.remap(self.weight, *to_memory, cv2.INTER_LINEAR).clip(0, 1) * _raster(facing, mesh, self.size)
         opacity = (STRENGTH * trust * _skin(points, maps, self.size))[..., None]
-        return np.round(crop + opacity * (known - crop)).clip(0, 255).astype(np.uint8)
+        held = crop.astype(np.float32)
+        for eye in self.eyes:
+            look, spot = eye.hold(crop, points)
+            held += STRENGTH * spot[..., None] * (look - held)
+        held += opacity * (known - held)
+        return np.round(held).clip(0, 255).astype(np.uint8)
+
+
+class _Eye:
+    """How the network painted an eye on a track, by what lids and iris did.
+
+    The look of a frame is the mean of those it remembers, weighed by how much alike their points stood: a kernel
+    regression (Nadaraya 1964, Watson 1964).
+    """
+
+    def __init__(self, corners: list[int], places: list[int], size: int) -> None:
+        self.corners, self.places, self.size = corners, places, size
+        self.side = side = round(EYE_SIDE * size)
+        self.shapes = np.empty((0, len(places), 2), np.float32)
+        self.looks = np.empty((0, side, side, 3), np.float32)
+        self.counts = np.empty(0, np.float32)
+        spot = np.zeros((side, side), np.float32)
+        cv2.ellipse(spot, (side // 2, side // 2), (round(0.4 * side), round(0.28 * side)), 0, 0, 360, 1, -1)
+        self.spot = cv2.GaussianBlur(spot, (0, 0), 0.06 * side)
+
+    def hold(self, crop: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The eye where it is in the crop, (S, S, 3), and how much of it is to be seen, (S, S), both float32."""
+        left, right = points[self.corners, :2]
+        roll = float(np.arctan2(*(right - left)[::-1]))
+        matrix = similarity((left + right) / 2, self.side, roll, self.side)
+        look = warp_in(crop, matrix, self.side).astype(np.float32)
+        unlike = self._remember(look, transform(points[self.places, :2], matrix))
+        weight = np.exp(-(unlike**2) / 2)
+        known = np.tensordot(weight / weight.sum(), self.looks, 1).astype(np.float32)
+        area, back = (self.size, self.size), cv2.WARP_INVERSE_MAP
+        return (
+            cv2.warpAffine(known, matrix, area, flags=cv2.INTER_CUBIC | back, borderMode=cv2.BORDER_REPLICATE),
+            cv2.warpAffine(self.spot, matrix, area, flags=cv2.INTER_LINEAR | back),
+        )
+
+    def _remember(self, look: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """Adds a look to the nearest one or, where none is near, as one more; how unlike all are to it then."""
+
+        def unlike() -> np.ndarray:
+            return np.linalg.norm(self.shapes - shape, axis=2).mean(1) / (ALIKE * self.size)
+
+        distances = unlike()
+        if not len(distances) or distances.min() > 1:
+            kept = slice(int(len(distances) == LOOKS), None)  # the oldest goes
+            self.shapes = np.concatenate([self.shapes[kept], shape[None]], dtype=np.float32)
+            self.looks = np.concatenate([self.looks[kept], look[None]])
+            self.counts = np.append(self.counts[kept], np.float32(1))
+        else:
+            near = int(distances.argmin())
+            self.counts[near] = min(self.counts[near] + 1, MEMORY)
+            for known, new in ((self.looks, look), (self.shapes, shape)):
+                known[near] += (new - known[near]) / self.counts[near]
+        return unlike()
 
 
 def _frontal(points: np.ndarray, size: int) -> np.ndarray:
