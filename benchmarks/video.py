@@ -122,13 +122,15 @@ def flicker(pictures: Sequence[np.ndarray], faces: Sequence[Face | None]) -> flo
 
 
 def openness(before: Sequence[Face | None], after: Sequence[Face | None]) -> dict[str, float]:
-    """Correlation of the openings of mouth and eyes."""
+    """Correlation of the openings of mouth and eyes, of both eyes together and of each."""
     pairs = [
-        (expression_ratios(a.landmarks), expression_ratios(b.landmarks))
+        [[ratios[name] for name in RATIOS] for ratios in map(expression_ratios, (a.landmarks, b.landmarks))]
         for a, b in zip(before, after, strict=True)
         if a is not None and b is not None
     ]
-    return {name: float(np.corrcoef([(a[name], b[name]) for a, b in pairs], rowvar=False)[0, 1]) for name in RATIOS}
+    mouth, *eyes = np.array(pairs).transpose(2, 1, 0)  # each (2, frames)
+    openings = {"mouth": mouth, "eyes": sum(eyes), "left": eyes[0], "right": eyes[1]}
+    return {name: float(np.corrcoef(pair)[0, 1]) for name, pair in openings.items()}
 
 
 def embeddings(pictures: Sequence[np.ndarray], faces: Sequence[Face | None], step: int = 4) -> np.ndarray:
@@ -169,7 +171,8 @@ def main() -> None:
         out = arguments.out or Path(folder)
         clips = arguments.clips or [moving_portrait(out / "portrait.mp4")]
         columns = ["clip", "frames/s", "per-frame calls", "exposed frames", "flicker, of the original's"]
-        columns += ["embedding along the track (original's)", "between seeds", "unlike the original", "mouth", "eyes"]
+        columns += ["embedding along the track (original's)", "between seeds", "unlike the original"]
+        columns += ["mouth", "eyes (left, right)"]
         print("| " + " | ".join(columns) + " |" + "\n" + "|---" * len(columns) + "|")
         tracks: list[list[np.ndarray]] = []
         within: list[float] = []
@@ -198,8 +201,8 @@ def main() -> None:
                 f"| {clip.stem} | {rate:.1f} | {slow:.1f} | {bad} of {len(before)} ({seen} faces seen) "
                 f"| {still[1]:.2f} / {still[0]:.2f} = {still[1] / still[0]:.2f} "
                 f"| {within[-1]:.3f} ({spread(old_rows):.3f}) | {between(tracks[-1]):.3f} "
-                f"| {(np.linalg.norm(rows - old_rows, axis=1) > 0.6).mean():.0%} | {kept['mouth_open']:.2f} "
-                f"| {kept['eye_left']:.2f}, {kept['eye_right']:.2f} |",
+                f"| {(np.linalg.norm(rows - old_rows, axis=1) > 0.6).mean():.0%} | {kept['mouth']:.2f} "
+                f"| {kept['eyes']:.2f} ({kept['left']:.2f}, {kept['right']:.2f}) |",
                 flush=True,
             )
         everyone = between([middle for middles in tracks for middle in middles])
