@@ -107,7 +107,8 @@ class _Eye:
         look = warp_in(crop, matrix, self.side).astype(np.float32)
         unlike = self._remember(look, transform(points[self.places, :2], matrix))
         weight = np.exp(-(unlike**2) / 2)
-        known = np.tensordot(weight / weight.sum(), self.looks, 1).astype(np.float32)
+        # Not by BLAS, which can hang where several threads call it.
+        known = np.einsum("n,nhwc->hwc", (weight / weight.sum()).astype(np.float32), self.looks)
         area, back = (self.size, self.size), cv2.WARP_INVERSE_MAP
         return (
             cv2.warpAffine(known, matrix, area, flags=cv2.INTER_CUBIC | back, borderMode=cv2.BORDER_REPLICATE),
