@@ -63,6 +63,10 @@ RIGHT_UPPER_LID, RIGHT_LOWER_LID = [387, 386, 385], [373, 374, 380]
 IRIS_CENTERS = [468, 473]
 MOUTH_CORNERS = [61, 291]
 LIP_MIDDLES = [13, 14]
+# What sits on the skull and stays where it is when the face speaks, blinks or frowns: forehead, temples, bridge of the
+# nose, outer corners of the eyes, cheek bones.
+RIGID = [10, 151, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 139, 368, 143, 372]
+RIGID += [*NOSE_BRIDGE[:5], 33, 263, 234, 454, 227, 447, 116, 345]
 # The mesh's counterparts of a detector's five keypoints: eyes, nose tip, mouth corners.
 FIVE = [*IRIS_CENTERS, 4, *MOUTH_CORNERS]
 

@@ -21,7 +21,7 @@ ROUNDS = 4  # of the generalised Procrustes analysis
 STEPS = 2  # because another shape lies on the mean face in another way
 # How much of the old coordinates is taken off the new ones: hair and head, which stay, lead the network back to them.
 # On new faces they are found all the same, more weakly.
-REPULSION = 0.9
+REPULSION = 1.0
 # Mean distance, in distances of the eyes, that an outline moves at most: it has to fit hair and neck, which stay.
 REACH = 0.15
 FORESHORTENING = 1.05  # by which the eyes' distance in the picture grows more or less than that in space, at most
@@ -68,7 +68,8 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
     lies along as few as can be. A new shape draws these few as people are distributed, and a part of the old ones is
     taken off, see `REPULSION`. All others move by the least that lets the face do what it did: 16 numbers, `MEASURES`.
     An outline that would move by more than `REACH` gets less of a new shape.
-    Eyes, brows and lips, `FEATURES`, take a new place and size but keep their form, and what that tells.
+    The skull stays turned as it was, and eyes, brows and lips, `FEATURES`, take a new place and size but keep their
+    form, and what that tells.
 
     Args:
         patterns (`int`, *optional*, defaults to `20`):
@@ -123,7 +124,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
 
     def _reshaped(self, points: np.ndarray, seed: int, strength: float) -> np.ndarray:
         model = self._model()
-        old = self._lay(points)[0]
+        old, (scale, turn, shift) = self._lay(points)
         found = _dot(model.projection, (old - model.mean).ravel())
         wanted = (1 - strength) * found + strength * (self.draw(seed) - REPULSION * found)
         values, lengths = _measures()
@@ -131,13 +132,16 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
         answers = model.answers - doing[:, None] * model.stretches
         mesh = points.astype(float)
         for _ in range(STEPS):
-            laid, (scale, turn, shift) = self._lay(mesh)
+            laid = self._lay(mesh)[0]
             missing = wanted - _dot(model.projection, (laid - model.mean).ravel())
             new = laid.ravel() + _dot(model.patterns.T, missing)
             # Of all movements along the other coordinates that let the face do what it did, the least.
             amiss = _dot(values, new) - doing * _dot(lengths, new)
             new -= _dot(model.others.T, np.linalg.lstsq(answers, amiss, rcond=None)[0])
             new = new.reshape(POINTS, 3)
+            # Another shape of the skull is no turn of the head.
+            middle = new[lm.RIGID].mean(0)
+            new = (new - middle) @ _pose(new[lm.RIGID], old[lm.RIGID])[1] + middle
             growth = _growth(*(np.subtract(*face[EYES]) @ turn.T for face in (new, old)))
             for feature, held in FEATURES:
                 new[feature] = new[held].mean(0) + growth * (old[feature] - old[held].mean(0))
@@ -176,7 +180,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
 
         Args:
             points (`np.ndarray` of shape `(N, 478, 3)`):
-                Meshes in pixels.
+                Meshes in pixels; new shapes are as askew as these, see [`evened`].
             identities (`np.ndarray` of shape `(N,)`):
                 The person in each, of any type that can be sorted.
             patterns (`int`, *optional*, defaults to `20`):
@@ -247,6 +251,22 @@ class _Model(NamedTuple):
         patterns = mixing[:, :count].T @ components
         tensors = mean, projection, patterns, others, values @ others.T, lengths @ others.T
         return cls(*(tensor.contiguous().numpy() for tensor in tensors))
+
+
+def evened(points: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """A face without what is askew in it.
+
+    Args:
+        points (`np.ndarray` of shape `(478, 3)`):
+            Mesh.
+        mirrored (`np.ndarray` of shape `(478, 3)`):
+            Mesh of the mirror image.
+
+    Returns:
+        `np.ndarray` of shape `(478, 3)`, float64: the mean of both, in the place of the first.
+    """
+    scale, turn, shift = _pose(mirrored.astype(float), points.astype(float))
+    return (points + scale * mirrored @ turn + shift) / 2
 
 
 def _dot(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 from faceanon_hub import DEFAULT_CHECKPOINT, FaceRetargeter, metrics
 from faceanon_hub.landmarks import INNER_LIPS, LEFT_EYE, OVAL
-from faceanon_hub.retargeting import REACH
+from faceanon_hub.retargeting import REACH, evened
 
 PEOPLE, PHOTOS, PATTERNS = 60, 6, 4
 
@@ -56,8 +56,30 @@ def test_what_the_face_does_stays(retargeter, meshes):
             new = retargeter(mesh, seed)
             errors = metrics.ratio_errors(new, mesh)
             assert max(errors.values()) < 0.8, (seed, errors)  # percentage points
-            assert metrics.pose_error(new, mesh) < 8
+            assert metrics.pose_error(new, mesh) < 0.2
             assert metrics.gaze_error(new, mesh) < 4
+
+
+def test_a_straight_face_stays_straight(retargeter, pipe, portrait):
+    mirrored = max(pipe.find_faces(portrait[:, ::-1].copy()), key=lambda face: face.size).landmarks
+    mesh = evened(max(pipe.find_faces(portrait), key=lambda face: face.size).landmarks, mirrored)
+
+    def askew(points):  # the sides' distances from chin, nose and forehead, against each other
+        sides = [[np.linalg.norm(points[a] - points[b]) for b in (152, 4, 10, 168)] for a in (234, 454, 172, 397)]
+        return np.abs(np.log(np.divide(sides[::2], sides[1::2]))).max()
+
+    assert askew(mesh) < 0.01
+    for seed in range(20):
+        assert askew(retargeter(mesh, seed)) < 0.02, seed
+
+
+def test_a_mesh_is_evened_out_by_its_mirror_image():
+    random = np.random.default_rng(0)
+    half = random.normal(size=(239, 3)) + [2, 0, 0]
+    straight = np.concatenate([half, half * [-1, 1, 1]])
+    slant = np.concatenate([bend := 0.1 * random.normal(size=(239, 3)), -bend * [-1, 1, 1]])
+    found = evened(straight + slant, turned(straight - slant, 33, 0.4, (700, -20)))
+    assert np.linalg.norm(found - straight) < 0.25 * np.linalg.norm(slant)
 
 
 def test_eyes_and_lips_keep_their_form(retargeter, meshes):

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# What sits on the skull and stays where it is when the face speaks, blinks or frowns.
-FOREHEAD = [10, 151, 109, 338, 67, 297, 103, 332]
-TEMPLES = [54, 284, 21, 251, 162, 389, 127, 356, 139, 368, 143, 372]
-NOSE_BRIDGE = [168, 6, 197, 195, 5]
-OUTER_EYE_CORNERS = [33, 263]
-CHEEK_BONES = [234, 454, 227, 447, 116, 345]
-RIGID = FOREHEAD + TEMPLES + NOSE_BRIDGE + OUTER_EYE_CORNERS + CHEEK_BONES
+from ..landmarks import RIGID
 
 
 def head_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
