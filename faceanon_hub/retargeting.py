@@ -18,10 +18,10 @@ COMPONENTS = 60  # main components of the points' variation; the rest stays as i
 PATTERNS = 20  # of them, turned to the directions that tell people apart
 RIDGE = 1e-3  # of the mean variance within a person, added to each
 ROUNDS = 4  # of the generalised Procrustes analysis
-STEPS = 2  # because another shape lies on the mean face in another way
+STEPS = 3  # because another shape lies on the mean face in another way
 # How much of the old coordinates is taken off the new ones: hair and head, which stay, lead the network back to them.
 # On new faces they are found all the same, more weakly.
-REPULSION = 1.0
+REPULSION = 0.9
 # Mean distance, in distances of the eyes, that an outline moves at most: it has to fit hair and neck, which stay.
 REACH = 0.15
 FORESHORTENING = 1.05  # by which the eyes' distance in the picture grows more or less than that in space, at most
