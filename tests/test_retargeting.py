@@ -70,7 +70,7 @@ def test_a_straight_face_stays_straight(retargeter, pipe, portrait):
 
     assert askew(mesh) < 0.01
     for seed in range(20):
-        assert askew(retargeter(mesh, seed)) < 0.02, seed
+        assert askew(retargeter(mesh, seed)) < 0.03, seed
 
 
 def test_a_mesh_is_evened_out_by_its_mirror_image():
