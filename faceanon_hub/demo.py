@@ -150,9 +150,10 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         return session, f"**{session.chosen}**"
 
     def with_chosen(session: Session | None, request: gr.Request) -> tuple[Session, int]:
-        if session is None or session.chosen is None:
+        alone = session is not None and len(session.draft.faces) == 1
+        if session is None or (session.chosen is None and not alone):
             raise gr.Error(_said(request)["choose_face"])
-        return session, session.chosen
+        return session, session.chosen or 0
 
     def keep(session: Session | None, request: gr.Request, *options: Any) -> Any:
         session, number = with_chosen(session, request)

@@ -371,6 +371,17 @@ def test_a_visitor_replaces_keeps_and_relights_faces(open_page, head, tmp_path):
     assert pixels(tmp_path / "result.jpg").shape == (320, 320, 3)
 
 
+def test_the_only_face_of_a_photo_needs_no_choosing(open_page, head):
+    page = open_page()
+    page.set_input_files("#photo input[type=file]", head)
+    page.wait_for_selector("#result img")
+    first = source(page)
+    page.wait_for_selector("#faces >> text=0: new face")
+    page.locator("#keep").click()
+    changed(page, first)
+    page.wait_for_selector("#faces >> text=0: kept")
+
+
 def test_a_visitor_anonymizes_a_video(open_page, clip):
     page = open_page()
     page.get_by_role("tab", name="Video").click()

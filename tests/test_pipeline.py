@@ -410,7 +410,7 @@ def test_a_kept_face_beside_a_blurred_head_stays(pipe, two):
 
 def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):
     monkeypatch.setattr("faceanon_hub.retargeting.REACH", np.inf)
-    monkeypatch.setattr("faceanon_hub.retargeting.REPULSION", repulsion := 0.4)  # two steps come near so far a shape
+    monkeypatch.setattr("faceanon_hub.retargeting.REPULSION", repulsion := 0.4)  # the steps come near so far a shape
 
     def shape(seed, strength):
         one = copy.deepcopy(face)

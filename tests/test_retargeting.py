@@ -162,7 +162,7 @@ def test_fitting_finds_how_people_differ(planted):
 
 def test_the_old_coordinates_leave_the_new_face(retargeter, meshes, monkeypatch):
     monkeypatch.setattr("faceanon_hub.retargeting.REACH", np.inf)
-    monkeypatch.setattr("faceanon_hub.retargeting.REPULSION", repulsion := 0.4)  # two steps come near so far a shape
+    monkeypatch.setattr("faceanon_hub.retargeting.REPULSION", repulsion := 0.4)  # the steps come near so far a shape
     old = np.stack([retargeter.identity(mesh) for mesh in meshes])
     for seed in range(10):
         new = np.stack([retargeter.identity(retargeter(mesh, seed)) for mesh in meshes])
