@@ -21,7 +21,7 @@ ROUNDS = 4  # of the generalised Procrustes analysis
 STEPS = 3  # because another shape lies on the mean face in another way
 # How much of the old coordinates is taken off the new ones: hair and head, which stay, lead the network back to them.
 # On new faces they are found all the same, more weakly.
-REPULSION = 0.9
+REPULSION = 1.3
 # Mean distance, in distances of the eyes, that an outline moves at most: it has to fit hair and neck, which stay.
 REACH = 0.15
 FORESHORTENING = 1.05  # by which the eyes' distance in the picture grows more or less than that in space, at most
