@@ -149,30 +149,39 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         session.chosen = int(event.index)
         return session, f"**{session.chosen}**"
 
-    def with_chosen(session: Session | None, request: gr.Request) -> tuple[Session, int]:
-        alone = session is not None and len(session.draft.faces) == 1
-        if session is None or (session.chosen is None and not alone):
-            raise gr.Error(_said(request)["choose_face"])
-        return session, session.chosen or 0
+    def with_chosen(session: Session | None, request: gr.Request) -> tuple[Session, int] | None:
+        """The face that is chosen, or the only one. None where none is, which is said: an error covers the result."""
+        if session is not None and (session.chosen is not None or len(session.draft.faces) == 1):
+            return session, session.chosen or 0
+        gr.Warning(_said(request)["choose_face"])
+        return None
 
     def keep(session: Session | None, request: gr.Request, *options: Any) -> Any:
-        session, number = with_chosen(session, request)
+        if (found := with_chosen(session, request)) is None:
+            return gr.skip()
+        session, number = found
         session.draft.keep(number)
         return show(session, *options)
 
     def anonymize_again(session: Session | None, request: gr.Request, *options: Any) -> Any:
-        session, number = with_chosen(session, request)
+        if (found := with_chosen(session, request)) is None:
+            return gr.skip()
+        session, number = found
         session.draft.keep(number, False)
         return show(session, *options)
 
     def renew(session: Session | None, request: gr.Request, *options: Any) -> Any:
-        session, number = with_chosen(session, request)
+        if (found := with_chosen(session, request)) is None:
+            return gr.skip()
+        session, number = found
         session.draft.keep(number, False)
         session.draft.faces[number].seed = secrets.randbelow(2**31)
         return show(session, *options)
 
     def variants(session: Session | None, request: gr.Request, *options: Any) -> Any:
-        session, number = with_chosen(session, request)
+        if (found := with_chosen(session, request)) is None:
+            return gr.skip()
+        session, number = found
         session.draft.keep(number, False)
         face, shown = session.draft.faces[number], []
         before = face.seed
@@ -186,7 +195,9 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     def take(
         session: Session | None, shown: list[tuple[Any, str]], event: gr.SelectData, request: gr.Request, *options: Any
     ) -> Any:
-        session, number = with_chosen(session, request)
+        if (found := with_chosen(session, request)) is None:
+            return gr.skip()
+        session, number = found
         session.draft.keep(number, False)
         session.draft.faces[number].seed = int(shown[int(event.index)][1])
         return show(session, *options)

@@ -382,6 +382,22 @@ def test_the_only_face_of_a_photo_needs_no_choosing(open_page, head):
     page.wait_for_selector("#faces >> text=0: kept")
 
 
+def test_to_choose_among_faces_is_asked_for_and_leaves_the_result(open_page, head, tmp_path):
+    one = np.asarray(PIL.Image.open(head))
+    PIL.Image.fromarray(np.hstack([one, one[:, ::-1]])).save(tmp_path / "two.png")
+    page = open_page()
+    page.set_input_files("#photo input[type=file]", tmp_path / "two.png")
+    page.wait_for_selector("#faces >> text=1: new face")
+    first = source(page)
+    page.locator("#keep").click()
+    page.wait_for_selector("text=Choose a face in the gallery first.")
+    assert source(page) == first and page.locator("#result .error").count() == 0
+    page.locator("#faces img").last.click()
+    page.wait_for_selector("#chosen >> text=1")
+    page.locator("#keep").click()
+    page.wait_for_selector("#faces >> text=1: kept")
+
+
 def test_a_visitor_anonymizes_a_video(open_page, clip):
     page = open_page()
     page.get_by_role("tab", name="Video").click()
