@@ -304,7 +304,9 @@ class ModulatedConv(nn.Module):
     def forward(self, parts: Sequence[torch.Tensor], style: torch.Tensor, noise: torch.Tensor | None) -> torch.Tensor:
         """Parts of the input's channels, (B, ..., R, R), and (B, W) to (B, C2, R, R)."""
         scale = self.scale(style)
-        energy = self.weight.float().square().sum((2, 3))
+        # A processor's caches hold the squares of a few kernels at a time.
+        kernels = self.weight.split(64 if self.weight.is_cpu else len(self.weight))
+        energy = torch.cat([few.float().square().sum((2, 3)) for few in kernels])
         norm = (GAIN * torch.rsqrt(scale.float().square() @ energy.t() + 1e-8)).to(scale.dtype)
         widths = [part.shape[1] for part in parts]
         terms = [
