@@ -19,6 +19,7 @@ from faceanon_hub.conditioning import (
     MASK_MARGIN,
     condition,
     draw_maps,
+    drawn_skin,
     emphasize,
     hint_coefficients,
     lids_and_brows,
@@ -127,9 +128,11 @@ def test_a_wider_margin_hides_more(points, roll, scale, shift):
 @given(turns, st.floats(0.3, 1.1), shifts)
 @settings(max_examples=20, deadline=None)
 def test_skin_lies_inside_the_hidden_region_and_off_the_features(points, roll, scale, shift):
-    maps = torch.from_numpy(draw_maps(shuffled(points, roll, scale, shift), SIZE))[None].float()
+    drawn = draw_maps(shuffled(points, roll, scale, shift), SIZE)
+    maps = torch.from_numpy(drawn)[None].float()
     skin = skin_region(maps)
     assert skin.shape == (1, 1, SIZE, SIZE)
+    assert np.array_equal(drawn_skin(drawn), skin[0, 0].numpy())
     assert set(skin.unique().tolist()) <= {0, 1}
     assert (skin <= maps[:, :1]).all()
     for name in ("eyes", "brows", "lips", "mouth"):
