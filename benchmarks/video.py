@@ -18,6 +18,7 @@ import av
 import cv2
 import numpy as np
 import skimage.data
+import torch
 
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.alignment import align, transform, warp_in
@@ -164,8 +165,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--people", type=int, default=4, help="new people the variance between tracks is taken of")
     parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
+    parser.add_argument("--dtype", default="float32", help="what the network computes in")
     arguments = parser.parse_args()
     pipe = FaceAnonPipeline.from_pretrained(arguments.checkpoint)
+    pipe.generator.to(getattr(torch, arguments.dtype))
     pipe.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 STATE = ".faceanon"
 BATCH_FILES = 8  # photos whose faces go through the network together
 BATCH_PIXELS = 24_000_000  # of them all, for memory
+DTYPES = ("float32", "bfloat16", "float16")
 STATUSES = ("anonymized", "obfuscated", "kept")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every other file would fail as well
 
@@ -137,6 +138,7 @@ def anonymize_folder(
     batch_size: int | None = None,
     workers: int = 1,
     device: str = "cpu",
+    dtype: str = "float32",
     quality: int = 95,
     keep_metadata: bool = False,
     audio: bool = True,
@@ -186,6 +188,8 @@ def anonymize_folder(
             Number of processes, of one thread each.
         device (`str`, *optional*, defaults to `"cpu"`):
             Where their networks run.
+        dtype (`str`, *optional*, defaults to `"float32"`):
+            What these compute in: `"bfloat16"` is faster on processors made for it, `"float16"` on graphics cards.
         quality (`int`, *optional*, defaults to `95`):
             Of photos in lossy formats, 1 to 100.
         keep_metadata (`bool`, *optional*, defaults to `False`):
@@ -244,6 +248,9 @@ def anonymize_folder(
     place = checkpoint or str(DEFAULT_CHECKPOINT)
     if pipe is not None:
         place = str(pipe.config.get("_name_or_path") or "of the caller")
+        dtype = str(pipe.generator.dtype).removeprefix("torch.")
+    if dtype not in DTYPES:
+        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, not {dtype!r}")
     options = {
         "use_hint": use_hint,
         "lighting_strength": lighting_strength,
@@ -261,6 +268,7 @@ def anonymize_folder(
     promised = {
         "version": __version__,
         "weights": _weights(place),
+        "dtype": dtype,
         **options,
         "suffix": suffix,
         "photo_format": photo_format,
@@ -332,7 +340,7 @@ def anonymize_folder(
             on_progress(done, len(jobs), "")
         if opened:
             with _open_journal(state) as journal:
-                for record in _results(opened, settings, pipe, place, device, workers):
+                for record in _results(opened, settings, pipe, (place, device, dtype), workers):
                     records[record["path"]] = record
                     _append(journal, record)
                     done += 1
@@ -580,7 +588,11 @@ def _sum_up(report: FolderReport, records: list[dict[str, Any]]) -> None:
 
 
 def _results(
-    jobs: list[_Job], settings: _Settings, pipe: FaceAnonPipeline | None, place: str, device: str, workers: int
+    jobs: list[_Job],
+    settings: _Settings,
+    pipe: FaceAnonPipeline | None,
+    loaded: tuple[str, str, str],
+    workers: int,
 ) -> Iterator[dict[str, Any]]:
     """A record of every job, as they are done."""
     if pipe is not None:
@@ -588,7 +600,7 @@ def _results(
         for chunk in _chunks(jobs, 1):
             yield from _work(pipe, settings, chunk)
     else:
-        yield from _spread(_chunks(jobs, workers), workers, (place, device, settings))
+        yield from _spread(_chunks(jobs, workers), workers, (settings, *loaded))
 
 
 def _chunks(jobs: list[_Job], workers: int) -> deque[list[_Job]]:
@@ -600,7 +612,7 @@ def _chunks(jobs: list[_Job], workers: int) -> deque[list[_Job]]:
 
 
 def _spread(
-    chunks: deque[list[_Job]], workers: int, given: tuple[str, str, _Settings], alone: bool = False
+    chunks: deque[list[_Job]], workers: int, given: tuple[_Settings, str, str, str], alone: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Hands chunks to processes. One that dies takes its pool along: what was at work is then tried file by file."""
     ahead = 1 if alone else 2 * workers
@@ -626,8 +638,8 @@ def _spread(
             pool.shutdown(cancel_futures=True)
 
 
-def _worker(place: str, device: str, settings: _Settings) -> Callable[[list[_Job]], list[dict[str, Any]]]:
-    pipe = load(place, device)
+def _worker(settings: _Settings, place: str, device: str, dtype: str) -> Callable[[list[_Job]], list[dict[str, Any]]]:
+    pipe = load(place, device, dtype=dtype)
     check_options(pipe, {**settings.options, "batch_size": settings.batch_size})
     return lambda jobs: list(_work(pipe, settings, jobs))
 

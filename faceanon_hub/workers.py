@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
 
 
-def load(checkpoint: str, device: str = "cpu", threads: int | None = 1) -> FaceAnonPipeline:
+def load(checkpoint: str, device: str = "cpu", threads: int | None = 1, dtype: str = "float32") -> FaceAnonPipeline:
     """Loads a pipeline that works without a word, beside others on the machine.
 
     Args:
@@ -30,6 +30,8 @@ def load(checkpoint: str, device: str = "cpu", threads: int | None = 1) -> FaceA
             Where the network runs.
         threads (`int`, *optional*, defaults to `1`):
             Threads of this process: several processes with several threads stall one another. None leaves them.
+        dtype (`str`, *optional*, defaults to `"float32"`):
+            What the network computes in, by its name in PyTorch.
 
     Raises:
         CheckpointError: there is no such checkpoint.
@@ -47,6 +49,7 @@ def load(checkpoint: str, device: str = "cpu", threads: int | None = 1) -> FaceA
     # What became of each face is in the records; warnings of many processes at once only garble the progress.
     logging.getLogger("faceanon_hub").addHandler(logging.NullHandler())
     pipe = FaceAnonPipeline.from_pretrained(checkpoint).to(device)
+    pipe.generator.to(getattr(torch, dtype))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -57,6 +57,16 @@ def test_the_seed_decides(photo, tmp_path):
     assert a == b != c
 
 
+def test_half_precision_gives_the_same_face(photo, tmp_path):
+    for dtype in ("float32", "bfloat16"):
+        run("image", photo, tmp_path / f"{dtype}.png", "--seed", 1, "--dtype", dtype, "--quiet")
+    names = (photo, tmp_path / "float32.png", tmp_path / "bfloat16.png")
+    before, whole, half = (np.asarray(PIL.Image.open(name)).astype(int) for name in names)
+    apart = np.abs(whole - half)[(whole != before).any(2)]
+    assert 0 < apart.mean() < 3
+    assert run("image", photo, tmp_path / "out.png", "--dtype", "int8").exit_code == 2
+
+
 def test_json_on_standard_output_is_json_alone(photo, tmp_path):
     result = run("image", photo, tmp_path / "out.png", "--json", "--report-seeds")
     (face,) = json.loads(result.stdout)["faces"]

@@ -103,6 +103,8 @@ def test_other_options_are_refused_unless_all_is_done_again(pipe, album, tmp_pat
     before = tree(out)
     with pytest.raises(FaceAnonError, match="another truncation, seed"):
         anonymize_folder(album, out, pipe=pipe, seed=2, truncation=0.5)
+    with pytest.raises(FaceAnonError, match="another dtype"):
+        anonymize_folder(album, out, checkpoint=pipe.config["_name_or_path"], seed=1, dtype="bfloat16")
     assert tree(out) == before
     report = anonymize_folder(album, out, pipe=pipe, seed=2, redo=True)
     assert report.unchanged == 0 and tree(out)["a.png"] != before["a.png"]
@@ -298,6 +300,8 @@ def test_unusable_folders_and_options(pipe, album, tmp_path):
     for wrong in ({"workers": 0}, {"photo_format": "xyz"}, {"quality": 0}, {"suffix": "a/b"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             anonymize_folder(album, tmp_path / "out", pipe=pipe, **wrong)
+    with pytest.raises(ValueError, match="`dtype` must be one of float32, bfloat16, float16, not 'int8'"):
+        anonymize_folder(album, tmp_path / "out", dtype="int8")
     with pytest.raises(ValueError, match="truncation"):
         anonymize_folder(album, tmp_path / "out", pipe=pipe, truncation=2)
     assert run(album, album).exit_code == 2
