@@ -32,7 +32,7 @@ from .faces import Face, FaceStatus
 from .folders import STATUSES, _weights
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
-from .workers import check_options, load
+from .workers import check_dtype, check_options, load
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -61,6 +61,8 @@ class AnonymizeBatch:
             Folder or Hub id, in place of the bundled one. Loaded when the first batch comes.
         device (`str`, *optional*, defaults to `"cpu"`):
             Where the network runs.
+        dtype (`str`, *optional*, defaults to `"float32"`):
+            What it computes in: `"bfloat16"` is faster on processors made for it, `"float16"` on GPUs.
         quality (`int`, *optional*, defaults to `95`):
             Of photos encoded in lossy formats, 1 to 100.
         threads (`int`, *optional*):
@@ -89,13 +91,15 @@ class AnonymizeBatch:
         seed: int | None = None,
         checkpoint: str | None = None,
         device: str = "cpu",
+        dtype: str = "float32",
         quality: int = 95,
         threads: int | None = None,
         **options: Any,
     ) -> None:
         if not 1 <= quality <= 100:
             raise ValueError(f"`quality` must lie between 1 and 100, not {quality}")
-        self.column, self.errors, self.checkpoint, self.device = column, errors, checkpoint, device
+        check_dtype(dtype)
+        self.column, self.errors, self.checkpoint, self.device, self.dtype = column, errors, checkpoint, device, dtype
         self.quality, self.threads, self.options = quality, threads, options
         self.seed = secrets.randbits(63) if seed is None else seed
 
@@ -106,7 +110,7 @@ class AnonymizeBatch:
     @cached_property
     def pipe(self) -> FaceAnonPipeline:
         """The pipeline."""
-        pipe = load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads)
+        pipe = load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads, self.dtype)
         check_options(pipe, self.options)
         return pipe
 
@@ -259,6 +263,7 @@ def anonymize_dataset(
     actors: int = 1,
     cpus: float = 1,
     gpus: float = 0,
+    dtype: str = "float32",
     retries: int = 3,
     batch_rows: int = 8,
     quality: int = 95,
@@ -292,6 +297,8 @@ def anonymize_dataset(
             With Ray, processes that hold a pipeline.
         cpus, gpus (`float`, *optional*, defaults to `1` and `0`):
             With Ray, what each of them takes. With GPUs the network runs on CUDA.
+        dtype (`str`, *optional*, defaults to `"float32"`):
+            What it computes in: `"bfloat16"` is faster on processors made for it, `"float16"` on GPUs.
         retries (`int`, *optional*, defaults to `3`):
             How often a shard is read and written again after an error of the file system.
         batch_rows (`int`, *optional*, defaults to `8`):
@@ -320,6 +327,7 @@ def anonymize_dataset(
             raise ValueError(f"`{name}` must be at least 1, not {least}")
     if retries < 0:
         raise ValueError(f"`retries` must be at least 0, not {retries}")
+    check_dtype(dtype)
     places = os.fspath(source), os.fspath(target)
     if _below(places[1], places[0]) or _below(places[0], places[1]):
         raise ValueError(f"{target} and {source} lie in one another")
@@ -327,6 +335,7 @@ def anonymize_dataset(
     promised = {
         "version": __version__,
         "weights": _weights(checkpoint or str(DEFAULT_CHECKPOINT)),
+        "dtype": dtype,
         "column": column,
         "quality": quality,
         "options": json.loads(json.dumps(options)),
@@ -335,7 +344,8 @@ def anonymize_dataset(
     seed, drawn = _claim(places[1], promised, seed)
     marks = _read_marks(places[1], shards)
     opened = [shard for shard in shards if shard.name not in marks]
-    work = _Work(places, column, seed, checkpoint, "cuda" if gpus else "cpu", retries, batch_rows, quality, options)
+    network = {"checkpoint": checkpoint, "device": "cuda" if gpus else "cpu", "dtype": dtype}
+    work = _Work(places, column, seed, network, retries, batch_rows, quality, options)
     done = len(marks)
     if on_progress is not None:
         on_progress(done, len(shards), "")
@@ -428,17 +438,14 @@ class _Work:
     places: tuple[str, str]
     column: str | None
     seed: int
-    checkpoint: str | None
-    device: str
+    network: dict[str, Any]
     retries: int
     batch_rows: int
     quality: int
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.batch = AnonymizeBatch(
-            seed=self.seed, checkpoint=self.checkpoint, device=self.device, quality=self.quality, **self.options
-        )
+        self.batch = AnonymizeBatch(seed=self.seed, quality=self.quality, **self.network, **self.options)
 
     def __call__(self, shard: _Shard) -> dict[str, Any]:
         """Anonymizes a shard. Returns its mark: rows, faces and failures; or the error, where it cannot be read."""

@@ -26,7 +26,7 @@ from .container import VIDEO_SUFFIXES
 from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
-from .workers import check_options, load, start, work
+from .workers import check_dtype, check_options, load, start, work
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 STATE = ".faceanon"
 BATCH_FILES = 8  # photos whose faces go through the network together
 BATCH_PIXELS = 24_000_000  # of them all, for memory
-DTYPES = ("float32", "bfloat16", "float16")
 STATUSES = ("anonymized", "obfuscated", "kept")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every other file would fail as well
 
@@ -189,7 +188,7 @@ def anonymize_folder(
         device (`str`, *optional*, defaults to `"cpu"`):
             Where their networks run.
         dtype (`str`, *optional*, defaults to `"float32"`):
-            What these compute in: `"bfloat16"` is faster on processors made for it, `"float16"` on graphics cards.
+            What these compute in: `"bfloat16"` is faster on processors made for it, `"float16"` on GPUs.
         quality (`int`, *optional*, defaults to `95`):
             Of photos in lossy formats, 1 to 100.
         keep_metadata (`bool`, *optional*, defaults to `False`):
@@ -249,8 +248,7 @@ def anonymize_folder(
     if pipe is not None:
         place = str(pipe.config.get("_name_or_path") or "of the caller")
         dtype = str(pipe.generator.dtype).removeprefix("torch.")
-    if dtype not in DTYPES:
-        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    check_dtype(dtype)
     options = {
         "use_hint": use_hint,
         "lighting_strength": lighting_strength,

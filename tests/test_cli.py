@@ -1,16 +1,21 @@
 import json
 import re
+import shlex
 import sys
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from benchmarks.scenes import turned
 from faceanon_hub import __version__
 from faceanon_hub.cli import app
 from faceanon_hub.hub import TABLE_END, TABLE_START
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +175,24 @@ def test_info():
     assert facts["faceanon-hub"] == __version__ and facts["checkpoint"] == "bundled"
     assert facts["generator"] == "128 px, 22.5 M parameters" and facts["python"].startswith(f"3.{sys.version_info[1]}")
     assert "mediapipe" in run("info").stdout
+
+
+def test_the_readme_shows_every_option_by_example():
+    commands = typer.main.get_command(app).commands
+    examples = re.findall(r"^faceanon (image|video|folder|dataset) (.*)$", README.read_text(), re.M)
+    shown = set()
+    for name, arguments in examples:
+        words = shlex.split(arguments)
+        commands[name].make_context(name, list(words))  # raises what such a command would
+        shown |= {word.replace("--no-", "--") for word in words if word.startswith("--")}
+    options = {
+        option.replace("--no-", "--")
+        for name, _ in examples
+        for parameter in commands[name].params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    assert len(options) > 30 and options - shown <= {"--help"}
 
 
 def test_help_is_quick_to_import():

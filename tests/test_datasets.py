@@ -12,6 +12,7 @@ import fsspec
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 import webdataset
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ from faceanon_hub import (
     UnwritableImageError,
     anonymize_dataset,
     datasets,
+    workers,
 )
 from faceanon_hub.cli import app
 
@@ -47,7 +49,7 @@ def heads():
 @pytest.fixture(autouse=True)
 def ready(pipe, monkeypatch):
     """The pipeline of the other tests in place of one for each call."""
-    monkeypatch.setattr(datasets, "load", lambda checkpoint, device, threads=None: pipe)
+    monkeypatch.setattr(datasets, "load", lambda *given: pipe)
 
 
 def add(tar, name, content):
@@ -143,6 +145,12 @@ def test_it_travels_without_the_network(heads):
     assert pickle.dumps(anonymize) == before and len(before) < 1000
 
 
+def test_the_network_computes_in_what_was_asked_for(monkeypatch):
+    monkeypatch.setattr(datasets, "load", workers.load)
+    pipe = AnonymizeBatch(dtype="bfloat16").pipe
+    assert pipe.generator.dtype == torch.bfloat16 and pipe.retargeter.dtype == torch.float32
+
+
 def test_webdataset_tars_keep_labels_and_rows(tars, tmp_path, heads):
     report = anonymize_dataset(tars, tmp_path / "out", seed=1)
     assert (report.shards, report.rows, report.failed) == (2, 6, 2) and report.anonymized == 4
@@ -195,8 +203,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tars, tmp_path, monkeypatch):
     seen = []
     anonymize_dataset(tars, tmp_path / "out", seed=1, on_progress=lambda done, _, shard: seen.append((done, shard)))
     assert seen == [(1, ""), (2, "a-001.tar")] and tree(tmp_path / "out") == tree(tmp_path / "whole")
-    with pytest.raises(FaceAnonError, match="another seed"):
-        anonymize_dataset(tars, tmp_path / "out", seed=2)
+    with pytest.raises(FaceAnonError, match="another dtype, options, seed"):
+        anonymize_dataset(tars, tmp_path / "out", seed=2, dtype="bfloat16", truncation=1)
 
 
 def test_a_drawn_seed_is_forgotten_at_the_end(tars, tmp_path):
@@ -240,11 +248,11 @@ def test_unusable_places_and_options(tars, tmp_path):
     for target in (tars, tars / "out", tmp_path):
         with pytest.raises(ValueError, match="lie in one another"):
             anonymize_dataset(tars, target)
-    for wrong in ({"engine": "spark"}, {"actors": 0}, {"batch_rows": 0}, {"retries": -1}):
+    for wrong in ({"engine": "spark"}, {"actors": 0}, {"batch_rows": 0}, {"retries": -1}, {"dtype": "int8"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             anonymize_dataset(tars, tmp_path / "out", **wrong)
     assert not (tmp_path / "out").exists()
-    for wrong in ({"truncation": 2}, {"quality": 0}):
+    for wrong in ({"truncation": 2}, {"quality": 0}, {"dtype": "int8"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             AnonymizeBatch(**wrong)({"image": []})
     with pytest.raises(TypeError, match="colour"):
@@ -258,8 +266,6 @@ def _filled(folder):
 
 
 def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
-    from faceanon_hub import workers
-
     monkeypatch.setattr(datasets, "load", workers.load)
     with pytest.raises(CheckpointError, match="nowhere"):
         anonymize_dataset(tars, tmp_path / "out", checkpoint=str(tmp_path / "nowhere"))
