@@ -20,9 +20,9 @@ FAR = 1.5  # the same for a face of the track's shape
 # apart, two people 0.05 to 0.08. A weak cue: the worst it does is to give two people one new face.
 SAME_SHAPE = 0.05
 REMEMBERED = 50  # people who may come back
-# Bone, not expression: outline of the upper head, corners of the eyes, nose.
-RIGID = [10, 338, 297, 332, 284, 251, 389, 356, 454, 127, 234, 162, 21, 54, 103, 67, 109, 33, 133, 362, 263]
-RIGID += [*lm.NOSE_BRIDGE, 98, 97, 327, 326, 129, 358, 64, 294]
+# Where bone is near, not expression: outline of the upper head, corners of the eyes, nose.
+BONE = [10, 338, 297, 332, 284, 251, 389, 356, 454, 127, 234, 162, 21, 54, 103, 67, 109, 33, 133, 362, 263]
+BONE += [*lm.NOSE_BRIDGE, 98, 97, 327, 326, 129, 358, 64, 294]
 
 
 @dataclass(eq=False)
@@ -279,7 +279,7 @@ def distance(box: np.ndarray, other: np.ndarray) -> float:
 
 def shape_of(landmarks: np.ndarray) -> np.ndarray:
     """The rigid part of a mesh, of shape `(40, 3)`, free of place and size."""
-    points = landmarks[RIGID].astype(np.float64)
+    points = landmarks[BONE].astype(np.float64)
     points -= points.mean(0)
     return points / max(float(np.linalg.norm(points)), 1e-6)
 
