@@ -24,8 +24,8 @@ from .pipeline import FaceAnonPipeline, _draw
 from .training.weights import describe
 
 ATTRIBUTES = ("sex", "age")
-STRENGTHS = (2.0, 1.5)  # standard deviations of the latent along a direction, for one of what the surroundings tell
-KEPT = 0.5  # of what the latent itself says
+STRENGTHS = (1.25, 0.0)  # standard deviations of the latent along a direction, for one of what the surroundings tell
+KEPT = 0.75  # of what the latent itself says
 LATENTS = 2  # new faces a photo
 FEWEST = 100
 SURE = 2.0  # log odds from which on a face counts as a man's or a woman's
@@ -173,7 +173,7 @@ def fit_latents(
         looks ([`Looks`]):
             Of this generator, from photos it may learn of.
         strengths (`tuple[float, float]`, *optional*, defaults to `STRENGTHS`):
-            Of sex and age.
+            Of sex and age; 0 leaves one alone.
         kept (`float`, *optional*, defaults to `KEPT`):
             Share of the latent's own word, 0 to 1.
 
@@ -196,13 +196,17 @@ def fit_latents(
         # Beyond these odds, surer is not more so.
         wanted = looks.old[:, number].clip(-2 * SURE, 2 * SURE) if name == "sex" else looks.old[:, number]
         context_fit = _explained(looks.contexts, wanted, RIDGE_CONTEXT, np.arange(count))
+        told[name] = {"latent": latent_fit, "context": context_fit}
+        if not strengths[number]:
+            continue
         direction = _ridge(within, change, RIDGE_LATENT)[0]
         slope = _ridge(looks.contexts, wanted, RIDGE_CONTEXT)[0]
         slope *= strengths[number] / (looks.contexts @ slope).std()
         directions.append(direction / np.linalg.norm(direction))
         readings.append(slope)
         shifts.append(-looks.contexts.mean(0) @ slope)
-        told[name] = {"latent": latent_fit, "context": context_fit}
+    if not directions:
+        return told
     along, read, shift = (torch.tensor(np.array(rows)) for rows in (directions, readings, shifts))
     dual = torch.linalg.pinv(along)  # moves a latent along one direction, and not along the other
     layer: Any = generator.mapping[0]

@@ -66,12 +66,22 @@ def test_nothing_else_of_the_network_changes_and_no_strength_changes_nothing(sma
     looks, _, _ = made_up()
     changed, same = copy.deepcopy(small), copy.deepcopy(small)
     fit_latents(changed, looks)
-    fit_latents(same, looks, strengths=(0.0, 0.0), kept=1.0)
+    fit_latents(same, looks, strengths=(0.0, 0.0))
     for (name, before), after, still in zip(
         small.named_parameters(), changed.parameters(), same.parameters(), strict=True
     ):
         assert torch.equal(before, after) == (name not in ("mapping.0.weight", "mapping.0.bias"))
-        torch.testing.assert_close(still, before)
+        assert torch.equal(still, before)
+
+
+@torch.no_grad()
+def test_an_attribute_of_no_strength_is_left_alone(small):
+    looks, directions, _ = made_up()
+    net = copy.deepcopy(small)
+    fit_latents(net, looks, strengths=(1.0, 0.0))
+    change = (net.mapping[0].weight - small.mapping[0].weight)[:, :LATENT].double()
+    sex, age = (change @ torch.as_tensor(direction) for direction in directions)
+    assert sex.norm() > 10 * age.norm()
 
 
 def test_agreement_counts_faces_whose_sex_is_sure():
