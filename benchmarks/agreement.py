@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.evaluation import find_photos
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.latents import FaceResJudge, agreement, look
+from faceanon_hub.workers import load_quietly
 
 
 def main() -> None:
@@ -27,9 +27,7 @@ def main() -> None:
     for folder in arguments.folders:
         photos = [task.path for task in find_photos([folder], pairs=False, limit=arguments.limit)]
         for checkpoint in arguments.checkpoint:
-            pipe = FaceAnonPipeline.from_pretrained(checkpoint)
-            pipe.set_progress_bar_config(disable=True)
-            looks = look(pipe, judge, photos)
+            looks = look(load_quietly(str(checkpoint)), judge, photos)
             kept = " | ".join(f"{value:.2f}" for value in agreement(looks).values())
             print(f"| {folder.name} | {Path(checkpoint).name} | {len(looks.old)} | {kept} |", flush=True)
 

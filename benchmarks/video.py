@@ -18,7 +18,6 @@ import av
 import cv2
 import numpy as np
 import skimage.data
-import torch
 
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.alignment import align, transform, warp_in
@@ -27,6 +26,7 @@ from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.landmarks import OVAL
 from faceanon_hub.metrics.expression import expression_ratios
 from faceanon_hub.metrics.identity import DlibRecognizer
+from faceanon_hub.workers import load_quietly
 
 UNCHANGED = 5.0  # mean absolute difference in levels: re-encoding alone makes about 1
 LOWEST = 0.2  # confidence of MediaPipe's detectors
@@ -167,9 +167,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT)
     parser.add_argument("--dtype", default="float32", help="what the network computes in")
     arguments = parser.parse_args()
-    computed = {"generator": getattr(torch, arguments.dtype), "default": torch.float32}
-    pipe = FaceAnonPipeline.from_pretrained(arguments.checkpoint, dtype=computed)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_quietly(str(arguments.checkpoint), dtype=arguments.dtype)
     with tempfile.TemporaryDirectory() as folder:
         out = arguments.out or Path(folder)
         clips = arguments.clips or [moving_portrait(out / "portrait.mp4")]

@@ -996,16 +996,10 @@ def info(
 
 
 def _load(checkpoint: str | None, device: str, dtype: DtypeChoice = DtypeChoice.FLOAT32) -> FaceAnonPipeline:
-    import torch
-    from diffusers.utils import logging
+    from . import DEFAULT_CHECKPOINT
+    from .workers import load_quietly
 
-    from . import DEFAULT_CHECKPOINT, FaceAnonPipeline
-
-    logging.disable_progress_bar()
-    computed = {"generator": getattr(torch, dtype.value), "default": torch.float32}
-    pipe = FaceAnonPipeline.from_pretrained(checkpoint or DEFAULT_CHECKPOINT, dtype=computed).to(device)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return load_quietly(checkpoint or str(DEFAULT_CHECKPOINT), device, dtype.value)
 
 
 def _recognizer() -> Recognizer:

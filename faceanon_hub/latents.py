@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from .errors import FaceAnonError
 from .evaluation import _largest
 from .faces import derived_seed
 from .generator import FaceAnonGenerator
-from .graphs import GraphModel
-from .hub import DEFAULT_CHECKPOINT, read_record, write_record
+from .hub import DEFAULT_CHECKPOINT, read_record
 from .io import read_photo
-from .metrics.identity import FACERES_EXTENTS, FACERES_SIZE, _upright
+from .metrics.identity import FaceRes
 from .pipeline import FaceAnonPipeline, _draw
-from .training.weights import describe
+from .training.weights import describe, save_half
 
 ATTRIBUTES = ("sex", "age")
 STRENGTHS = (1.5, 0.5)  # standard deviations of the latent along a direction, for one of what the surroundings tell
@@ -36,8 +34,8 @@ FOLDS = 6
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-class FaceResJudge:
-    r"""Apparent sex and age by HSE-FaceRes (arXiv 1807.07718), as [`metrics.FaceResRecognizer`] is to be had.
+class FaceResJudge(FaceRes):
+    r"""Apparent sex and age by [`metrics.identity.FaceRes`].
 
     Args:
         path (`str`):
@@ -48,22 +46,11 @@ class FaceResJudge:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._network = GraphModel(Path(path), ["gender_pred/BiasAdd", "age_pred/BiasAdd"]).requires_grad_(False)
+        super().__init__(path, ["gender_pred/BiasAdd", "age_pred/BiasAdd"])
 
     def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """Judges a face.
-
-        Args:
-            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
-                RGB photo, original or anonymized.
-            landmarks (`np.ndarray` of shape `(478, 3)`, float32):
-                Mesh of the face in pixels.
-
-        Returns:
-            `np.ndarray` of shape `(2,)`, float64: log odds of a man, at most 9 either way, and mean age in years.
-        """
-        crop = _upright(image, landmarks, FACERES_EXTENTS, FACERES_SIZE)
-        sex, ages = (found.flatten() for found in self._network(torch.from_numpy(crop)[None].float()))
+        """As [`metrics.DlibRecognizer`], but returns shape `(2,)`, float64: log odds of a man, up to 9, and years."""
+        sex, ages = self.read(image, landmarks)
         years = float(ages.softmax(0) @ torch.arange(len(ages), dtype=torch.float32))
         return np.array([float(sex[0].clamp(-9, 9)), years])
 
@@ -245,18 +232,16 @@ def fit_checkpoint(
 
     Raises:
         FaceAnonError: too few faces, or the folder exists.
+        UnwritableError: it cannot be written.
     """
     target = Path(folder)
     if target.exists():
         raise FaceAnonError(f"{target}: exists already")
     told = fit_latents(pipe.generator, looks, **options)
     painter = pipe.generator
-    half = deepcopy(painter).half().to("cpu", memory_format=torch.contiguous_format)
-    pipe.register_modules(generator=half)
-    pipe.save_pretrained(target)
-    pipe.register_modules(generator=painter)
     record = read_record(checkpoint) or {"started_from": describe(checkpoint)}
-    write_record(target, {**record, "latents": len(looks.old)})
+    save_half(pipe, painter, target, {**record, "latents": len(looks.old)})
+    pipe.register_modules(generator=painter)
     return told
 
 

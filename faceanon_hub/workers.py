@@ -41,16 +41,23 @@ def load(checkpoint: str, device: str = "cpu", threads: int | None = 1, dtype: s
     """
     import cv2
     import torch
-    from diffusers.utils import logging as diffusers_logging
-
-    from .pipeline import FaceAnonPipeline
 
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    diffusers_logging.disable_progress_bar()
     # What became of each face is in the records; warnings of many processes at once only garble the progress.
     logging.getLogger("faceanon_hub").addHandler(logging.NullHandler())
+    return load_quietly(checkpoint, device, dtype)
+
+
+def load_quietly(checkpoint: str, device: str = "cpu", dtype: str = "float32") -> FaceAnonPipeline:
+    """Loads a pipeline without bars of progress; arguments as of [`load`]. All but the network stays float32."""
+    import torch
+    from diffusers.utils import logging as diffusers_logging
+
+    from .pipeline import FaceAnonPipeline
+
+    diffusers_logging.disable_progress_bar()
     computed = {"generator": getattr(torch, dtype), "default": torch.float32}
     pipe = FaceAnonPipeline.from_pretrained(checkpoint, dtype=computed).to(device)
     pipe.set_progress_bar_config(disable=True)

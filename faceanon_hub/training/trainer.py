@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from .. import __version__, conditioning
 from ..errors import FaceAnonError, MissingDependencyError, UnwritableError
 from ..generator import FaceAnonGenerator
-from ..hub import DEFAULT_CHECKPOINT, write_record
+from ..hub import DEFAULT_CHECKPOINT
 from ..io import write_photo, write_text
 from ..metrics.realism import frechet_distance
 from ..pipeline import FaceAnonPipeline
@@ -35,7 +35,7 @@ from .data import Draws, FaceShards, Jitter, draw_weights
 from .discriminators import ConditionalDiscriminator, ProjectedDiscriminator, advance_norms
 from .features import FrozenFeatures
 from .preparation import read_manifest
-from .weights import describe, initialize, parameter_groups
+from .weights import Replacing, describe, initialize, parameter_groups, save_half
 
 BETAS = (0.0, 0.99)
 SHEET_FACES, SHEET_LATENTS = 8, 3
@@ -429,12 +429,8 @@ class Trainer:
             self._write_metrics(measured)
         checkpoint = self.folder / f"checkpoint-{self.step:06d}"
         try:
-            with _Replacing(checkpoint) as partial:
-                generator = deepcopy(self.ema).half().to("cpu", memory_format=torch.contiguous_format)
-                self.pipe.register_modules(generator=generator)
-                self.pipe.save_pretrained(partial)
-                write_record(partial, self._record(measured, seconds))
-            with _Replacing(self.folder / f"state-{self.step:06d}") as partial:
+            save_half(self.pipe, self.ema, checkpoint, self._record(measured, seconds))
+            with Replacing(self.folder / f"state-{self.step:06d}") as partial:
                 partial.mkdir()
                 torch.save({"step": self.step, "seconds": seconds, **self._parts()}, partial / "state.pt")
         except OSError as error:
@@ -550,25 +546,6 @@ class _Made(NamedTuple):
     features: Sequence[torch.Tensor]  # of the paintings
     true_features: Sequence[torch.Tensor]  # of the photos
     seen: torch.Tensor  # (.., 12, S, S), hidden region and condition of those that keep their shape
-
-
-class _Replacing:
-    """A folder that is written under another name and takes its place once it is complete."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.partial = path, path.with_name(f".partial-{path.name}")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.partial, ignore_errors=True)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            return
-        if self.path.exists():  # of a run that was killed between its two folders
-            shutil.rmtree(self.path)
-        self.partial.replace(self.path)
 
 
 def _one_thread(_: int) -> None:

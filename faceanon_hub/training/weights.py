@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import FaceAnonError
+from ..errors import FaceAnonError, UnwritableError
 from ..generator import GAIN, FaceAnonGenerator, ModulatedConv
 from ..hub import DEFAULT_CHECKPOINT, read_record, write_record
 from ..pipeline import FaceAnonPipeline
@@ -117,6 +119,44 @@ def _hand_down(grown: FaceAnonGenerator, weight: torch.Tensor, bias: torch.Tenso
     level.down.bias.copy_(bias)  # the other biases are fresh, and so zero
 
 
+class Replacing:
+    """A folder that is written under another name and takes its place once it is complete."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.partial = path, path.with_name(f".partial-{path.name}")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.partial, ignore_errors=True)
+        return self.partial
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            return
+        if self.path.exists():  # of a run that was killed between its two folders
+            shutil.rmtree(self.path)
+        self.partial.replace(self.path)
+
+
+def save_half(
+    pipe: FaceAnonPipeline, generator: FaceAnonGenerator, folder: str | os.PathLike[str], record: dict[str, Any]
+) -> None:
+    """Saves a pipeline with this network in half precision, which it then has, whole or not at all.
+
+    Raises:
+        UnwritableError: the folder cannot be written.
+    """
+    target = Path(folder)
+    half = deepcopy(generator).half().to("cpu", memory_format=torch.contiguous_format)
+    pipe.register_modules(generator=half)
+    try:
+        with Replacing(target) as partial:
+            pipe.save_pretrained(partial)
+            write_record(partial, record)
+    except OSError as error:
+        raise UnwritableError(target, error.strerror or str(error)) from error
+
+
 def grow_checkpoint(
     checkpoint: str | os.PathLike[str] | None, sample_size: int, folder: str | os.PathLike[str]
 ) -> FaceAnonPipeline:
@@ -146,11 +186,9 @@ def grow_checkpoint(
     if sample_size > LARGEST or sample_size != 2 * now:
         raise FaceAnonError(f"{source}: paints {now} px and grows to {2 * now} px, up to {LARGEST}, not {sample_size}")
     grown = grow(pipe.generator)
-    pipe.register_modules(generator=grown.half())
-    pipe.save_pretrained(target)
     record = read_record(source)
-    write_record(target, {**record, "grown_from": now} if record else {"started_from": describe(source)})
-    pipe.register_modules(generator=grown.float())
+    save_half(pipe, grown, target, {**record, "grown_from": now} if record else {"started_from": describe(source)})
+    pipe.register_modules(generator=pipe.generator.float())
     return pipe
 
 
