@@ -17,7 +17,7 @@ import psutil
 import skimage.data
 from gradio_client import Client, handle_file
 
-from faceanon_hub import Draft, FaceAnonPipeline
+from faceanon_hub import FaceAnonPipeline, PhotoEditor
 from faceanon_hub.demo import launch, painting
 from faceanon_hub.io import write_photo
 
@@ -39,7 +39,7 @@ def median_ms(function: Callable[[], object], repeats: int = 5) -> float:
 
 
 def speed(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
-    """A 12-megapixel portrait: pipeline, draft, and the page's endpoint, in turns, and all in the page's thread."""
+    """A 12-megapixel portrait: pipeline, editor, and the page's endpoint, in turns, and all in the page's thread."""
     photo = folder / "large.jpg"
     portrait(3464).save(photo, quality=92)
     client = Client(address, verbose=False, download_files=str(folder))
@@ -47,18 +47,18 @@ def speed(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
     whole = median_ms(painting(lambda: pipe(photo, seed=next(seeds))))
     written = median_ms(painting(lambda: write_photo(pipe(photo, seed=next(seeds)).images[0], folder / "result.jpg")))
     served = median_ms(lambda: client.predict(handle_file(photo), seed=next(seeds), api_name="/anonymize"))
-    opened = median_ms(painting(lambda: Draft(pipe, photo, seed=next(seeds)).render()))
-    draft = painting(Draft)(pipe, photo)
-    painting(draft.render)()
+    opened = median_ms(painting(lambda: PhotoEditor(pipe, photo, seed=next(seeds)).render()))
+    editor = painting(PhotoEditor)(pipe, photo)
+    painting(editor.render)()
     strengths = iter(np.linspace(0, 1, 100))
-    slider = median_ms(painting(lambda: draft.render(lighting_strength=float(next(strengths)))))
+    slider = median_ms(painting(lambda: editor.render(lighting_strength=float(next(strengths)))))
     print("| 12 megapixels, one face | ms | beside the pipeline |\n|---|---|---|")
     for name, value, base in (
         ("pipeline", whole, whole),
         ("pipeline, file to file", written, written),
         ("endpoint, file to file", served, written),
-        ("draft, first", opened, whole),
-        ("draft, light moved", slider, whole),
+        ("editor, first", opened, whole),
+        ("editor, light moved", slider, whole),
     ):
         print(f"| {name} | {value:.0f} | {value / base:.2f} |")
 

@@ -23,11 +23,11 @@ PROTOTYPE = Path(__file__).parents[2] / "shared" / "prototype"
 STAGES = {
     "detector": "detection",
     "find_faces": "landmarks",
-    "_hide": "coefficients, erasing, crops",
+    "prepare_scene": "coefficients, erasing, crops",
     "generator": "network",
-    "_generate": "tensors",
-    "_correct": "light and colour",
-    "_compose": "pasting",
+    "generate": "tensors",
+    "correct": "light and colour",
+    "compose": "pasting",
 }
 MEMORY = """
 from pathlib import Path
@@ -123,13 +123,13 @@ def _inputs(batch: int) -> tuple[torch.Tensor, ...]:
 def post_processors(pipe: FaceAnonPipeline, repeats: int = 50) -> dict[str, float]:
     """Milliseconds a face that the post-processors take on one thread."""
     from faceanon_hub.alignment import align, transform, warp_in
-    from faceanon_hub.conditioning import draw_maps, skin_region
+    from faceanon_hub.conditioning import draw_maps, skin_masks
 
     photo = crowd(columns=1, rows=1, faces=1)
     landmarks = pipe.find_faces(photo)[0].landmarks
     matrix = align(landmarks, 128)
     crop, points = warp_in(photo, matrix, 128), transform(landmarks, matrix)
-    skin = skin_region(torch.from_numpy(draw_maps(points, 128))[None].float())[0, 0].numpy()
+    skin = skin_masks(torch.from_numpy(draw_maps(points, 128))[None].float())[0, 0].numpy()
     light, color, region = pipe.lighting_transfer, pipe.skin_color_transfer, np.ones((128, 128), np.float32)
     told, other = light.estimate(crop, points), color.estimate(crop, skin) + 1
     steps: dict[str, Callable[[], Any]] = {
@@ -166,7 +166,7 @@ def main() -> None:
 
     photo = crowd()
     spent, faces = by_stage(pipe, photo)
-    spent["_generate"] -= spent["generator"]
+    spent["generate"] -= spent["generator"]
     spent["find_faces"] -= spent["detector"]
     print(f"\n| stage, {photo.shape[1]} x {photo.shape[0]}, {faces} faces | ms | ms a face |\n|---|---|---|")
     for name, label in STAGES.items():

@@ -19,7 +19,6 @@ _HOMES = {
     "Component": "component",
     "DatasetReport": "datasets",
     "DEFAULT_CHECKPOINT": "hub",
-    "Draft": "draft",
     "Face": "faces",
     "FaceAnonError": "errors",
     "FaceAnonGenerator": "generator",
@@ -34,6 +33,8 @@ _HOMES = {
     "LightingTransfer": "lighting",
     "MissingDependencyError": "errors",
     "ModelMixin": "component",
+    "Options": "scene",
+    "PhotoEditor": "editor",
     "SkinColorTransfer": "color",
     "UnreadableError": "errors",
     "UnreadableImageError": "errors",
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from .component import Component, ModelMixin
     from .datasets import AnonymizeBatch, DatasetReport, anonymize_dataset
     from .detection import FaceDetector
-    from .draft import Draft
+    from .editor import PhotoEditor
     from .errors import (
         AnimatedImageError,
         CheckpointError,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from .lighting import LightingTransfer
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
     from .retargeting import FaceRetargeter
+    from .scene import Options
     from .video import VideoReport
 
 

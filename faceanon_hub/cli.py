@@ -7,15 +7,20 @@ done.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import json
+import math
 import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
 
 import typer
 from rich.console import Console
@@ -29,6 +34,7 @@ from .errors import (
     UnreadableError,
     UnwritableError,
 )
+from .scene import Options
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -69,30 +75,8 @@ class DtypeChoice(str, Enum):
     FLOAT16 = "float16"
 
 
-class FallbackChoice(str, Enum):
-    """How a face is hidden that cannot be replaced."""
-
-    BLUR = "blur"
-    MOSAIC = "mosaic"
-    SOLID = "solid"
-
-
 # Options that several commands have.
 Checkpoint = Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")]
-Light = Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the light transfer.")]
-Color = Annotated[float | None, typer.Option(min=0, max=1, help="Strength of the skin colour transfer.")]
-Shape = Annotated[
-    float | None, typer.Option("--identity-shape", min=0, max=1, help="0 the face's own shape, 1 a new one.")
-]
-Hint = Annotated[bool, typer.Option(help="Tell the network the blurred skin colour of the hidden face.")]
-Truncation = Annotated[float, typer.Option(min=0, max=1, help="0 average faces, 1 full variety.")]
-Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Lowest confidence of the detector.")]
-Fallback = Annotated[FallbackChoice | None, typer.Option(help="For faces that cannot be replaced.")]
-MaskMargin = Annotated[float | None, typer.Option(min=0.05, max=0.3, help="Hidden rim, in face heights.")]
-ContextBlur = Annotated[
-    float | None, typer.Option(min=0, max=0.3, help="Blur of hair, ears and neck, in face heights; 0 leaves them.")
-]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Faces per run of the network.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
 Dtype = Annotated[
     DtypeChoice,
@@ -107,8 +91,36 @@ Output = Annotated[Path, typer.Argument(metavar="OUT", help="Where the result go
 Seed = Annotated[int | None, typer.Option(help="Picks the new identities; without it, new people each time.")]
 KeepMetadata = Annotated[bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")]
 
+CallOptions = Any  # stands in a command's signature for a flag of each field of `Options`
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each field of `Options`; it gets their values, by field, as `options`."""
+    flags = {entry.metadata["flag"]: entry for entry in dataclasses.fields(Options)}
+    types = get_type_hints(Options)
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.name != "options":
+            parameters.append(parameter)
+            continue
+        for flag, entry in flags.items():
+            low, high = entry.metadata.get("range", (None, None))
+            kind = types[entry.name] if entry.default is not None else types[entry.name] | None
+            option = typer.Option(min=low, max=None if high == math.inf else high, help=entry.metadata["help"])
+            parameters.append(parameter.replace(name=flag, default=entry.default, annotation=Annotated[kind, option]))
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        options = {entry.name: values.pop(flag) for flag, entry in flags.items()}
+        command(**values, options=options)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
 
 @app.command()
+@takes_options
 def image(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Photo to anonymize.")],
     target: Output,
@@ -120,19 +132,10 @@ def image(
     hide: Annotated[
         list[str] | None, typer.Option(help="Zone LEFT,TOP,RIGHT,BOTTOM to obfuscate, whatever it shows. Repeatable.")
     ] = None,
-    light: Light = None,
-    color: Color = None,
-    identity_shape: Shape = None,
-    hint: Hint = True,
-    truncation: Truncation = 0.85,
+    options: CallOptions = None,
     candidates: Annotated[
         int, typer.Option(min=1, help="New faces tried for each; dlib keeps the least alike. Extra `eval`.")
     ] = 1,
-    threshold: Threshold = None,
-    fallback: Fallback = None,
-    mask_margin: MaskMargin = None,
-    context_blur: ContextBlur = None,
-    batch_size: BatchSize = None,
     device: Device = "cpu",
     dtype: Dtype = DtypeChoice.FLOAT32,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
@@ -148,7 +151,6 @@ def image(
     target = _place(source, target, force)
     kept = [_parse_keep(entry) for entry in keep or []]
     zones = _parse_zones(hide, "--hide")
-    chosen: Any = fallback.value if fallback else None
     try:
         from .io import read_photo, write_photo
         from .preview import before_after
@@ -159,7 +161,7 @@ def image(
             pipe = _load(checkpoint, device, dtype)
             progress.update(task, description="finding faces")
             try:
-                faces = pipe.find_faces(photo.pixels, threshold, zones, chosen)
+                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"])
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--hide") from None
             for entry in kept:
@@ -177,17 +179,9 @@ def image(
                 faces=[faces],
                 keep=kept,
                 hide=zones,
-                use_hint=hint,
-                lighting_strength=light,
-                color_strength=color,
-                identity_shape=identity_shape,
-                truncation=truncation,
                 candidates=candidates,
                 recognizer=_recognizer() if candidates > 1 else None,
-                fallback=chosen,
-                mask_margin=mask_margin,
-                context_blur=context_blur,
-                batch_size=batch_size,
+                **options,
                 callback_on_step_end=on_step_end,
             )
         anonymized, faces = result.images[0], result.faces[0]
@@ -225,6 +219,7 @@ def image(
 
 
 @app.command()
+@takes_options
 def video(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Video to anonymize.")],
     target: Output,
@@ -241,16 +236,7 @@ def video(
     audio: Annotated[bool, typer.Option(help="Copy the sound. A voice identifies, too.")] = True,
     codec: Annotated[str | None, typer.Option(help="FFmpeg's name of an encoder, as libx265.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy codecs; 65 unless given.")] = None,
-    light: Light = None,
-    color: Color = None,
-    identity_shape: Shape = None,
-    hint: Hint = True,
-    truncation: Truncation = 0.85,
-    threshold: Threshold = None,
-    fallback: Fallback = None,
-    mask_margin: MaskMargin = None,
-    context_blur: ContextBlur = None,
-    batch_size: BatchSize = None,
+    options: CallOptions = None,
     device: Device = "cpu",
     dtype: Dtype = DtypeChoice.FLOAT32,
     force: Force = False,
@@ -280,16 +266,7 @@ def video(
                 quality=quality,
                 keep=kept,
                 hide=hidden,
-                use_hint=hint,
-                lighting_strength=light,
-                color_strength=color,
-                identity_shape=identity_shape,
-                truncation=truncation,
-                threshold=threshold,
-                fallback=fallback.value if fallback else None,
-                mask_margin=mask_margin,
-                context_blur=context_blur,
-                batch_size=batch_size,
+                **options,
                 on_progress=lambda share: progress.update(task, completed=share),
             )
         record = {
@@ -330,6 +307,7 @@ def video(
 
 
 @app.command()
+@takes_options
 def folder(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of photos and videos, in any depth.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results, under the same names.")],
@@ -352,16 +330,7 @@ def folder(
     zones: Annotated[
         Path | None, typer.Option(help='JSON file {PATTERN: {"keep": [...], "hide": [...]}}, file by file.')
     ] = None,
-    light: Light = None,
-    color: Color = None,
-    identity_shape: Shape = None,
-    hint: Hint = True,
-    truncation: Truncation = 0.85,
-    threshold: Threshold = None,
-    fallback: Fallback = None,
-    mask_margin: MaskMargin = None,
-    context_blur: ContextBlur = None,
-    batch_size: BatchSize = None,
+    options: CallOptions = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core unless given.")] = None,
     device: Device = "cpu",
     dtype: Dtype = DtypeChoice.FLOAT32,
@@ -405,16 +374,7 @@ def folder(
                 keep=kept,
                 hide=hidden,
                 zones=zones,
-                use_hint=hint,
-                lighting_strength=light,
-                color_strength=color,
-                identity_shape=identity_shape,
-                truncation=truncation,
-                threshold=threshold,
-                fallback=fallback.value if fallback else None,
-                mask_margin=mask_margin,
-                context_blur=context_blur,
-                batch_size=batch_size,
+                **options,
                 workers=workers or os.cpu_count() or 1,
                 device=device,
                 dtype=dtype.value,
@@ -457,6 +417,7 @@ def folder(
 
 
 @app.command()
+@takes_options
 def dataset(
     source: Annotated[str, typer.Argument(metavar="SRC", help="Folder of Parquet files, WebDataset tars or photos.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="Folder for the result; both may be s3://...")],
@@ -470,15 +431,7 @@ def dataset(
     retries: Annotated[int, typer.Option(min=0, help="After an error of the file system.")] = 3,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the pipeline together.")] = 8,
     dtype: Dtype = DtypeChoice.FLOAT32,
-    light: Light = None,
-    color: Color = None,
-    identity_shape: Shape = None,
-    hint: Hint = True,
-    truncation: Truncation = 0.85,
-    threshold: Threshold = None,
-    fallback: Fallback = None,
-    mask_margin: MaskMargin = None,
-    context_blur: ContextBlur = None,
+    options: CallOptions = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
     as_json: AsSummary = False,
     quiet: Quiet = False,
@@ -511,15 +464,7 @@ def dataset(
                 dtype=dtype.value,
                 quality=quality,
                 on_progress=on_progress,
-                use_hint=hint,
-                lighting_strength=light,
-                color_strength=color,
-                identity_shape=identity_shape,
-                truncation=truncation,
-                threshold=threshold,
-                fallback=fallback.value if fallback else None,
-                mask_margin=mask_margin,
-                context_blur=context_blur,
+                **options,
             )
     except FaceAnonError as error:
         _fail(error)

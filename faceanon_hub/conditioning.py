@@ -156,7 +156,7 @@ def only_keypoints(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
     return few
 
 
-def skin_region(maps: torch.Tensor) -> torch.Tensor:
+def skin_masks(maps: torch.Tensor) -> torch.Tensor:
     """Where skin is, safely inside the hidden region and off eyes, brows and lips.
 
     Args:
@@ -174,8 +174,8 @@ def skin_region(maps: torch.Tensor) -> torch.Tensor:
     return inner * (1 - F.max_pool2d(features, 5, 1, 2))
 
 
-def drawn_skin(maps: np.ndarray) -> np.ndarray:
-    """[`skin_region`] of one face's maps, of shape `(8, S, S)`, uint8; returns shape `(S, S)`, float32, 0 or 1."""
+def skin_mask(maps: np.ndarray) -> np.ndarray:
+    """[`skin_masks`] of one face's maps, of shape `(8, S, S)`, uint8; returns shape `(S, S)`, float32, 0 or 1."""
     width = int(maps.shape[-1] * 0.16) // 2 * 2 + 1
     inner = cv2.erode(maps[0], np.ones((width, width), np.uint8))
     features = cv2.dilate(maps[2] | maps[4] | maps[6], np.ones((5, 5), np.uint8))
@@ -191,13 +191,13 @@ def hint_coefficients(image: torch.Tensor, maps: torch.Tensor, skin: torch.Tenso
         maps (`torch.Tensor` of shape `(B, 8, S, S)`):
             Landmark maps.
         skin (`torch.Tensor` of shape `(B, 1, S, S)`, *optional*):
-            [`skin_region`] of the maps, where it is at hand.
+            [`skin_masks`] of the maps, where it is at hand.
 
     Returns:
         `torch.Tensor` of shape `(B, 4, S / 8, S / 8)`: mean skin colour and share of skin of each cell. The blur
         that [`render_hint`] applies leaves few of them independent: tests/test_conditioning.py counts.
     """
-    skin = skin_region(maps) if skin is None else skin
+    skin = skin_masks(maps) if skin is None else skin
     return F.avg_pool2d(torch.cat([image * skin, skin], 1), HINT_CELL)
 
 

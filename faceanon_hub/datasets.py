@@ -29,10 +29,11 @@ from .errors import (
     cause_of,
 )
 from .faces import Face, FaceStatus
-from .folders import STATUSES, _weights
+from .folders import STATUSES, weights_digest
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
-from .workers import check_dtype, check_options, load
+from .scene import Options
+from .workers import check_dtype, load
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -69,7 +70,7 @@ class AnonymizeBatch:
             Threads of the process, left as they are unless given: 1 is best where several processes share a machine,
             as with `num_proc`.
         options (*optional*):
-            Those of the pipeline's call: `fallback`, `truncation`, `threshold`, ...
+            Fields of [`Options`] by name: `fallback`, `truncation`, `threshold`, ...
 
     Example:
         ```py
@@ -99,6 +100,7 @@ class AnonymizeBatch:
         if not 1 <= quality <= 100:
             raise ValueError(f"`quality` must lie between 1 and 100, not {quality}")
         check_dtype(dtype)
+        Options(**options)  # says what is wrong with them
         self.column, self.errors, self.checkpoint, self.device, self.dtype = column, errors, checkpoint, device, dtype
         self.quality, self.threads, self.options = quality, threads, options
         self.seed = secrets.randbits(63) if seed is None else seed
@@ -110,9 +112,7 @@ class AnonymizeBatch:
     @cached_property
     def pipe(self) -> FaceAnonPipeline:
         """The pipeline."""
-        pipe = load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads, self.dtype)
-        check_options(pipe, self.options)
-        return pipe
+        return load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads, self.dtype)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Anonymizes a batch.
@@ -308,7 +308,7 @@ def anonymize_dataset(
         on_progress (`Callable`, *optional*):
             Called as `on_progress(done, total, shard)`.
         options (*optional*):
-            Those of the pipeline's call: `fallback`, `truncation`, `threshold`, ...
+            Fields of [`Options`] by name: `fallback`, `truncation`, `threshold`, ...
 
     Returns:
         [`DatasetReport`].
@@ -328,13 +328,14 @@ def anonymize_dataset(
     if retries < 0:
         raise ValueError(f"`retries` must be at least 0, not {retries}")
     check_dtype(dtype)
+    Options(**options)  # says what is wrong with them before a worker does
     places = os.fspath(source), os.fspath(target)
     if _below(places[1], places[0]) or _below(places[0], places[1]):
         raise ValueError(f"{target} and {source} lie in one another")
     shards = _find_shards(places[0])
     promised = {
         "version": __version__,
-        "weights": _weights(checkpoint or str(DEFAULT_CHECKPOINT)),
+        "weights": weights_digest(checkpoint or str(DEFAULT_CHECKPOINT)),
         "dtype": dtype,
         "column": column,
         "quality": quality,

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +27,7 @@ import torch
 from . import panel, retention
 from .alignment import similarity, warp_in
 from .container import Frame, VideoReader
-from .draft import Draft
+from .editor import PhotoEditor
 from .errors import FaceAnonError, MissingDependencyError, cause_of
 from .faces import Face, FaceStatus
 from .hub import DEFAULT_CHECKPOINT
@@ -49,11 +49,24 @@ _PAINTER = ThreadPoolExecutor(1, "painter")
 CSS = ".notice {font-size: .9em; opacity: .85} footer {display: none !important}"
 
 
+# Controls of the page, in their order, and the options that they set.
+CONTROLS = {
+    "light": "lighting_strength",
+    "color": "color_strength",
+    "hint": "use_hint",
+    "truncation": "truncation",
+    "fallback": "fallback",
+    "margin": "mask_margin",
+    "shape": "identity_shape",
+    "blur": "context_blur",
+}
+
+
 @dataclass
 class Session:
     """What one visitor works on. On disk lie only the pictures that are shown, which go with the session."""
 
-    draft: Draft
+    editor: PhotoEditor
     folder: Path
     chosen: int | None = None
     result: PIL.Image.Image | None = None
@@ -62,16 +75,16 @@ class Session:
 
     @cached_property
     def _before(self) -> PIL.Image.Image:
-        return _small(self.draft.photo.pixels)
+        return _small(self.editor.photo.pixels)
 
     def pictures(self) -> tuple[str, str]:
         """Files of the original, its faces framed, and of the last rendering, both as large as the page shows them."""
-        status = [face.status for face in self.draft.faces]
+        status = [face.status for face in self.editor.faces]
         if self._framed is None or self._framed[0] != status:  # else the page has it already
-            scale = self._before.width / self.draft.photo.pixels.shape[1]
-            faces = [replace(face, box=face.box * scale) for face in self.draft.faces]
+            scale = self._before.width / self.editor.photo.pixels.shape[1]
+            faces = [replace(face, box=face.box * scale) for face in self.editor.faces]
             self._framed = status, self._save(draw_faces(self._before, faces))
-        after = self._save(_small(self.draft.pixels))
+        after = self._save(_small(self.editor.pixels))
         # The page may still be loading those of the rendering before.
         self._delete([file for file in self._shown[:-4] if file != self._framed[1]])
         return str(self._framed[1]), str(after)
@@ -115,14 +128,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             return [None, None, gr.DownloadButton(interactive=False)]
         said = _said(request)
         with _told(said):
-            draft = Draft(pipe, photo, seed=int(seed or 0), threshold=threshold)
-        _announce(draft.faces, said)
-        return show(Session(draft, folder), *options)
+            editor = PhotoEditor(pipe, photo, seed=int(seed or 0), threshold=threshold)
+        _announce(editor.faces, said)
+        return show(Session(editor, folder), *options)
 
     def show(session: Session | None, *options: Any) -> Any:
         if session is None:
             return [None, None, gr.DownloadButton(interactive=False)]
-        session.result = session.draft.render(*options)
+        session.result = session.editor.render(**_asked(options))
         return [session, session.pictures(), gr.DownloadButton(interactive=False)]
 
     def finish(session: Session | None, tab: str, request: gr.Request) -> Any:
@@ -132,14 +145,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         kind = "png" if session.result.mode in ("LA", "RGBA") else "jpg"
         file = str(write_photo(session.result, retention.place(folder, f"anonymized.{kind}")))
         said = _said(request)
-        faces, *open_tab = painting(lambda: [_gallery(session.draft, said), *_details(session.draft, tab, said)])()
+        faces, *open_tab = painting(lambda: [_gallery(session.editor, said), *_details(session.editor, tab, said)])()
         return [faces, gr.DownloadButton(value=file, interactive=True), *open_tab]
 
     def details(tab: str) -> Callable[..., Any]:
         def opened(session: Session | None, request: gr.Request) -> Any:
             if session is None:
                 return [tab, "", []]
-            return [tab, *painting(_details)(session.draft, tab, _said(request))]
+            return [tab, *painting(_details)(session.editor, tab, _said(request))]
 
         return opened
 
@@ -151,7 +164,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
 
     def with_chosen(session: Session | None, request: gr.Request) -> tuple[Session, int] | None:
         """The face that is chosen, or the only one. None where none is, which is said: an error covers the result."""
-        if session is not None and (session.chosen is not None or len(session.draft.faces) == 1):
+        if session is not None and (session.chosen is not None or len(session.editor.faces) == 1):
             return session, session.chosen or 0
         gr.Warning(_said(request)["choose_face"])
         return None
@@ -160,35 +173,35 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         if (found := with_chosen(session, request)) is None:
             return gr.skip()
         session, number = found
-        session.draft.keep(number)
+        session.editor.keep(number)
         return show(session, *options)
 
     def anonymize_again(session: Session | None, request: gr.Request, *options: Any) -> Any:
         if (found := with_chosen(session, request)) is None:
             return gr.skip()
         session, number = found
-        session.draft.keep(number, False)
+        session.editor.keep(number, False)
         return show(session, *options)
 
     def renew(session: Session | None, request: gr.Request, *options: Any) -> Any:
         if (found := with_chosen(session, request)) is None:
             return gr.skip()
         session, number = found
-        session.draft.keep(number, False)
-        session.draft.faces[number].seed = secrets.randbelow(2**31)
+        session.editor.keep(number, False)
+        session.editor.faces[number].seed = secrets.randbelow(2**31)
         return show(session, *options)
 
     def variants(session: Session | None, request: gr.Request, *options: Any) -> Any:
         if (found := with_chosen(session, request)) is None:
             return gr.skip()
         session, number = found
-        session.draft.keep(number, False)
-        face, shown = session.draft.faces[number], []
+        session.editor.keep(number, False)
+        face, shown = session.editor.faces[number], []
         before = face.seed
         for _ in range(VARIANTS):
             face.seed = secrets.randbelow(2**31)
-            session.draft.render(*options)
-            shown.append((_around(face, session.draft.pixels), str(face.seed)))
+            session.editor.render(**_asked(options))
+            shown.append((_around(face, session.editor.pixels), str(face.seed)))
         face.seed = before
         return [shown, *show(session, *options)]
 
@@ -198,8 +211,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         if (found := with_chosen(session, request)) is None:
             return gr.skip()
         session, number = found
-        session.draft.keep(number, False)
-        session.draft.faces[number].seed = int(shown[int(event.index)][1])
+        session.editor.keep(number, False)
+        session.editor.faces[number].seed = int(shown[int(event.index)][1])
         return show(session, *options)
 
     def roll(photo: str | None, session: Session | None, threshold: float, request: gr.Request, *options: Any) -> Any:
@@ -316,10 +329,10 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 frame = next(event for event in reader.read([]) if isinstance(event, Frame))
         finally:
             reader.close()
-        draft = Draft(pipe, frame.pixels, seed=int(seed or 0), threshold=threshold)
-        draft.render(*options)
-        _announce(draft.faces, said)
-        return draft.pixels
+        editor = PhotoEditor(pipe, frame.pixels, seed=int(seed or 0), threshold=threshold)
+        editor.render(**_asked(options))
+        _announce(editor.faces, said)
+        return editor.pixels
 
     @painting
     def video(
@@ -356,9 +369,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with _told(said):
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
-                lighting_strength=light, color_strength=color, use_hint=hint, truncation=truncation,
-                fallback=fallback, mask_margin=margin, identity_shape=shape, context_blur=blur,
-                on_progress=progress,
+                **_asked((light, color, hint, truncation, fallback, margin, shape, blur)), on_progress=progress,
             )  # fmt: skip
         if not report.tracks:
             gr.Warning(said["no_face"])
@@ -560,6 +571,11 @@ def painting(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _asked(values: Sequence[Any]) -> dict[str, Any]:
+    """Options of a call from the values of the page's controls."""
+    return dict(zip(CONTROLS.values(), values, strict=True))
+
+
 def lend_gpu(pipe: FaceAnonPipeline) -> None:
     """Moves the network to the GPU where there is one; a ZeroGPU Space lends it for each run of the network alone."""
     try:  # before anything asks for a GPU: on ZeroGPU it changes what torch answers
@@ -569,20 +585,15 @@ def lend_gpu(pipe: FaceAnonPipeline) -> None:
     if torch.cuda.is_available():
         pipe.to("cuda")
     if GPU is not None:
-        pipe._generate = GPU(pipe._generate)  # type: ignore[method-assign]
+        pipe.generate = GPU(pipe.generate)  # type: ignore[method-assign]
 
 
 def _one(
     pipe: FaceAnonPipeline, folder: Path, said: dict[str, str], photo: str, seed: float, threshold: float,
-    light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float,
-    shape: float, blur: float,
+    *options: Any,
 ) -> tuple[str, dict[str, Any]]:  # fmt: skip
     """Anonymizes a file. Returns the new file and a record of its faces."""
-    result = pipe(
-        photo, seed=int(seed or 0), threshold=threshold, lighting_strength=light, color_strength=color, use_hint=hint,
-        truncation=truncation, fallback=fallback, mask_margin=margin, identity_shape=shape,
-        context_blur=blur,
-    )  # fmt: skip
+    result = pipe(photo, seed=int(seed or 0), threshold=threshold, **_asked(options))
     (image,), (faces,) = result.images, result.faces
     kind = "png" if image.mode in ("LA", "RGBA") else "jpg"
     target = write_photo(image, retention.place(folder, f"anonymized.{kind}"))
@@ -623,18 +634,18 @@ def _around(face: Face, pixels: np.ndarray) -> PIL.Image.Image:
     return PIL.Image.fromarray(warp_in(pixels, matrix, THUMBNAIL))
 
 
-def _gallery(draft: Draft, said: dict[str, str]) -> list[tuple[PIL.Image.Image, str]]:
-    return [(_around(face, draft.pixels), f"{n}: {panel.status(face, said)}") for n, face in enumerate(draft.faces)]
+def _gallery(editor: PhotoEditor, said: dict[str, str]) -> list[tuple[PIL.Image.Image, str]]:
+    return [(_around(face, editor.pixels), f"{n}: {panel.status(face, said)}") for n, face in enumerate(editor.faces)]
 
 
-def _details(draft: Draft, tab: str, said: dict[str, str]) -> tuple[str, list[tuple[np.ndarray, str]]]:
+def _details(editor: PhotoEditor, tab: str, said: dict[str, str]) -> tuple[str, list[tuple[np.ndarray, str]]]:
     """What was kept and the stages, where their tab is open."""
     stages = [
         (picture, f"{number}: {said[f'stage_{name}']}")
-        for number in range(len(draft.faces) if tab == "stages" else 0)
-        for name, picture in draft.stages(number).items()
+        for number in range(len(editor.faces) if tab == "stages" else 0)
+        for name, picture in editor.stages(number).items()
     ]
-    return panel.tell(draft, said) if tab == "kept" else "", stages
+    return panel.describe(editor, said) if tab == "kept" else "", stages
 
 
 def _portrait() -> np.ndarray:

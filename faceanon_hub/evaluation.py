@@ -19,10 +19,11 @@ import numpy as np
 from . import blending, conditioning, metrics
 from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
-from .faces import Face, derived_seed
+from .faces import Face, derived_seed, largest_face
 from .io import PHOTO_SUFFIXES, Photo, read_photo
 from .landmarks import LandmarkExtractor
-from .pipeline import FaceAnonPipeline, _deal_seeds, _Scene
+from .pipeline import FaceAnonPipeline, decode_crops
+from .scene import deal_seeds
 from .workers import crew, work
 from .workers import load as load_pipeline
 
@@ -173,7 +174,7 @@ class Evaluator:
     def _record(self, task: Task) -> dict[str, Any]:
         photo = read_photo(task.path)
         faces = self.pipe.find_faces(photo.pixels)
-        face = _largest(faces)
+        face = largest_face(faces)
         if face is None or face.landmarks is None:
             return {"failed": "no face with landmarks was found"}
         points = face.landmarks
@@ -221,7 +222,7 @@ class Evaluator:
         return record
 
     def _measured(
-        self, geometry: _Geometry, pixels: np.ndarray, points: np.ndarray, skin: np.ndarray, others: np.ndarray
+        self, geometry: Geometry, pixels: np.ndarray, points: np.ndarray, skin: np.ndarray, others: np.ndarray
     ) -> tuple[dict[str, float], np.ndarray]:
         """Numbers of a result with its mesh and skin, and its crop; an independent detector saw `others` before."""
         crop = warp_in(pixels, geometry.matrix, geometry.size)
@@ -240,13 +241,13 @@ class Evaluator:
                 values |= shape
         return values, crop
 
-    def _shuffled(self, task: Task, geometry: _Geometry) -> tuple[dict[str, float], np.ndarray] | None:
+    def _shuffled(self, task: Task, geometry: Geometry) -> tuple[dict[str, float], np.ndarray] | None:
         """Numbers of another photo's face in place of this one, and its crop; None where it shows no face."""
         try:
             photo = read_photo(task.partner)
         except UnreadableImageError:
             return None
-        face = _largest(self.pipe.find_faces(photo.pixels))
+        face = largest_face(self.pipe.find_faces(photo.pixels))
         if face is None or face.landmarks is None:
             return None
         crop = warp_in(photo.pixels, align(face.landmarks, geometry.size), geometry.size)
@@ -260,7 +261,7 @@ class Evaluator:
     def anonymized(self, task: Task, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Crops (S, S, 3) of the original and of what a method made of it, for looking at."""
         photo = read_photo(task.path)
-        face = _largest(self.pipe.find_faces(photo.pixels))
+        face = largest_face(self.pipe.find_faces(photo.pixels))
         assert face is not None and face.landmarks is not None
         geometry = self._geometry(photo, face, face.landmarks)
         ((_, pixels, *_),) = self._results(geometry, self._seed(task), only=METHODS[name])
@@ -270,10 +271,10 @@ class Evaluator:
         """One for each photo: the same for all would paint the same person everywhere."""
         return derived_seed(self.seed, task.number)
 
-    def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> _Geometry:
+    def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> Geometry:
         size, margin = self.pipe.generator.config.sample_size, self.pipe.config.mask_margin
         extractor = self.pipe.landmark_extractor
-        return _Geometry(photo, face, points, size, margin, extractor if extractor.config.task_path else None)
+        return Geometry(photo, face, points, size, margin, extractor if extractor.config.task_path else None)
 
     def _again(self, pixels: np.ndarray, face: Face) -> Face | None:
         """The face as it is found in the result."""
@@ -282,7 +283,7 @@ class Evaluator:
         return max(again, key=lambda f: f.score, default=None)
 
     def _results(
-        self, geometry: _Geometry, seed: int, only: Method | None = None
+        self, geometry: Geometry, seed: int, only: Method | None = None
     ) -> Iterator[tuple[Method, np.ndarray, np.ndarray, np.ndarray]]:
         """Photos as the methods leave them, with mesh and skin in the crop; the network runs once for several."""
         wanted = [METHODS[name] for name in self.methods] if only is None else [only]
@@ -296,9 +297,9 @@ class Evaluator:
                 canvas = pixels.copy()
                 blending.obfuscate(canvas, geometry.face.box, method.kind)
                 yield method, canvas, geometry.points, geometry.skin
-        told = {(m.hint, m.keypoints, m.own_shape) for m in wanted if m.kind == "generator"}
-        for hint, keypoints, own_shape in sorted(told):
-            options = self.pipe._options(
+        conditions = {(m.hint, m.keypoints, m.own_shape) for m in wanted if m.kind == "generator"}
+        for hint, keypoints, own_shape in sorted(conditions):
+            options = self.pipe.resolve(
                 mask_margin=geometry.margin,
                 use_hint=hint,
                 lighting_strength=1,
@@ -306,28 +307,26 @@ class Evaluator:
                 identity_shape=0 if own_shape else None,
             )
             face = replace(geometry.face, seed=None)
-            _deal_seeds([face], seed)
-            scene = self.pipe._hide(geometry.photo, [face], options)
+            deal_seeds([face], seed)
+            scene = self.pipe.prepare_scene(geometry.photo, [face], options)
             if not scene.jobs:
                 raise FaceAnonError(f"the face cannot be replaced: {face.reason}")
             (job,) = scene.jobs
             if keypoints:
                 job.maps = conditioning.only_keypoints(job.maps, job.points)
-            (crop,) = self.pipe._generate([job], 0, options)
-            taken = job.lighting, job.color
+            crops = decode_crops(self.pipe.generate([job], options)["crops"])
             for method in wanted:
                 if method.kind == "generator" and (
                     (method.hint, method.keypoints, method.own_shape) == (hint, keypoints, own_shape)
                 ):
-                    job.lighting, job.color = taken[0] if method.light else None, taken[1] if method.color else None
-                    self.pipe._correct([job], [crop], options)
-                    result = _Scene(scene.photo, scene.canvas.copy(), [job])
-                    self.pipe._compose(result, options)
+                    light, color = float(method.light), float(method.color)
+                    asked = replace(options, lighting_strength=light, color_strength=color)
+                    result = self.pipe.compose(scene, crops, asked)
                     yield method, result.canvas, job.points, job.skin
 
 
 @dataclass
-class _Geometry:
+class Geometry:
     """An original face, and where the skin in its crop is."""
 
     photo: Photo
@@ -342,13 +341,14 @@ class _Geometry:
         self.points = transform(self.landmarks, self.matrix)
         self.crop = warp_in(self.photo.pixels, self.matrix, self.size)
         self.maps = conditioning.draw_maps(self.points, self.size, self.margin)
-        self.skin = conditioning.drawn_skin(self.maps)
+        self.skin = conditioning.skin_mask(self.maps)
 
     @cached_property
     def _dlib(self) -> np.ndarray:
         return metrics.dlib_landmarks(self.photo.pixels, self.landmarks)
 
     def dlib_error(self, pixels: np.ndarray, points: np.ndarray) -> dict[str, float]:
+        """Error of dlib's points in a result, whose mesh is given."""
         return {"expression_dlib": metrics.procrustes_error(metrics.dlib_landmarks(pixels, points), self._dlib)}
 
     @cached_property
@@ -356,22 +356,20 @@ class _Geometry:
         return {} if self.extractor is None else self.extractor.blendshapes(self.crop)
 
     def blendshape_error(self, crop: np.ndarray) -> dict[str, float]:
+        """Error of the blendshapes in a result's crop; empty where they cannot be measured."""
         if self.extractor is None or not self._blendshapes:
             return {}
         found = self.extractor.blendshapes(crop)
         return {"blendshapes": metrics.blendshape_error(found, self._blendshapes)} if found else {}
 
     def color_and_light(self, crop: np.ndarray, points: np.ndarray, skin: np.ndarray) -> dict[str, float]:
+        """Errors of skin colour and light in a result's crop, with its mesh and skin."""
         return {
             **metrics.color_errors(crop, self.crop, skin, self.skin),
             "light": metrics.light_angle(crop, self.crop, points, self.points),
             "shading": metrics.shading_distance(crop, self.crop, points, self.points),
             "side": metrics.side_ratio_error(crop, self.crop, points, self.points),
         }
-
-
-def _largest(faces: list[Face]) -> Face | None:
-    return max((face for face in faces if face.landmarks is not None), key=lambda face: face.size, default=None)
 
 
 def _shape_values(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:

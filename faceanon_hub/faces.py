@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -70,6 +71,11 @@ class Face:
             "reason": self.reason,
         }
         return {**record, "seed": self.seed} if seed else record
+
+
+def largest_face(faces: Iterable[Face]) -> Face | None:
+    """The largest face that has landmarks; None where there is none."""
+    return max((face for face in faces if face.landmarks is not None), key=lambda face: face.size, default=None)
 
 
 def derived_seed(base: int, number: int) -> int:

@@ -26,7 +26,8 @@ from .container import VIDEO_SUFFIXES
 from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
-from .workers import check_dtype, check_options, load, start, work
+from .scene import Options
+from .workers import check_dtype, load, start, work
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -125,16 +126,6 @@ def anonymize_folder(
     keep: Sequence[Any] = (),
     hide: Sequence[Any] = (),
     zones: str | os.PathLike[str] | None = None,
-    use_hint: bool = True,
-    lighting_strength: float | None = None,
-    color_strength: float | None = None,
-    identity_shape: float | None = None,
-    truncation: float = 0.85,
-    threshold: float | None = None,
-    fallback: str | None = None,
-    mask_margin: float | None = None,
-    context_blur: float | None = None,
-    batch_size: int | None = None,
     workers: int = 1,
     device: str = "cpu",
     dtype: str = "float32",
@@ -147,6 +138,7 @@ def anonymize_folder(
     redo: bool = False,
     dry_run: bool = False,
     on_progress: Callable[[int, int, str], None] | None = None,
+    **options: Any,
 ) -> FolderReport:
     r"""Anonymizes every photo and video below a folder into another folder, under the same names.
 
@@ -180,9 +172,6 @@ def anonymize_folder(
         zones (`str` or `os.PathLike`, *optional*):
             JSON file `{pattern: {"keep": [...], "hide": [...]}}`: what is kept and hidden in the files that match.
             What several patterns and the arguments say of a file is added up.
-        use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
-        context_blur, batch_size:
-            As for the pipeline.
         workers (`int`, *optional*, defaults to `1`):
             Number of processes, of one thread each.
         device (`str`, *optional*, defaults to `"cpu"`):
@@ -208,6 +197,8 @@ def anonymize_folder(
             Write nothing, and say what would be done.
         on_progress (`Callable`, *optional*):
             Called as `on_progress(done, total, path)`, in any order of the paths.
+        options (*optional*):
+            Fields of [`Options`] by name.
 
     Returns:
         [`FolderReport`]. A file that fails stops no other; look at its `failures`.
@@ -249,25 +240,16 @@ def anonymize_folder(
         place = str(pipe.config.get("_name_or_path") or "of the caller")
         dtype = str(pipe.generator.dtype).removeprefix("torch.")
     check_dtype(dtype)
-    options = {
-        "use_hint": use_hint,
-        "lighting_strength": lighting_strength,
-        "color_strength": color_strength,
-        "identity_shape": identity_shape,
-        "truncation": truncation,
-        "threshold": threshold,
-        "fallback": fallback,
-        "mask_margin": mask_margin,
-        "context_blur": context_blur,
-    }
+    asked = asdict(Options(**options))
+    batch_size = asked.pop("batch_size")  # changes speed, not results
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
-    settings = _Settings(options, batch_size, quality, keep_metadata, audio, report_seeds, name)
+    settings = _Settings(asked, batch_size, quality, keep_metadata, audio, report_seeds, name)
     # What changes results. Zones do too, but file by file: they are on the records.
     promised = {
         "version": __version__,
-        "weights": _weights(place),
+        "weights": weights_digest(place),
         "dtype": dtype,
-        **options,
+        **asked,
         "suffix": suffix,
         "photo_format": photo_format,
         "quality": quality,
@@ -563,7 +545,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _weights(checkpoint: str) -> str:
+def weights_digest(checkpoint: str) -> str:
     """What tells a checkpoint from another: the hash of its files, or its Hub id."""
     folder = Path(checkpoint)
     if not folder.is_dir():
@@ -594,7 +576,6 @@ def _results(
 ) -> Iterator[dict[str, Any]]:
     """A record of every job, as they are done."""
     if pipe is not None:
-        check_options(pipe, {**settings.options, "batch_size": settings.batch_size})
         for chunk in _chunks(jobs, 1):
             yield from _work(pipe, settings, chunk)
     else:
@@ -638,7 +619,6 @@ def _spread(
 
 def _worker(settings: _Settings, place: str, device: str, dtype: str) -> Callable[[list[_Job]], list[dict[str, Any]]]:
     pipe = load(place, device, dtype=dtype)
-    check_options(pipe, {**settings.options, "batch_size": settings.batch_size})
     return lambda jobs: list(_work(pipe, settings, jobs))
 
 

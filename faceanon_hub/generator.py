@@ -98,6 +98,12 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         sizes = [4] + [4 * 2 ** (i // 2 + 1) for i in range(2 * len(self.decoder))]
         return [(1, size, size) for size in sizes]
 
+    def draw(self, seed: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Latent `(64,)` and noise of one face; always on the CPU, so that a seed means the same face everywhere."""
+        source = torch.Generator().manual_seed(seed)
+        latent = torch.randn(self.config.latent_size, generator=source)
+        return latent, [torch.randn(shape, generator=source) for shape in self.noise_shapes]
+
     def forward(
         self,
         image: torch.Tensor,

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 
 from .errors import FaceAnonError
-from .evaluation import _largest
-from .faces import derived_seed
+from .faces import derived_seed, largest_face
 from .generator import FaceAnonGenerator
 from .hub import DEFAULT_CHECKPOINT, read_record
 from .io import read_photo
 from .metrics.identity import FaceRes
-from .pipeline import FaceAnonPipeline, _draw
+from .pipeline import FaceAnonPipeline, decode_crops
 from .training.weights import describe, save_half
 
 ATTRIBUTES = ("sex", "age")
@@ -99,26 +98,25 @@ def look(
         FaceAnonError: no face was found.
     """
     rows: list[tuple[np.ndarray, ...]] = []
-    options, generator = pipe._options(), pipe.generator
+    options, generator = pipe.resolve(), pipe.generator
     length = generator.config.latent_size**0.5
     for number, path in enumerate(photos):
         photo = read_photo(path)
-        face = _largest(pipe.find_faces(photo.pixels))
+        face = largest_face(pipe.find_faces(photo.pixels))
         if face is not None and face.landmarks is not None:
             face.seed = derived_seed(0, number)
-            for job in pipe._hide(photo, [face], options).jobs:
-                told = [tensor.to(generator.device, generator.dtype) for tensor in pipe._tell([job])]
+            for job in pipe.prepare_scene(photo, [face], options).jobs:
                 with torch.no_grad():
-                    context = generator.summarize(*told)
+                    context = pipe.summarize([job])
                 new, latents = [], []
                 for seed in (derived_seed(face.seed, k) for k in range(LATENTS)):
                     job.face.seed = seed
-                    (crop,) = pipe._generate([job], 0, options)
-                    new.append(judge(pipe._corrected(job, crop, options), job.points))
-                    latent = _draw(seed, generator)[0]
+                    (crop,) = decode_crops(pipe.generate([job], options)["crops"])
+                    new.append(judge(pipe.correct(job, crop, options), job.points))
+                    latent = generator.draw(seed)[0]
                     latents.append((length * latent / latent.norm()).numpy())
                 old = judge(photo.pixels, face.landmarks)
-                rows.append((old, np.array(new), np.array(latents), context[0].float().cpu().numpy()))
+                rows.append((old, np.array(new), np.array(latents), context[0].numpy()))
         on_photo(number + 1, len(photos))
     if not rows:
         raise FaceAnonError(f"no face was found in {len(photos)} photos")
@@ -238,10 +236,8 @@ def fit_checkpoint(
     if target.exists():
         raise FaceAnonError(f"{target}: exists already")
     told = fit_latents(pipe.generator, looks, **options)
-    painter = pipe.generator
     record = read_record(checkpoint) or {"started_from": describe(checkpoint)}
-    save_half(pipe, painter, target, {**record, "latents": len(looks.old)})
-    pipe.register_modules(generator=painter)
+    save_half(pipe, pipe.generator, target, {**record, "latents": len(looks.old)})
     return told
 
 

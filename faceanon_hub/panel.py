@@ -6,7 +6,7 @@ import functools
 import math
 from importlib.util import find_spec
 
-from .draft import Draft
+from .editor import PhotoEditor
 from .faces import Face, FaceStatus
 from .metrics import DlibRecognizer, Recognizer
 
@@ -17,11 +17,11 @@ COLOR = (1.0, 3.0)  # CIEDE2000
 SAME_PERSON = 0.6  # distance of dlib's embeddings below which its author takes two faces for one person
 
 
-def tell(draft: Draft, words: dict[str, str]) -> str:
-    """Describes the last rendering of a draft, face by face.
+def describe(editor: PhotoEditor, words: dict[str, str]) -> str:
+    """Describes the last rendering of an edited photo, face by face.
 
     Args:
-        draft ([`Draft`]):
+        editor ([`PhotoEditor`]):
             Rendered already.
         words (`dict[str, str]`):
             Of one language, see [`translations.words`].
@@ -29,7 +29,7 @@ def tell(draft: Draft, words: dict[str, str]) -> str:
     Returns:
         `str`: Markdown, a paragraph a face, and that a score is no guarantee.
     """
-    lines = [f"**{words['face']} {n}**: {_face(draft, n, face, words)}." for n, face in enumerate(draft.faces)]
+    lines = [f"**{words['face']} {n}**: {_face(editor, n, face, words)}." for n, face in enumerate(editor.faces)]
     return "\n\n".join([*lines, f"*{words['no_guarantee']}*"])
 
 
@@ -40,8 +40,8 @@ def status(face: Face, words: dict[str, str]) -> str:
     return words["status_hidden" if face.status is FaceStatus.OBFUSCATED else "status_kept"]
 
 
-def _face(draft: Draft, number: int, face: Face, words: dict[str, str]) -> str:
-    values = draft.kept_of(number, _recognizer())
+def _face(editor: PhotoEditor, number: int, face: Face, words: dict[str, str]) -> str:
+    values = editor.kept_of(number, _recognizer())
     if not values:
         return status(face, words) + (f" ({face.reason})" if face.reason else "")
     parts = [words["expression_unknown"], words["light_diffuse"], "", words["similarity_unknown"]]

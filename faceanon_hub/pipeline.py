@@ -7,10 +7,9 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -30,24 +29,25 @@ from .blending import FALLBACKS, Fallback
 from .color import SkinColorTransfer
 from .detection import FaceDetector
 from .errors import CheckpointError
-from .faces import Face, FaceStatus, derived_seed
+from .faces import Face, FaceStatus
 from .generator import FaceAnonGenerator
 from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card, write_record
 from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
 from .retargeting import FaceRetargeter
+from .scene import FaceJob, Options, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
+from .threads import each
+from .video import VideoReport, anonymize_video
 
 if TYPE_CHECKING:
     from .metrics import Recognizer
-    from .video import VideoReport
 
 logger = logging.getLogger(__name__)
 
-Zone: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels, inside the photo
-
 GREY = 2  # largest difference between the channels of a photo without colour
-WORKERS = min(8, os.cpu_count() or 1)  # threads over the faces of a photo
+
+Callback = Callable[..., dict[str, Any] | None]
 
 
 @dataclass
@@ -64,55 +64,6 @@ class FaceAnonPipelineOutput(BaseOutput):
 
     images: list[PIL.Image.Image] | list[np.ndarray] | list[torch.Tensor]
     faces: list[list[Face]]
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What a call asked for, checked."""
-
-    fallback: Fallback
-    margin: float
-    context_blur: float
-    batch_size: int
-    truncation: float
-    use_hint: bool
-    lighting_strength: float
-    color_strength: float
-    identity_shape: float
-    callback: Callable[..., dict[str, Any] | None] | None
-    callback_tensors: Sequence[str]
-
-
-@dataclass
-class _Job:
-    """One face on its way through the network. Of the original face it holds coefficients, never pixels."""
-
-    face: Face
-    matrix: np.ndarray  # photo to crop
-    points: np.ndarray  # (478, 3) in the crop
-    maps: np.ndarray  # (8, S, S)
-    skin: np.ndarray  # (S, S), 0 or 1
-    core: tuple[tuple[int, int, int, int], np.ndarray]  # what is erased of the photo
-    hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8)
-    lighting: np.ndarray | None = None  # (9,)
-    color: np.ndarray | None = None  # (9,)
-    surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
-    context: torch.Tensor | None = None  # (1, 256), where it is not this crop's own
-    generated: np.ndarray | None = None  # (S, S, 3) uint8
-
-    @property
-    def mask(self) -> np.ndarray:
-        return self.maps[0]
-
-
-@dataclass
-class _Scene:
-    """One photo on its way: from the moment `canvas` is erased no face to be hidden exists in it."""
-
-    photo: Photo
-    canvas: np.ndarray
-    jobs: list[_Job]
-    zones: list[Zone] = field(default_factory=list)  # hidden in `photo` already
 
 
 class FaceAnonPipeline(DiffusionPipeline):
@@ -279,47 +230,64 @@ class FaceAnonPipeline(DiffusionPipeline):
             >>> [face.status.value for face in result.faces[0]]
             ```
         """
+        # 1. Check what was asked for
         images = _as_list(image)
-        options = self._options(
+        options = self.resolve(
             fallback=fallback,
             mask_margin=mask_margin,
             context_blur=context_blur,
+            threshold=threshold,
             batch_size=batch_size,
             truncation=truncation,
             use_hint=use_hint,
             lighting_strength=lighting_strength,
             color_strength=color_strength,
             identity_shape=identity_shape,
-            callback=callback_on_step_end,
-            callback_tensors=callback_on_step_end_tensor_inputs,
         )
-        if faces is not None and len(faces) != len(images):
-            raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
-        if candidates < 1 or (candidates > 1 and recognizer is None):
-            raise ValueError(f"`candidates` must be at least 1, and needs a `recognizer` above; not {candidates}")
-        if output_type not in ("pil", "np", "pt"):
-            raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
+        self.check_inputs(images, faces, candidates, recognizer, output_type, callback_on_step_end_tensor_inputs)
         keeps, hides = _lists("keep", keep, image, len(images)), _lists("hide", hide, image, len(images))
         seeds = _seeds(seed, generator, len(images))
 
+        # 2. Read the photos
         photos = [read_photo(source) for source in images]
-        zones = [_zones(entries, photo.pixels) for entries, photo in zip(hides, photos, strict=True)]
+        zones = [check_zones(entries, photo.pixels.shape) for entries, photo in zip(hides, photos, strict=True)]
+
+        # 3. Find the faces
         if faces is None:
             faces = [
-                self.find_faces(photo.pixels, threshold, hidden, options.fallback)
+                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback)
                 for photo, hidden in zip(photos, zones, strict=True)
             ]
         else:  # what an earlier call did to them says nothing about this one
             faces = [[replace(face, status=FaceStatus.FOUND) for face in found] for found in faces]
+
+        # 4. Decide which of them stay, and who the new ones are
         for found, kept, base in zip(faces, keeps, seeds, strict=True):
-            _mark_kept(found, kept)
-            _deal_seeds(found, base)
+            mark_kept(found, kept)
+            deal_seeds(found, base)
         if recognizer is not None and candidates > 1:
             for photo, found, hidden in zip(photos, faces, zones, strict=True):
-                self._choose(photo, found, hidden, options, candidates, recognizer)
-        scenes = self._scenes(photos, faces, zones, options)
+                self.choose_seeds(photo, found, hidden, options, candidates, recognizer)
+
+        # 5. Take their coefficients, and erase them
+        scenes = [
+            self.prepare_scene(photo, found, options, hidden)
+            for photo, found, hidden in zip(photos, faces, zones, strict=True)
+        ]
+
+        # 6. Generate new faces
+        jobs = [job for scene in scenes for job in scene.jobs]
+        with self.progress_bar(total=len(jobs)) as progress:
+            crops = self.generate_all(
+                jobs, options, callback_on_step_end, callback_on_step_end_tensor_inputs, progress.update
+            )
         self.maybe_free_model_hooks()
 
+        # 7. Give them light and colour, and lay them into the photos
+        remaining = iter(crops)
+        scenes = [self.compose(scene, [next(remaining) for _ in scene.jobs], options) for scene in scenes]
+
+        # 8. Give back what was asked for
         failed = sum(face.status is FaceStatus.OBFUSCATED for found in faces for face in found)
         if failed:
             total = sum(map(len, faces))
@@ -327,48 +295,76 @@ class FaceAnonPipeline(DiffusionPipeline):
         results = [_output(scene, output_type) for scene in scenes]
         return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
 
-    def _choose(
+    def resolve(self, **options: Any) -> Options:
+        """Options of a call, those that are not given as they are configured.
+
+        Args:
+            options (*optional*):
+                Fields of [`Options`] by name.
+
+        Raises:
+            ValueError: one is out of its range.
+            TypeError: there is no such option.
+        """
+        given = Options(**options)
+        configured = {
+            **{name: self.config[name] for name in ("fallback", "mask_margin", "context_blur", "batch_size")},
+            "lighting_strength": _strength(self.lighting_transfer),
+            "color_strength": _strength(self.skin_color_transfer),
+            "identity_shape": _strength(self.retargeter),
+        }
+        return replace(given, **{name: value for name, value in configured.items() if getattr(given, name) is None})
+
+    def check_inputs(
+        self,
+        images: Sequence[Any],
+        faces: Sequence[Any] | None,
+        candidates: int,
+        recognizer: Recognizer | None,
+        output_type: str,
+        callback_tensors: Sequence[str],
+    ) -> None:
+        """Raises `ValueError` for arguments of a call, see [`__call__`], that do not go together or do not exist."""
+        if faces is not None and len(faces) != len(images):
+            raise ValueError(f"`faces` holds lists for {len(faces)} photos, but there are {len(images)}")
+        if candidates < 1 or (candidates > 1 and recognizer is None):
+            raise ValueError(f"`candidates` must be at least 1, and needs a `recognizer` above; not {candidates}")
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f"`output_type` must be 'pil', 'np' or 'pt', not {output_type!r}")
+        unknown = sorted(set(callback_tensors) - set(self._callback_tensor_inputs))
+        if unknown:
+            raise ValueError(f"callbacks get {self._callback_tensor_inputs}, not {unknown}")
+
+    def choose_seeds(
         self,
         photo: Photo,
         faces: list[Face],
-        zones: list[Zone],
-        options: _Options,
+        zones: Sequence[Zone],
+        options: Options,
         candidates: int,
         recognizer: Recognizer,
     ) -> None:
-        """Gives faces the seeds, of several, that lead farthest away."""
+        """Gives faces the seeds, of several, that lead farthest away, see [`selection.choose_seeds`]."""
         from .selection import choose_seeds  # measures, with libraries that only some extras bring
 
-        seen = replace(photo, pixels=_covered(photo.pixels, zones, options.fallback))
-        quiet = replace(options, callback=None)
+        seen = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback))
 
-        def paint(trial: list[Face]) -> _Scene:
-            return self._scenes([photo], [trial], [zones], quiet)[0]
+        def replaced(trial: list[Face]) -> Scene:
+            scene = self.prepare_scene(photo, trial, options, zones)
+            return self.compose(scene, self.generate_all(scene.jobs, options), options)
 
-        choose_seeds(seen, faces, paint, self._find_landmarks, candidates, recognizer)
+        choose_seeds(seen, faces, replaced, self.find_landmarks, candidates, recognizer)
 
-    def _scenes(
-        self, photos: list[Photo], faces: list[list[Face]], zones: list[list[Zone]], options: _Options
-    ) -> list[_Scene]:
-        """Replaces the faces of photos."""
-        scenes = [
-            self._hide(photo, found, options, hidden)
-            for photo, found, hidden in zip(photos, faces, zones, strict=True)
-        ]
-        jobs = [job for scene in scenes for job in scene.jobs]
-        with self.progress_bar(total=len(jobs)) as progress:
-            for start in range(0, len(jobs), options.batch_size):
-                batch = jobs[start : start + options.batch_size]
-                try:
-                    self._correct(batch, self._generate(batch, start, options), options)
-                except _CallbackError as error:
-                    raise error.cause from None
-                except Exception as error:
-                    _give_up(batch, error)
-                progress.update(len(batch))
-        for scene in scenes:
-            self._compose(scene, options)
-        return scenes
+    @property
+    def execution_device(self) -> torch.device:
+        """Where the network runs, which a hook of accelerate can move it to."""
+        return self._execution_device
+
+    def with_generator(self, generator: FaceAnonGenerator) -> Self:
+        """A pipeline of the same components and configuration, but with another network."""
+        names = ("batch_size", "fallback", "mask_margin", "context_blur")
+        components = {**self.components, "generator": generator}
+        return type(self)(**components, **{name: self.config[name] for name in names})
 
     def video(self, source: str | os.PathLike[str], target: str | os.PathLike[str], **kwargs: Any) -> VideoReport:
         """Anonymizes a video; needs the extra `video`. Arguments, result and errors: [`video.anonymize_video`].
@@ -382,8 +378,6 @@ class FaceAnonPipeline(DiffusionPipeline):
             >>> report.counts
             ```
         """
-        from .video import anonymize_video
-
         return anonymize_video(self, source, target, **kwargs)
 
     def find_faces(
@@ -413,15 +407,23 @@ class FaceAnonPipeline(DiffusionPipeline):
         Raises:
             ValueError: a zone is empty or outside the photo.
         """
-        zones = _zones(hide, image)
-        covered = _covered(image, zones, fallback or self.config.fallback)
+        zones = check_zones(hide, image.shape)
+        covered = cover_zones(image, zones, fallback or self.config.fallback)
         faces = self.detector(covered, threshold)
-        _each(lambda face: self._find_landmarks(covered, face), faces)
+        each(lambda face: self.find_landmarks(covered, face), faces)
         if zones:
-            faces += _cut(self.detector(image, threshold), faces, zones)
+            faces += faces_cut(self.detector(image, threshold), faces, zones)
         return faces
 
-    def _find_landmarks(self, image: np.ndarray, face: Face) -> None:
+    def find_landmarks(self, image: np.ndarray, face: Face) -> None:
+        """Fills in `landmarks` and `presence` of a face; where there are none, `reason` says why.
+
+        Args:
+            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                Upright RGB photo.
+            face ([`Face`]):
+                With its box.
+        """
         try:
             self.landmark_extractor(image, [face])
             if face.landmarks is None:
@@ -430,87 +432,94 @@ class FaceAnonPipeline(DiffusionPipeline):
             logger.exception("landmarks failed; the face will be obfuscated")
             face.landmarks, face.reason = None, f"landmarks failed: {error}"
 
-    def _hide(self, photo: Photo, faces: list[Face], options: _Options, zones: Sequence[Zone] = ()) -> _Scene:
-        """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo."""
-        photo = replace(photo, pixels=_covered(photo.pixels, zones, options.fallback))
+    def prepare_scene(
+        self, photo: Photo, faces: Sequence[Face], options: Options, zones: Sequence[Zone] = ()
+    ) -> Scene:
+        """Takes the coefficients of every face, then erases or obfuscates all of them in a copy of the photo.
+
+        Args:
+            photo ([`Photo`]):
+                The original.
+            faces (`list[Face]`):
+                From [`find_faces`], with seeds. Those whose status is `kept` are left alone.
+            options ([`Options`]):
+                From [`resolve`].
+            zones (`list`, *optional*):
+                From [`~scene.check_zones`].
+        """
+        photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback))
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
-        measured = _each(lambda face: self._measure(photo.pixels, face, options), hidden)
+        jobs = each(lambda face: self.prepare_job(photo.pixels, face, options), hidden)
         kept = [face.box for face in faces if face.status is FaceStatus.KEPT]
-        return self._erase(photo, hidden, measured, options, zones, kept)
+        return self.erase_faces(photo, hidden, jobs, options, zones, kept)
 
-    def _erase(
-        self,
-        photo: Photo,
-        hidden: list[Face],
-        measured: list[_Job | None],
-        options: _Options,
-        zones: Sequence[Zone],
-        kept: list[np.ndarray],
-    ) -> _Scene:
-        """Erases, in a copy of the photo, the faces that have a job, and obfuscates those that have none."""
-        canvas = photo.pixels.copy()
-        jobs = [job for job in measured if job is not None]
-        for face, job in zip(hidden, measured, strict=True):
-            if job is None:
-                blending.obfuscate(canvas, face.box, options.fallback)
-                face.status = FaceStatus.OBFUSCATED
-        blending.erase(canvas, [job.core for job in jobs])
-        if options.context_blur:
-            for job in jobs:
-                height = float(np.ptp(job.points[lm.OVAL, 1]))
-                blending.soften(canvas, job.mask, job.matrix, *job.core, height, options.context_blur, kept)
-        for job, crop in zip(jobs, _each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), jobs), strict=True):
-            job.surroundings = crop
-        return _Scene(photo, canvas, jobs, list(zones))
+    def prepare_job(self, pixels: np.ndarray, face: Face, options: Options) -> FaceJob | None:
+        """The last look at an original face. None, and the face's reason, where it cannot be replaced.
 
-    def _measure(self, pixels: np.ndarray, face: Face, options: _Options) -> _Job | None:
-        """The last look at an original face. None, and the face's reason, where it cannot be replaced."""
+        Args:
+            pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                The original photo.
+            face ([`Face`]):
+                With landmarks and a seed.
+            options ([`Options`]):
+                From [`resolve`].
+        """
         if face.landmarks is None:
             return None
         try:
-            job = self._place(pixels.shape, face, face.landmarks, options)
-            self._look(pixels, job, options)
-            self._reshape(pixels.shape, job, options)
+            job = self.place_face(pixels.shape, face, options)
+            self.measure_face(pixels, job, options)
+            self.reshape_face(pixels.shape, job, options)
             return job
         except Exception as error:
             logger.exception("measuring a face failed; it is obfuscated")
             face.reason = f"measuring failed: {error}"
             return None
 
-    def _place(
-        self,
-        shape: tuple[int, ...],
-        face: Face,
-        landmarks: np.ndarray,
-        options: _Options,
-        matrix: np.ndarray | None = None,
-    ) -> _Job:
-        """A face's geometry, in the crop of its own landmarks where no other is given."""
-        if not _lie_on(landmarks, face.box):
+    def place_face(
+        self, shape: tuple[int, ...], face: Face, options: Options, matrix: np.ndarray | None = None
+    ) -> FaceJob:
+        """A face's geometry, in the crop of its own landmarks where no other is given.
+
+        Args:
+            shape (`tuple[int, int, int]`):
+                Of the photo.
+            face ([`Face`]):
+                With landmarks.
+            options ([`Options`]):
+                From [`resolve`].
+            matrix (`np.ndarray` of shape `(2, 3)`, *optional*):
+                Photo to crop.
+
+        Raises:
+            ValueError: the landmarks do not lie on the face, or it is too small.
+        """
+        landmarks = face.landmarks
+        if landmarks is None or not _lie_on(landmarks, face.box):
             raise ValueError("the landmarks do not lie on the face")
         size = self.generator.config.sample_size
         matrix = align(landmarks, size) if matrix is None else matrix
         points = transform(landmarks, matrix)
-        maps = conditioning.draw_maps(points, size, options.margin)
+        maps = conditioning.draw_maps(points, size, options.mask_margin)
         core = blending.core(maps[0], matrix, shape)
         if not core[1].any():
             raise ValueError("the face is too small to be erased")
-        return _Job(face, matrix, points, maps, conditioning.drawn_skin(maps), core)
+        return FaceJob(face, matrix, points, maps, conditioning.skin_mask(maps), core)
 
-    def _look(self, pixels: np.ndarray, job: _Job, options: _Options) -> None:
-        """Takes a handful of coefficients from an original face."""
+    def measure_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
+        """Takes a handful of coefficients from an original face, into the job."""
         original = warp_in(pixels, job.matrix, len(job.mask))
         if options.use_hint:
             crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
-            told, skin = torch.from_numpy(job.maps)[None].float(), torch.from_numpy(job.skin)[None, None]
-            job.hint = conditioning.hint_coefficients(crop, told, skin)
+            maps, skin = torch.from_numpy(job.maps)[None].float(), torch.from_numpy(job.skin)[None, None]
+            job.hint = conditioning.hint_coefficients(crop, maps, skin)
         if self.lighting_transfer is not None and options.lighting_strength:
             job.lighting = self.lighting_transfer.estimate(original, job.points)
         if self.skin_color_transfer is not None and options.color_strength:
             job.color = self.skin_color_transfer.estimate(original, job.skin)
 
-    def _reshape(self, shape: tuple[int, ...], job: _Job, options: _Options) -> None:
-        """Gives the new face a shape of its own, and tells of lids and brows as strongly as the network needs it.
+    def reshape_face(self, shape: tuple[int, ...], job: FaceJob, options: Options) -> None:
+        """Gives the new face a shape of its own, and draws lids and brows as strongly as the network needs it.
 
         What the old outline hid stays hidden, beside the new one.
         """
@@ -518,27 +527,113 @@ class FaceAnonPipeline(DiffusionPipeline):
             assert job.face.landmarks is not None
             landmarks = self.retargeter(job.face.landmarks, job.face.seed, options.identity_shape)
             job.points, hidden = transform(landmarks, job.matrix), job.maps[0]
-            job.maps = conditioning.draw_maps(job.points, len(hidden), options.margin)
+            job.maps = conditioning.draw_maps(job.points, len(hidden), options.mask_margin)
             job.maps[0] |= hidden
-            job.skin = conditioning.drawn_skin(job.maps)
+            job.skin = conditioning.skin_mask(job.maps)
             area, inside = blending.core(job.maps[0], job.matrix, shape)
             job.core = area, inside | job.core[1]  # resampled, the larger region can miss a pixel of the smaller
         config = self.generator.config
         job.maps = conditioning.emphasized(job.maps, job.points, config.lid_emphasis, config.brow_emphasis)
 
+    def erase_faces(
+        self,
+        photo: Photo,
+        hidden: Sequence[Face],
+        jobs: Sequence[FaceJob | None],
+        options: Options,
+        zones: Sequence[Zone],
+        kept: Sequence[np.ndarray],
+    ) -> Scene:
+        """Erases, in a copy of the photo, the faces that have a job, and obfuscates those that have none.
+
+        Args:
+            photo ([`Photo`]):
+                With its zones hidden.
+            hidden (`list[Face]`):
+                Faces that do not stay.
+            jobs (`list[FaceJob]`):
+                For each of them, from [`prepare_job`].
+            options ([`Options`]):
+                From [`resolve`].
+            zones (`list`):
+                What is hidden in the photo.
+            kept (`list[np.ndarray]`):
+                Boxes of faces that stay.
+        """
+        canvas = photo.pixels.copy()
+        scene = Scene(photo, canvas, [job for job in jobs if job is not None], list(zones))
+        for face, job in zip(hidden, jobs, strict=True):
+            if job is None:
+                blending.obfuscate(canvas, face.box, options.fallback)
+                face.status = FaceStatus.OBFUSCATED
+        blending.erase(canvas, [job.core for job in scene.jobs])
+        if options.context_blur:
+            for job in scene.jobs:
+                height = float(np.ptp(job.points[lm.OVAL, 1]))
+                blending.soften(canvas, job.mask, job.matrix, *job.core, height, options.context_blur, kept)
+        crops = each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), scene.jobs)
+        for job, crop in zip(scene.jobs, crops, strict=True):
+            job.surroundings = crop
+        return scene
+
+    def generate_all(
+        self,
+        jobs: Sequence[FaceJob],
+        options: Options,
+        callback: Callback | None = None,
+        callback_tensors: Sequence[str] = (),
+        advance: Callable[[int], Any] = lambda count: None,
+    ) -> list[np.ndarray | None]:
+        """Runs the network on any number of faces, batch by batch; what fails is None, and the face's reason says why.
+
+        Args:
+            jobs (`list[FaceJob]`):
+                Faces that are erased in their photos.
+            options ([`Options`]):
+                From [`resolve`].
+            callback, callback_tensors (*optional*):
+                As of [`__call__`].
+            advance (`Callable`, *optional*):
+                Called with the size of each batch that is done.
+        """
+        crops: list[np.ndarray | None] = []
+        for step, start in enumerate(range(0, len(jobs), options.batch_size)):
+            batch = jobs[start : start + options.batch_size]
+            tensors: dict[str, torch.Tensor] = {}
+            try:
+                tensors = self.generate(batch, options)
+            except Exception as error:  # the originals are erased already, so what failed stays hidden
+                logger.exception("generating %d faces failed; they are obfuscated", len(batch))
+                for job in batch:
+                    job.face.reason = f"generation failed: {error}"
+            if tensors and callback is not None:
+                chosen = {name: tensors[name] for name in callback_tensors}
+                tensors |= callback(self, step, start + len(batch), chosen) or {}
+            crops += decode_crops(tensors["crops"]) if tensors else [None] * len(batch)
+            advance(len(batch))
+        return crops
+
     @torch.no_grad()
-    def _generate(self, jobs: list[_Job], done: int, options: _Options) -> list[np.ndarray]:
-        """Runs the network on a batch. Returns crops (S, S, 3) uint8."""
+    def generate(self, jobs: Sequence[FaceJob], options: Options) -> dict[str, torch.Tensor]:
+        """Runs the network on a batch.
+
+        Returns:
+            `dict[str, torch.Tensor]`: `"latents"` of shape `(B, 64)` and `"crops"` of shape `(B, 3, S, S)` in [-1, 1],
+            float32.
+
+        Raises:
+            FloatingPointError: the network returned NaN or infinity.
+        """
         device, dtype = self._execution_device, self.generator.dtype
-        surroundings, mask, told = (tensor.to(device, dtype) for tensor in self._tell(jobs))
+        surroundings, mask, condition = (tensor.to(device, dtype) for tensor in self.prepare_condition(jobs))
         contexts = [job.context.to(device, dtype) for job in jobs if job.context is not None]
-        drawn = [_draw(job.face.seed, self.generator) for job in jobs]
+        drawn = [self.generator.draw(job.face.seed or 0) for job in jobs]
         latents = torch.stack([latent for latent, _ in drawn])
         noise = [torch.stack(level) for level in zip(*(levels for _, levels in drawn), strict=True)]
         crops = self.generator(
             surroundings,
             mask,
-            told,
+            condition,
             latents.to(device, dtype),
             [level.to(device, dtype) for level in noise],
             options.truncation,
@@ -546,106 +641,74 @@ class FaceAnonPipeline(DiffusionPipeline):
         ).float()
         if not torch.isfinite(crops).all():
             raise FloatingPointError("the network returned no finite picture")
-        if options.callback is not None:
-            tensors = {"latents": latents, "crops": crops}
-            step, total = done // options.batch_size, done + len(jobs)
-            try:
-                changed = options.callback(
-                    self, step, total, {name: tensors[name] for name in options.callback_tensors}
-                )
-            except Exception as error:
-                raise _CallbackError(error) from error
-            crops = (changed or {}).get("crops", crops)
-        pictures = ((crops.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return list(pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        return {"latents": latents, "crops": crops.cpu()}  # a GPU that is only lent keeps nothing
+
+    def summarize(self, jobs: Sequence[FaceJob]) -> torch.Tensor:
+        """What the style takes from the surroundings of a batch, `(B, 256)`, see [`FaceAnonGenerator.summarize`]."""
+        tensors = (tensor.to(self._execution_device, self.generator.dtype) for tensor in self.prepare_condition(jobs))
+        return self.generator.summarize(*tensors).float().cpu()
 
     @staticmethod
-    def _tell(jobs: list[_Job]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def prepare_condition(jobs: Sequence[FaceJob]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Surroundings, mask and condition of a batch, as the network takes them."""
         surroundings = torch.from_numpy(np.stack([job.surroundings for job in jobs])).permute(0, 3, 1, 2).float()
         maps = torch.from_numpy(np.stack([job.maps for job in jobs])).float()
         mask = maps[:, :1]
         hints = [job.hint for job in jobs if job.hint is not None]
-        told = conditioning.condition(maps, conditioning.render_hint(torch.cat(hints), mask) if hints else None)
-        return surroundings / 127.5 - 1, mask, told
+        condition = conditioning.condition(maps, conditioning.render_hint(torch.cat(hints), mask) if hints else None)
+        return surroundings / 127.5 - 1, mask, condition
 
-    def _correct(self, jobs: list[_Job], crops: list[np.ndarray], options: _Options) -> None:
-        """Runs the photometric post-processors on generated crops."""
-        for job, crop in zip(jobs, crops, strict=True):
-            job.generated = crop
-        for job, crop in zip(jobs, _each(lambda job: self._corrected(job, job.generated, options), jobs), strict=True):
-            job.generated = crop
+    def compose(self, scene: Scene, crops: Sequence[np.ndarray | None], options: Options) -> Scene:
+        """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
 
-    def _corrected(self, job: _Job, crop: np.ndarray, options: _Options) -> np.ndarray:
+        Args:
+            scene ([`Scene`]):
+                From [`prepare_scene`]; it stays as it is.
+            crops (`list[np.ndarray]`):
+                For each of its jobs a new face `(S, S, 3)`, uint8; None where it failed.
+            options ([`Options`]):
+                From [`resolve`]. A post-processor of strength 0 is left out.
+
+        Returns:
+            [`Scene`]: a copy whose canvas shows the new faces; those that failed are obfuscated.
+        """
+
+        def corrected(pair: tuple[FaceJob, np.ndarray | None]) -> FaceJob:
+            job, crop = pair
+            try:
+                return replace(job, generated=None if crop is None else self.correct(job, crop, options))
+            except Exception as error:
+                logger.exception("correcting a face failed; it is obfuscated")
+                job.face.reason = f"correcting failed: {error}"
+                return replace(job, generated=None)
+
+        jobs = each(corrected, zip(scene.jobs, crops, strict=True))
+        canvas = scene.canvas.copy()
+        for job in sorted(jobs, key=lambda job: job.face.size):  # small ones, which are far away, first
+            if job.generated is None:
+                blending.obfuscate(canvas, job.face.box, options.fallback)
+                job.face.status = FaceStatus.OBFUSCATED
+            else:
+                blending.paste(canvas, job.generated, job.mask, job.matrix, *job.core)
+                job.face.status = FaceStatus.ANONYMIZED
+        for left, top, right, bottom in scene.zones:  # where a new face reaches into one
+            canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
+        return replace(scene, canvas=canvas, jobs=jobs)
+
+    def correct(self, job: FaceJob, crop: np.ndarray, options: Options) -> np.ndarray:
+        """Runs the photometric post-processors on a new face `(S, S, 3)`, uint8; returns the same shape."""
         grey = np.ptp(job.surroundings, axis=2).max() <= GREY
         if grey:
             crop = _without_color(crop)
         inside = blending.depth(job.mask)
         region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
-        if self.lighting_transfer is not None and job.lighting is not None:
+        if self.lighting_transfer is not None and job.lighting is not None and options.lighting_strength:
             crop = self.lighting_transfer(crop, job.points, region, job.lighting, options.lighting_strength)
-        if self.skin_color_transfer is not None and job.color is not None:
+        if self.skin_color_transfer is not None and job.color is not None and options.color_strength:
             neutral = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
             neutral = cv2.GaussianBlur(cv2.dilate(neutral, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
             crop = self.skin_color_transfer(crop, job.skin, region, job.color, options.color_strength, neutral)
         return _without_color(crop) if grey else crop
-
-    def _compose(self, scene: _Scene, options: _Options) -> None:
-        """Lays the new faces into the erased photo, small ones (far away) first."""
-        for job in sorted(scene.jobs, key=lambda job: job.face.size):
-            if job.generated is None:
-                blending.obfuscate(scene.canvas, job.face.box, options.fallback)
-                job.face.status = FaceStatus.OBFUSCATED
-            else:
-                blending.paste(scene.canvas, job.generated, job.mask, job.matrix, *job.core)
-                job.face.status = FaceStatus.ANONYMIZED
-        for left, top, right, bottom in scene.zones:  # where a new face reaches into one
-            scene.canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
-
-    def _options(
-        self,
-        *,
-        fallback: Fallback | None = None,
-        mask_margin: float | None = None,
-        context_blur: float | None = None,
-        batch_size: int | None = None,
-        truncation: float = 0.85,
-        use_hint: bool = True,
-        lighting_strength: float | None = None,
-        color_strength: float | None = None,
-        identity_shape: float | None = None,
-        callback: Callable[..., dict[str, Any] | None] | None = None,
-        callback_tensors: Sequence[str] = (),
-    ) -> _Options:
-        """Fills in what is configured, and checks all."""
-        options = _Options(
-            fallback=fallback or self.config.fallback,
-            margin=self.config.mask_margin if mask_margin is None else mask_margin,
-            context_blur=self.config.context_blur if context_blur is None else context_blur,
-            batch_size=self.config.batch_size if batch_size is None else batch_size,
-            truncation=truncation,
-            use_hint=use_hint,
-            lighting_strength=_strength(self.lighting_transfer, lighting_strength),
-            color_strength=_strength(self.skin_color_transfer, color_strength),
-            identity_shape=_strength(self.retargeter, identity_shape),
-            callback=callback,
-            callback_tensors=callback_tensors,
-        )
-        if options.fallback not in FALLBACKS:
-            raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {options.fallback!r}")
-        if options.batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1, not {options.batch_size}")
-        if not 0.05 <= options.margin <= 0.3:
-            raise ValueError(f"`mask_margin` must lie between 0.05 and 0.3, not {options.margin}")
-        if not 0 <= options.context_blur <= 0.3:
-            raise ValueError(f"`context_blur` must lie between 0 and 0.3, not {options.context_blur}")
-        for name in ("truncation", "lighting_strength", "color_strength", "identity_shape"):
-            if not 0 <= getattr(options, name) <= 1:
-                raise ValueError(f"`{name}` must lie between 0 and 1, not {getattr(options, name)}")
-        unknown = sorted(set(callback_tensors) - set(self._callback_tensor_inputs))
-        if unknown:
-            raise ValueError(f"callbacks get {self._callback_tensor_inputs}, not {unknown}")
-        return options
 
     @classmethod
     def from_pretrained(
@@ -681,7 +744,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         # diffusers writes where a component came from, which is a folder of the user's machine.
         parts: list[Any] = [self, self.generator, self.retargeter]
         for part in filter(None, parts):
-            part._internal_dict = FrozenDict({k: v for k, v in part.config.items() if k != "_name_or_path"})
+            kept = {name: value for name, value in part.config.items() if name != "_name_or_path"}
+            part._internal_dict = FrozenDict(kept)  # noqa: SLF001 - diffusers has no public way to drop a value
         super().save_pretrained(save_directory, *args, **kwargs)
         Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
         if push_to_hub:  # diffusers' own push would leave out what is ours: pipeline.py and the card
@@ -758,35 +822,6 @@ def _seeds(seed: Any, generator: Any, count: int) -> list[int]:
     ]
 
 
-def _deal_seeds(faces: list[Face], base: int) -> None:
-    """Gives every face that has none a seed of its own, by its number in the photo."""
-    for number, face in enumerate(faces):
-        if face.seed is None:
-            face.seed = derived_seed(base, number)
-
-
-def _each(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-    """The function's results for all items, side by side: OpenCV, NumPy and MediaPipe let go of the interpreter."""
-    if len(items) < 2:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(min(len(items), WORKERS)) as pool:
-        return list(pool.map(function, items))
-
-
-def _give_up(jobs: Sequence[_Job], error: Exception) -> None:
-    """Inside a handler: the originals are erased already, so what failed stays hidden, and the caller is told."""
-    logger.exception("generating %d faces failed; they are obfuscated", len(jobs))
-    for job in jobs:
-        job.generated, job.face.reason = None, f"generation failed: {error}"
-
-
-def _draw(seed: int | None, generator: FaceAnonGenerator) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Latent and noise of a face. Always drawn on the CPU, so that a seed means the same face on every device."""
-    source = torch.Generator().manual_seed(seed or 0)
-    latent = torch.randn(generator.config.latent_size, generator=source)
-    return latent, [torch.randn(shape, generator=source) for shape in generator.noise_shapes]
-
-
 def _lists(name: str, given: Sequence[Any] | None, images: Any, count: int) -> list[list[Any]]:
     """One list of numbers and boxes a photo."""
     if given is None:
@@ -796,61 +831,6 @@ def _lists(name: str, given: Sequence[Any] | None, images: Any, count: int) -> l
     if len(given) != count:
         raise ValueError(f"`{name}` must hold a list for each of the {count} photos, not {len(given)}")
     return [list(entries) for entries in given]
-
-
-def _zones(hide: Sequence[Any], image: np.ndarray) -> list[Zone]:
-    """Zones in whole pixels, cut off at the borders of the photo."""
-    height, width = image.shape[:2]
-    zones = []
-    for entry in hide:
-        box = np.asarray(entry, float)
-        if box.shape != (4,) or not np.isfinite(box).all():
-            raise ValueError(f"`hide` takes zones (left, top, right, bottom), not {entry}")
-        left, top = (int(v) for v in np.floor(box[:2]).clip(0))
-        right, bottom = (int(v) for v in np.minimum(np.ceil(box[2:]), (width, height)))
-        if not (box[:2] < box[2:]).all() or left >= right or top >= bottom:
-            raise ValueError(f"`hide` names the zone {entry}, of which nothing lies in a photo of {width} x {height}")
-        zones.append((left, top, right, bottom))
-    return zones
-
-
-def _covered(pixels: np.ndarray, zones: Sequence[Zone], fallback: Fallback) -> np.ndarray:
-    """The photo with its zones hidden; itself where there are none."""
-    if zones:
-        pixels = pixels.copy()
-    for zone in zones:
-        blending.cover(pixels, zone, fallback)
-    return pixels
-
-
-def _cut(seen: list[Face], found: list[Face], zones: Sequence[Zone]) -> list[Face]:
-    """Faces that reach into and out of a zone and are seen only with its pixels."""
-    cut = []
-    for face in seen:
-        shares = [_overlap(face.box, np.asarray(zone, float)) for zone in zones]
-        again = any(_overlap(face.box, other.box) > 0.5 for other in found)
-        if 0 < max(shares) < 1 and not again:
-            face.reason = "cut by a zone that is hidden"
-            cut.append(face)
-    return cut
-
-
-def _mark_kept(faces: list[Face], keep: list[Any]) -> None:
-    for entry in keep:
-        if np.ndim(entry) == 0:
-            if not 0 <= entry < len(faces):
-                raise ValueError(f"`keep` names face {entry}, but the photo has {len(faces)}")
-            chosen = [faces[int(entry)]]
-        else:
-            chosen = [face for face in faces if _overlap(face.box, np.asarray(entry, float)) > 0.5]
-        for face in chosen:
-            face.status, face.reason = FaceStatus.KEPT, "asked for by the caller"
-
-
-def _overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """Shared area over that of the face's box."""
-    shared = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0).prod()
-    return float(shared / max((box[2:] - box[:2]).prod(), 1e-6))
 
 
 def _lie_on(landmarks: np.ndarray, box: np.ndarray) -> bool:
@@ -865,25 +845,19 @@ def _without_color(crop: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
 
 
-def _strength(
-    component: LightingTransfer | SkinColorTransfer | FaceRetargeter | None, strength: float | None
-) -> float:
-    if component is None:
-        return 0.0
-    return component.config.strength if strength is None else strength
+def _strength(component: LightingTransfer | SkinColorTransfer | FaceRetargeter | None) -> float:
+    return 0.0 if component is None else component.config.strength
 
 
-def _output(scene: _Scene, output_type: str) -> Any:
+def decode_crops(crops: torch.Tensor) -> list[np.ndarray]:
+    """Pictures of shape `(B, 3, S, S)` in [-1, 1] as arrays of shape `(S, S, 3)`, uint8."""
+    pictures = ((crops.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return list(pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+def _output(scene: Scene, output_type: str) -> Any:
     if output_type == "pil":
         return scene.photo.with_pixels(scene.canvas)
     alpha = scene.photo.alpha
     floats = (scene.canvas if alpha is None else np.dstack([scene.canvas, alpha])).astype(np.float32) / 255
     return floats if output_type == "np" else torch.from_numpy(floats).permute(2, 0, 1).contiguous()
-
-
-class _CallbackError(Exception):
-    """Carries an error of the caller's own callback past the handler that turns ours into obfuscated faces."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.cause = cause

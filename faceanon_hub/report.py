@@ -113,7 +113,7 @@ def summarize(tasks: Sequence[Task], records: Sequence[dict[str, Any]], methods:
     if seconds:
         first, second = (np.stack(side) for side in zip(*seconds, strict=True))
         summary["diversity"] = {"n": len(first), "distance": metrics.diversity(first, second)}
-    return _plain(summary)
+    return plain(summary)
 
 
 def _method(
@@ -215,7 +215,7 @@ def to_markdown(summary: dict[str, Any]) -> str:
     for title, columns in TABLES.items():
         keys = [key for key in columns if any(key in row["values"] for row in rows.values())]
         lines += ["", f"## {title}", "", *(f"- {VALUES[key][0]}: {VALUES[key][1]}" for key in keys), ""]
-        lines += _table(
+        lines += table(
             ["", "n", "failures", *(VALUES[key][0] for key in keys)],
             [
                 [name, row["n"], row["failures"], *(_cell(row["values"].get(key)) for key in keys)]
@@ -230,7 +230,7 @@ def to_markdown(summary: dict[str, Any]) -> str:
         "Mean CIEDE2000, and mean error of the typology angle.",
         "",
     ]
-    lines += _table(
+    lines += table(
         ["", *(f"{tone} (n = {summary['tones'][tone]})" for tone in tones)],
         [
             [
@@ -252,7 +252,7 @@ def to_markdown(summary: dict[str, Any]) -> str:
         "",
     ]
     known = [key for key in DISTANCES if any(key in row.get("realism", {}) for row in rows.values())]
-    lines += _table(
+    lines += table(
         ["", *(DISTANCES[key][0] for key in known), "found again", "by an independent detector"],
         [
             [
@@ -272,7 +272,7 @@ def to_markdown(summary: dict[str, Any]) -> str:
             "dlib's recognizer, other photos of the same people enrolled; lower is better hidden.",
             "",
         ]
-        lines += _table(
+        lines += table(
             ["", "pairs", "AUC", "TAR at FAR 1e-2", "at 1e-3", "rank 1", "distance", "protected"],
             [
                 [
@@ -354,7 +354,8 @@ def worst_sheet(
     return sheet
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
     return [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]
 
 
@@ -376,6 +377,6 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON knows no NaN: None stands for it."""
     return json.loads(json.dumps(value), parse_constant=lambda name: None)

@@ -226,7 +226,7 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
 
     def _model(self) -> _Model:
         """The buffers multiplied out, once for as long as they stay as they are."""
-        state = tuple((buffer.data_ptr(), buffer._version) for buffer in self.buffers())
+        state = tuple((buffer.data_ptr(), buffer._version) for buffer in self.buffers())  # noqa: SLF001 - torch's count of changes
         if self._known is None or self._known[0] != state:
             mean, components, mixing = (b.double().cpu() for b in (self.mean, self.components, self.mixing))
             self._known = state, _Model.of(mean, components, mixing, self.config.patterns)

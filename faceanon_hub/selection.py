@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import metrics
 from .alignment import invert, transform
 from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
+from .metrics.expression import procrustes_error
+from .scene import Scene
 
 if TYPE_CHECKING:
-    from .pipeline import _Scene
+    from .metrics import Recognizer
 
 BOUND = 1.25  # how much farther a painted mesh may lie from what was asked for than that of the truest candidate
 
@@ -22,15 +23,15 @@ BOUND = 1.25  # how much farther a painted mesh may lie from what was asked for 
 def choose_seeds(
     photo: Photo,
     faces: Sequence[Face],
-    paint: Callable[[list[Face]], _Scene],
+    replace_faces: Callable[[list[Face]], Scene],
     find_landmarks: Callable[[np.ndarray, Face], None],
     candidates: int,
-    recognizer: metrics.Recognizer,
+    recognizer: Recognizer,
 ) -> None:
     """Gives every face the seed, of several derived from its own, whose new face is farthest from the original.
 
     A face that looks far away because it is broken is no candidate: the mesh is found on it again, and lies from what
-    the network was told to paint no more than `BOUND` times as far as that of the candidate which followed it best.
+    what the network was to paint no more than `BOUND` times as far as that of the candidate which followed it best.
     The embeddings are dropped at the end.
 
     Args:
@@ -38,7 +39,7 @@ def choose_seeds(
             The original.
         faces (`list[Face]`):
             Its faces with seeds; those that are kept, or have no landmarks, are left alone.
-        paint (`Callable`):
+        replace_faces (`Callable`):
             Anonymizes the photo with faces of other seeds.
         find_landmarks (`Callable`):
             Finds the mesh in a photo, at a face's box.
@@ -55,13 +56,13 @@ def choose_seeds(
     for number in range(candidates):
         trial = [replace(face, seed=int(seed)) for face, seed in zip(chosen, seeds[number], strict=True)]
         others = [replace(face) for face in faces if all(face is not one for one in chosen)]
-        scene = paint(trial + others)
+        scene = replace_faces(trial + others)
         asked = {id(job.face): transform(job.points, invert(job.matrix)) for job in scene.jobs}
         for place, (face, original) in enumerate(zip(trial, originals, strict=True)):
             again = Face(face.box, face.score, face.keypoints)
             find_landmarks(scene.canvas, again)
             if face.status is FaceStatus.ANONYMIZED and again.landmarks is not None:
-                errors[number, place] = metrics.procrustes_error(again.landmarks, asked[id(face)])
+                errors[number, place] = procrustes_error(again.landmarks, asked[id(face)])
                 embedding = recognizer(scene.canvas, face.landmarks)  # type: ignore[arg-type]
                 distances[number, place] = np.linalg.norm(embedding - original)
     allowed = np.isfinite(errors) & (errors <= BOUND * errors.min(0, initial=np.inf))

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from .errors import FaceAnonError
-from .evaluation import _largest, find_photos
+from .evaluation import find_photos
+from .faces import largest_face
 from .io import read_photo
 from .pipeline import FaceAnonPipeline
 from .retargeting import PATTERNS, FaceRetargeter, evened
@@ -42,7 +43,7 @@ def fit_retargeter(
     meshes, people = [], []
     for number, task in enumerate(tasks, 1):
         pixels = read_photo(task.path).pixels
-        faces = [_largest(pipe.find_faces(picture)) for picture in (pixels, np.ascontiguousarray(pixels[:, ::-1]))]
+        faces = [largest_face(pipe.find_faces(picture)) for picture in (pixels, np.ascontiguousarray(pixels[:, ::-1]))]
         found = [face.landmarks for face in faces if face is not None and face.landmarks is not None]
         if len(found) == 2:
             meshes.append(evened(*found))

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 import torch
 
-from .blending import Fallback
 from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
 from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .landmarks import FIVE
-from .pipeline import WORKERS, _covered, _each, _give_up, _Job, _mark_kept, _Options, _Scene, _zones
+from .scene import FaceJob, Options, Scene, check_zones, cover_zones, mark_kept
 from .smoothing import average, steady
 from .texture import Texture
+from .threads import WORKERS, each
 from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class VideoReport:
 
 @dataclass(eq=False)
 class _Planned:
-    """A face about to be painted, and what the network and the post-processors are told of it."""
+    """A face about to be painted, and what the network and the post-processors get of it."""
 
     face: Face
     track: Track
@@ -123,17 +123,8 @@ def anonymize_video(
     quality: int | None = None,
     keep: Sequence[Sequence[float]] | None = None,
     hide: Sequence[Sequence[float]] | None = None,
-    use_hint: bool = True,
-    lighting_strength: float | None = None,
-    color_strength: float | None = None,
-    identity_shape: float | None = None,
-    truncation: float = 0.85,
-    threshold: float | None = None,
-    fallback: Fallback | None = None,
-    mask_margin: float | None = None,
-    context_blur: float | None = None,
-    batch_size: int | None = None,
     on_progress: Callable[[float], None] | None = None,
+    **options: Any,
 ) -> VideoReport:
     """Anonymizes a video, frame by frame; memory does not grow with its length.
 
@@ -167,11 +158,10 @@ def anonymize_video(
             one of them stays in that frame.
         hide (`list`, *optional*):
             Boxes that are obfuscated in every frame, whatever is in them.
-        use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
-        context_blur, batch_size:
-            As in [`FaceAnonPipeline.__call__`].
         on_progress (`Callable`, *optional*):
             Called with the share that is done, 0 to 1.
+        options (*optional*):
+            Fields of [`Options`] by name.
 
     Returns:
         [`VideoReport`].
@@ -182,17 +172,7 @@ def anonymize_video(
         UnwritableVideoError: unknown suffix or codec, sound that the container does not hold, no space left.
         ValueError: an argument is out of its range.
     """
-    options = pipe._options(
-        fallback=fallback,
-        mask_margin=mask_margin,
-        context_blur=context_blur,
-        batch_size=batch_size,
-        truncation=truncation,
-        use_hint=use_hint,
-        lighting_strength=lighting_strength,
-        color_strength=color_strength,
-        identity_shape=identity_shape,
-    )
+    asked = pipe.resolve(**options)
     kept, hidden = _boxes("keep", keep), _boxes("hide", hide)
     if (start or 0) < 0 or (end is not None and end <= (start or 0)):
         raise ValueError(f"`start` and `end` must be a span of time, not {start} to {end}")
@@ -200,13 +180,13 @@ def anonymize_video(
     load_av()
     target, done = Path(target), on_progress or (lambda share: None)
     reader = VideoReader(source, start, end)
-    window = _Window(pipe, options, threshold, base, kept, hidden)
+    window = _Window(pipe, asked, base, kept, hidden)
     writer: VideoWriter | None = None
     try:
-        with replacing(target) as temporary, _one_thread_each(), torch.no_grad():
+        with replacing(target) as temporary, _one_threadeach(), torch.no_grad():
             batch: list[Frame] = []
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known
-            size = max(options.batch_size, WORKERS)
+            size = max(asked.batch_size, WORKERS)
             for event in reader.read(reader.beside(audio)[0]):
                 if not isinstance(event, Frame):
                     waiting.append(event)
@@ -261,16 +241,15 @@ class _Window:
     def __init__(
         self,
         pipe: FaceAnonPipeline,
-        options: _Options,
-        threshold: float | None,
+        options: Options,
         seed: int,
         keep: list[np.ndarray],
         hide: list[np.ndarray],
     ) -> None:
-        self.pipe, self.options, self.threshold, self.seed = pipe, options, threshold, seed
+        self.pipe, self.options, self.seed = pipe, options, seed
         self.keep, self.hide = keep, hide
-        wide = max(options.margin, min(MAX_MARGIN, DOUBTFUL * options.margin))
-        self.doubtful = dataclasses.replace(options, margin=wide)
+        wide = max(options.mask_margin, min(MAX_MARGIN, DOUBTFUL * options.mask_margin))
+        self.doubtful = dataclasses.replace(options, mask_margin=wide)
         self.tracker = Tracker()
         self.frames, self.time = 0, 0.0
         self.cuts: list[float] = []
@@ -294,7 +273,7 @@ class _Window:
         batches they come in.
         """
         plans: list[tuple[Frame, list[_Planned]]] = []
-        for frame, found in zip(batch, _each(self._find, batch), strict=True):
+        for frame, found in zip(batch, each(self._find, batch), strict=True):
             self._track(frame, found)
             if len(self._frames) > LOOKAHEAD:
                 plans.append((self._frames[0], self._plan(self._frames[0])))
@@ -304,7 +283,7 @@ class _Window:
         return self._paint(plans)
 
     def _find(self, frame: Frame) -> list[Sighting]:
-        faces = self.pipe.find_faces(frame.pixels, self.threshold)
+        faces = self.pipe.find_faces(frame.pixels, self.options.threshold)
         return [self._sighting(frame, face, "detected") for face in faces]
 
     def _sighting(self, frame: Frame, face: Face, how: str) -> Sighting:
@@ -312,12 +291,12 @@ class _Window:
         sighting = Sighting(frame.number, frame.time, face, how)
         if face.landmarks is not None:
             try:
-                job = self.pipe._place(frame.pixels.shape, face, face.landmarks, self.options)
-                self.pipe._look(frame.pixels, job, self.options)
+                job = self.pipe.place_face(frame.pixels.shape, face, self.options)
+                self.pipe.measure_face(frame.pixels, job, self.options)
                 hint = None if job.hint is None else job.hint.numpy()
                 sighting.coefficients = hint, job.lighting, job.color
             except Exception:
-                logger.debug("measuring a face failed; it is told of where it is painted", exc_info=True)
+                logger.debug("measuring a face failed; placing it will say why", exc_info=True)
         return sighting
 
     def _track(self, frame: Frame, found: list[Sighting]) -> None:
@@ -367,7 +346,7 @@ class _Window:
         if guess.landmarks is None:
             return None
         face = Face(guess.box, guess.score, guess.landmarks[FIVE, :2])
-        self.pipe._find_landmarks(frame.pixels, face)
+        self.pipe.find_landmarks(frame.pixels, face)
         if face.landmarks is None:
             return None
         # The box keeps its place round the landmarks.
@@ -424,8 +403,8 @@ class _Window:
             face.landmarks = _borrowed(sighting, near)
         if sighting.how == "beyond" and track.counts["detected"] < SURE:
             face.landmarks, face.reason = None, "seen for too short a time"
-        told = [other for other in near if other.coefficients is not None]
-        if face.landmarks is None or not told:
+        measured = [other for other in near if other.coefficients is not None]
+        if face.landmarks is None or not measured:
             face.landmarks, face.reason = None, face.reason or "no landmarks near by in time"
             return entry
         near = [other for other in near if other.face.landmarks is not None and other.frame != sighting.frame]
@@ -434,28 +413,30 @@ class _Window:
         times = np.array([other.time for other in near])
         meshes = [other.face.landmarks for other in near if other.face.landmarks is not None]
         entry.matrix, face.landmarks = steady(times, meshes, index, self.pipe.generator.config.sample_size)
-        entry.coefficients = _averaged(sighting, told)
+        entry.coefficients = _averaged(sighting, measured)
         return entry
 
     def _paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
         """Erases the faces of several frames, and paints new ones in one go."""
-        scenes = _each(lambda plan: self._hide(*plan), plans)
+        scenes = each(lambda plan: self._hide(*plan), plans)
         tracks = {id(entry.face): entry.track.number for _, planned in plans for entry in planned}
         jobs = [(tracks[id(job.face)], job) for scene in scenes for job in scene.jobs]
         frames = [frame.number for (frame, _), scene in zip(plans, scenes, strict=True) for _ in scene.jobs]
         self._settle(jobs, frames)
         # On a processor, side by side is faster than one after the other.
-        size = 1 if self.pipe._execution_device.type == "cpu" else self.options.batch_size
+        size = 1 if self.pipe.execution_device.type == "cpu" else self.options.batch_size
         batches = [[job for _, job in jobs[start : start + size]] for start in range(0, len(jobs), size)]
-        _each(self._generate, batches)
-        lines: dict[int, list[_Job]] = {}
-        for number, job in jobs:
-            lines.setdefault(number, []).append(job)
-        _each(lambda line: self._finish(*line), list(lines.items()))
+        generated = [crop for crops in each(self._generate, batches) for crop in crops]
+        lines: dict[int, list[tuple[FaceJob, np.ndarray | None]]] = {}
+        for (number, job), crop in zip(jobs, generated, strict=True):
+            lines.setdefault(number, []).append((job, crop))
+        held = {id(job): crop for line in each(lambda line: self._hold(*line), lines.items()) for job, crop in line}
         alive = {track.number for track in self.tracker.tracks}
         self._textures = {number: texture for number, texture in self._textures.items() if number in alive}
         self._contexts = {number: context for number, context in self._contexts.items() if number in alive}
-        _each(lambda scene: self.pipe._compose(scene, self.options), scenes)
+        scenes = each(
+            lambda scene: self.pipe.compose(scene, [held[id(job)] for job in scene.jobs], self.options), scenes
+        )
         finished = []
         for (frame, planned), scene in zip(plans, scenes, strict=True):
             for entry in planned:
@@ -464,24 +445,24 @@ class _Window:
             self.frames, self.time = self.frames + 1, frame.time
         return finished
 
-    def _hide(self, frame: Frame, planned: list[_Planned]) -> _Scene:
-        _mark_kept([entry.face for entry in planned], self.keep)
+    def _hide(self, frame: Frame, planned: list[_Planned]) -> Scene:
+        mark_kept([entry.face for entry in planned], self.keep)
         hidden = [entry for entry in planned if entry.face.status is not FaceStatus.KEPT]
         jobs = [self._job(frame, entry) for entry in hidden]
-        zones = _zones(self.hide, frame.pixels)
-        pixels = _covered(frame.pixels, zones, self.options.fallback)
+        zones = check_zones(self.hide, frame.pixels.shape)
+        pixels = cover_zones(frame.pixels, zones, self.options.fallback)
         photo = Photo(pixels, None, False, None, None, f"frame {frame.number}")
         kept = [entry.face.box for entry in planned if entry.face.status is FaceStatus.KEPT]
-        return self.pipe._erase(photo, [entry.face for entry in hidden], jobs, self.options, zones, kept)
+        return self.pipe.erase_faces(photo, [entry.face for entry in hidden], jobs, self.options, zones, kept)
 
-    def _job(self, frame: Frame, entry: _Planned) -> _Job | None:
+    def _job(self, frame: Frame, entry: _Planned) -> FaceJob | None:
         face = entry.face
         if face.landmarks is None:
             return None
         try:
             options = self.doubtful if entry.doubtful else self.options
-            job = self.pipe._place(frame.pixels.shape, face, face.landmarks, options, entry.matrix)
-            self.pipe._reshape(frame.pixels.shape, job, options)
+            job = self.pipe.place_face(frame.pixels.shape, face, options, entry.matrix)
+            self.pipe.reshape_face(frame.pixels.shape, job, options)
         except Exception as error:
             face.reason = f"placing failed: {error}"
             return None
@@ -489,14 +470,14 @@ class _Window:
         job.hint = None if hint is None else torch.from_numpy(hint)
         return job
 
-    def _settle(self, jobs: list[tuple[int, _Job]], frames: list[int]) -> None:
+    def _settle(self, jobs: list[tuple[int, FaceJob]], frames: list[int]) -> None:
         """Gives a face the mean of what the network took from its surroundings so far in the track."""
         looks, known = [], set(self._contexts)
         for (number, job), frame in zip(jobs, frames, strict=True):
             if frame % LOOK_EVERY == 0 or number not in known:
                 known.add(number)
                 looks.append(job)
-        summarized = dict(zip(map(id, looks), _each(torch.no_grad()(self._summarize), looks), strict=True))
+        summarized = dict(zip(map(id, looks), each(torch.no_grad()(self._summarize), looks), strict=True))
         for number, job in jobs:
             if (context := summarized.get(id(job))) is not None:
                 mean, count = self._contexts.get(number, (context, 0))
@@ -504,33 +485,31 @@ class _Window:
                 self._contexts[number] = mean + (context - mean) / count, count
             job.context = self._contexts[number][0] if number in self._contexts else None
 
-    def _summarize(self, job: _Job) -> torch.Tensor | None:
-        generator = self.pipe.generator
+    def _summarize(self, job: FaceJob) -> torch.Tensor | None:
         try:
-            told = (tensor.to(self.pipe._execution_device, generator.dtype) for tensor in self.pipe._tell([job]))
-            return generator.summarize(*told).float().cpu()
+            return self.pipe.summarize([job])
         except Exception:
-            logger.debug("summing up failed; what follows tells of it", exc_info=True)
+            logger.debug("summing up failed; generating will say why", exc_info=True)
             return None
 
-    def _generate(self, jobs: list[_Job]) -> None:
-        try:
-            for job, crop in zip(jobs, self.pipe._generate(jobs, 0, self.options), strict=True):
-                job.generated = crop
-        except Exception as error:
-            _give_up(jobs, error)
+    def _generate(self, jobs: list[FaceJob]) -> list[np.ndarray | None]:
+        return self.pipe.generate_all(jobs, self.options)
 
-    def _finish(self, number: int, jobs: list[_Job]) -> None:
-        """Holds the new face of a track fast, frame after frame, and gives it light and colour."""
-        for job in jobs:
-            if job.generated is None:
-                continue
+    def _hold(
+        self, number: int, line: list[tuple[FaceJob, np.ndarray | None]]
+    ) -> list[tuple[FaceJob, np.ndarray | None]]:
+        """Holds the new face of a track fast, frame after frame."""
+        held: list[tuple[FaceJob, np.ndarray | None]] = []
+        for job, crop in line:
             try:
-                texture = self._textures.setdefault(number, Texture(job.points, len(job.mask)))
-                self.pipe._correct([job], [texture.hold(job.generated, job.points, job.maps)], self.options)
+                if crop is not None:
+                    texture = self._textures.setdefault(number, Texture(job.points, len(job.mask)))
+                    crop = texture.hold(crop, job.points, job.maps)
             except Exception as error:
-                logger.exception("correcting a face failed; it is obfuscated")
-                job.generated, job.face.reason = None, f"correcting failed: {error}"
+                logger.exception("holding a face failed; it is obfuscated")
+                crop, job.face.reason = None, f"holding failed: {error}"
+            held.append((job, crop))
+        return held
 
     def _record(self, entry: _Planned, time: float) -> None:
         track, face = entry.track, entry.face
@@ -568,10 +547,11 @@ def _borrowed(sighting: Sighting, near: list[Sighting]) -> np.ndarray | None:
     return carried(one.face, sighting.face.box).landmarks
 
 
-def _averaged(sighting: Sighting, told: list[Sighting]) -> tuple[Any, ...]:
+def _averaged(sighting: Sighting, measured: list[Sighting]) -> tuple[Any, ...]:
     """Hint, light and colour, averaged over the frames around whose light is that of this one."""
-    nearest = min(told, key=lambda other: abs(other.frame - sighting.frame))
-    seen = [other for other in told if other.coefficients[2] is None or other.coefficients[2].any()] or told
+    nearest = min(measured, key=lambda other: abs(other.frame - sighting.frame))
+    seen = [other for other in measured if other.coefficients[2] is None or other.coefficients[2].any()]
+    seen = seen or measured
     colors = np.array([np.zeros(3) if s.coefficients[2] is None else s.coefficients[2][:3] for s in seen])
     own = nearest.coefficients[2]
     own = np.zeros(3) if own is None else own[:3] if own.any() else colors.mean(0)
@@ -592,7 +572,7 @@ def _boxes(name: str, boxes: Sequence[Sequence[float]] | None) -> list[np.ndarra
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def _one_threadeach() -> Iterator[None]:
     """PyTorch on one thread: the faces and frames that are worked on side by side share the cores already."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -70,22 +70,6 @@ def check_dtype(dtype: str) -> None:
         raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, not {dtype!r}")
 
 
-def check_options(pipe: FaceAnonPipeline, options: dict[str, Any]) -> None:
-    """Raises what is wrong with the options of a call before every photo fails of it.
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Whose call.
-        options (`dict`):
-            Arguments of the call, those that are numbers and names.
-
-    Raises:
-        ValueError: one is out of its range.
-        TypeError: there is no such argument.
-    """
-    pipe._options(**{name: value for name, value in options.items() if name != "threshold"})
-
-
 _work: Callable[[Any], Any] | Exception  # of this process, if it is a worker
 
 

@@ -19,12 +19,12 @@ from faceanon_hub.conditioning import (
     MASK_MARGIN,
     condition,
     draw_maps,
-    drawn_skin,
     emphasize,
     hint_coefficients,
     lids_and_brows,
     render_hint,
-    skin_region,
+    skin_mask,
+    skin_masks,
 )
 
 SIZE = 128
@@ -130,9 +130,9 @@ def test_a_wider_margin_hides_more(points, roll, scale, shift):
 def test_skin_lies_inside_the_hidden_region_and_off_the_features(points, roll, scale, shift):
     drawn = draw_maps(shuffled(points, roll, scale, shift), SIZE)
     maps = torch.from_numpy(drawn)[None].float()
-    skin = skin_region(maps)
+    skin = skin_masks(maps)
     assert skin.shape == (1, 1, SIZE, SIZE)
-    assert np.array_equal(drawn_skin(drawn), skin[0, 0].numpy())
+    assert np.array_equal(skin_mask(drawn), skin[0, 0].numpy())
     assert set(skin.unique().tolist()) <= {0, 1}
     assert (skin <= maps[:, :1]).all()
     for name in ("eyes", "brows", "lips", "mouth"):
@@ -143,7 +143,7 @@ def test_skin_lies_inside_the_hidden_region_and_off_the_features(points, roll, s
 
 
 def test_the_portrait_has_skin(maps):
-    assert 0.05 < skin_region(maps).mean() < 0.3
+    assert 0.05 < skin_masks(maps).mean() < 0.3
 
 
 @given(st.floats(0.5, 2), st.floats(0.5, 2))
@@ -174,7 +174,7 @@ def test_a_face_that_is_turned_aside_is_told_no_other_eyes(points, yaw):
 
 def test_only_the_coefficients_tell_the_hint_of_hidden_pixels(crop, maps):
     random = torch.Generator().manual_seed(0)
-    skin = skin_region(maps)
+    skin = skin_masks(maps)
     changed = torch.where(maps[:, :1] > skin, torch.rand(crop.shape, generator=random) * 2 - 1, crop)
     # Within a cell pixels may change places, and any two be moved apart by as much as they like.
     cells = changed.unfold(2, HINT_CELL, HINT_CELL).unfold(3, HINT_CELL, HINT_CELL).flatten(4).clone()
@@ -194,12 +194,12 @@ def test_only_the_coefficients_tell_the_hint_of_hidden_pixels(crop, maps):
 
 def test_the_coefficients_hold_no_pixel_outside_the_skin(crop, maps):
     seen = hint_coefficients(crop, maps)
-    elsewhere = torch.where(skin_region(maps) > 0, crop, torch.rand(crop.shape) * 2 - 1)
+    elsewhere = torch.where(skin_masks(maps) > 0, crop, torch.rand(crop.shape) * 2 - 1)
     assert torch.equal(hint_coefficients(elsewhere, maps), seen)
 
 
 def test_the_coefficients_are_a_mean_colour_a_cell(crop, maps):
-    coefficients, skin = hint_coefficients(crop, maps), skin_region(maps)
+    coefficients, skin = hint_coefficients(crop, maps), skin_masks(maps)
     cell = np.s_[0, :, 64:72, 40:48]
     share = skin[cell].mean()
     assert share > 0
@@ -219,7 +219,7 @@ def test_the_hint_is_nothing_outside_the_hidden_region(crop, maps):
 def test_a_face_of_one_colour_has_that_colour_for_a_hint(maps):
     color = torch.tensor([0.5, -0.25, 0.125]).view(1, 3, 1, 1)
     hint = render_hint(hint_coefficients(color.expand(1, 3, SIZE, SIZE), maps), maps[:, :1])
-    there = (skin_region(maps) > 0)[0, 0]
+    there = (skin_masks(maps) > 0)[0, 0]
     assert hint[0, :3, there].numpy() == pytest.approx(color[0, :, 0].expand(-1, int(there.sum())).numpy(), abs=0.02)
 
 

@@ -24,6 +24,7 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 from benchmarks.scenes import turned
 from faceanon_hub.blending import FALLBACKS
@@ -266,13 +267,13 @@ def test_language_models_are_served_too(server, head):
 
 def test_a_gpu_is_lent_to_the_network_alone_and_what_it_is_told_can_be_sent_there(pipe, portrait):
     # On ZeroGPU another process runs it: arguments and result are pickled.
-    options = pipe._options()
-    scene = pipe._hide(read_photo(portrait), pipe.find_faces(portrait), options)
+    options = pipe.resolve()
+    scene = pipe.prepare_scene(read_photo(portrait), pipe.find_faces(portrait), options)
     lent = copy(pipe)
     lend_gpu(lent)
-    (expected,) = pipe._generate(scene.jobs, 0, options)
-    (crop,) = lent._generate(*pickle.loads(pickle.dumps((scene.jobs, 0, options))))
-    assert np.array_equal(crop, expected)
+    expected = pipe.generate(scene.jobs, options)["crops"]
+    crop = lent.generate(*pickle.loads(pickle.dumps((scene.jobs, options))))["crops"]
+    assert torch.equal(pickle.loads(pickle.dumps(crop)), expected)
 
 
 def test_one_thread_paints_and_knows_whom_it_serves():

@@ -38,15 +38,15 @@ def run(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("seed", range(3))
 def test_hidden_pixels_show_only_in_landmarks_and_coefficients(pipe, head, seed, monkeypatch):
-    faces, look, taken = pipe.find_faces(head), pipe._look, {}
+    faces, look, taken = pipe.find_faces(head), pipe.measure_face, {}
 
     def looked(pixels, job, options):
         look(pixels, job, options)
         coefficients = taken.setdefault("it", (job.hint, job.lighting, job.color))
         job.hint, job.lighting, job.color = coefficients
 
-    monkeypatch.setattr(pipe, "_look", looked)
-    (job,) = pipe._hide(read_photo(head), copy.deepcopy(faces), pipe._options(identity_shape=0)).jobs
+    monkeypatch.setattr(pipe, "measure_face", looked)
+    (job,) = pipe.prepare_scene(read_photo(head), copy.deepcopy(faces), pipe.resolve(identity_shape=0)).jobs
     (left, top, right, bottom), inside = job.core
     changed = head.copy()
     noise = np.random.default_rng(seed).integers(0, 256, (int(inside.sum()), 3))
@@ -59,7 +59,7 @@ def test_hidden_pixels_show_only_in_landmarks_and_coefficients(pipe, head, seed,
 
 
 def test_a_few_numbers_are_all_that_is_taken(pipe, head):
-    (job,) = pipe._hide(read_photo(head), pipe.find_faces(head), pipe._options()).jobs
+    (job,) = pipe.prepare_scene(read_photo(head), pipe.find_faces(head), pipe.resolve()).jobs
     assert job.hint.numel() == 4 * 16 * 16 and job.lighting.size == 9 and job.color.size == 9
     # Blurred over a tenth of the crop, few of the hint's cells are independent: tests/test_conditioning.py counts.
     held = [value for value in vars(job).values() if isinstance(value, np.ndarray) and value.dtype == np.uint8]
@@ -95,7 +95,7 @@ def test_logs_hold_no_picture(pipe, head, monkeypatch, caplog):
     def fail(*args):
         raise RuntimeError("no network today")
 
-    monkeypatch.setattr(pipe, "_generate", fail)
+    monkeypatch.setattr(pipe, "generate", fail)
     with caplog.at_level(logging.DEBUG):
         pipe(head, seed=1)
     assert "no network today" in caplog.text and "obfuscated" in caplog.text

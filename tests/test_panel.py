@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from faceanon_hub import Draft
-from faceanon_hub.panel import status, tell
+from faceanon_hub import PhotoEditor
+from faceanon_hub.panel import describe, status
 from faceanon_hub.translations import SAID
 
 
 @pytest.fixture(scope="module")
-def draft(pipe, portrait) -> Draft:
-    made = Draft(pipe, portrait, seed=3)
+def editor(pipe, portrait) -> PhotoEditor:
+    made = PhotoEditor(pipe, portrait, seed=3)
     made.render()
     return made
 
 
 @pytest.mark.parametrize("language", SAID)
-def test_every_face_is_told_of_with_its_figures(draft, language):
-    told, words = tell(draft, SAID[language]), SAID[language]
+def test_every_face_is_described_with_its_figures(editor, language):
+    told, words = describe(editor, SAID[language]), SAID[language]
     assert told.startswith(f"**{words['face']} 0**: ")
     assert told.endswith(f"*{words['no_guarantee']}*")
     for unit in (" %)", "°)", "(ΔE "):
@@ -36,22 +36,22 @@ def test_every_face_is_told_of_with_its_figures(draft, language):
         ({"light": float("nan"), "ciede2000": 0.0}, ["unknown", "diffuse", "kept", "similarity_unknown"]),
     ],
 )
-def test_words_follow_the_figures(draft, monkeypatch, values, expected):
-    monkeypatch.setattr(draft, "kept_of", lambda number, recognizer: values)
+def test_words_follow_the_figures(editor, monkeypatch, values, expected):
+    monkeypatch.setattr(editor, "kept_of", lambda number, recognizer: values)
     words = SAID["en"]
     keys = [f"expression_{expected[0]}", f"light_{expected[1]}", f"color_{expected[2]}", expected[3]]
-    told = tell(draft, words)
+    told = describe(editor, words)
     assert all(words[key] in told for key in keys)
     for key in ("expression_changed", "light_changed", "color_changed", "recognized", "not_recognized"):
         assert (words[key] in told) == (key in keys)
 
 
 def test_a_face_that_was_not_painted_says_why(pipe, portrait):
-    draft = Draft(pipe, portrait, seed=3)
-    draft.keep(0)
-    draft.render()
-    assert tell(draft, SAID["en"]).startswith("**Face 0**: kept (asked for by the caller).")
-    draft.keep(0, False)
-    draft.faces[0].landmarks = None
-    draft.render()
-    assert status(draft.faces[0], SAID["de"]) == "verborgen"
+    editor = PhotoEditor(pipe, portrait, seed=3)
+    editor.keep(0)
+    editor.render()
+    assert describe(editor, SAID["en"]).startswith("**Face 0**: kept (asked for by the caller).")
+    editor.keep(0, False)
+    editor.faces[0].landmarks = None
+    editor.render()
+    assert status(editor.faces[0], SAID["de"]) == "verborgen"

@@ -101,7 +101,7 @@ def test_hidden_pixels_matter_only_through_the_coefficients(pipe, portrait, face
     points = transform(face.landmarks, matrix)
     maps = conditioning.draw_maps(points, 128)
     told = torch.from_numpy(maps)[None].float()
-    skin = conditioning.skin_region(told)[0, 0].numpy().astype(bool)
+    skin = conditioning.skin_masks(told)[0, 0].numpy().astype(bool)
     swapped = crop.copy()
     count = 0
     for top in range(0, 128, 8):
@@ -379,7 +379,7 @@ def test_retargeter_and_post_processors_are_optional(pipe, portrait):
 
 
 def test_old_and_new_outline_are_hidden(pipe, portrait, face):
-    scene = pipe._hide(read_photo(portrait), [copy.deepcopy(face)], pipe._options())
+    scene = pipe.prepare_scene(read_photo(portrait), [copy.deepcopy(face)], pipe.resolve())
     (job,) = scene.jobs
     old = conditioning.draw_maps(transform(face.landmarks, job.matrix), len(job.mask), pipe.config.mask_margin)[0]
     new = conditioning.draw_maps(job.points, len(job.mask), pipe.config.mask_margin)[0]
@@ -415,7 +415,7 @@ def test_the_new_shape_is_that_of_the_seed(pipe, portrait, face, monkeypatch):
     def shape(seed, strength):
         one = copy.deepcopy(face)
         one.seed = seed
-        (job,) = pipe._hide(read_photo(portrait), [one], pipe._options(identity_shape=strength)).jobs
+        (job,) = pipe.prepare_scene(read_photo(portrait), [one], pipe.resolve(identity_shape=strength)).jobs
         return pipe.retargeter.identity(job.points)
 
     drawn, other = (pipe.retargeter.draw(seed) - repulsion * shape(seed, 0) for seed in (3, 4))

@@ -37,22 +37,22 @@ def test_the_farthest_of_several_is_kept(pipe, head):
 
 
 def test_what_looks_far_because_it_is_broken_is_no_candidate(pipe, head, monkeypatch):
-    seeds, find = [], pipe._find_landmarks
+    seeds, find = [], pipe.find_landmarks
     honest = DlibRecognizer()
     kept = pipe(head, seed=4, candidates=3, recognizer=honest).faces[0][0].seed
 
-    def scenes(photos, faces, *rest):
-        seeds.append(faces[0][0].seed)
-        return original(photos, faces, *rest)
+    def scene(photo, faces, *rest):
+        seeds.append(faces[0].seed)
+        return original(photo, faces, *rest)
 
     def lost(image, face):
         find(image, face)
         if seeds and seeds[-1] == kept and face.landmarks is not None:
             face.landmarks = face.landmarks * [1, 1.3, 1]
 
-    original = pipe._scenes
-    monkeypatch.setattr(pipe, "_scenes", scenes)
-    monkeypatch.setattr(pipe, "_find_landmarks", lost)
+    original = pipe.prepare_scene
+    monkeypatch.setattr(pipe, "prepare_scene", scene)
+    monkeypatch.setattr(pipe, "find_landmarks", lost)
     (face,) = pipe(head, seed=4, candidates=3, recognizer=honest).faces[0]
     assert len(set(seeds)) == 3 and len(seeds) == 4
     assert face.seed in seeds and face.seed != kept

@@ -190,7 +190,7 @@ def test_seeds_are_told_only_when_asked(done):
 
 
 def test_no_more_frames_are_held_than_the_look_ahead(pipe):
-    window = _Window(pipe, pipe._options(), None, 0, [], [])
+    window = _Window(pipe, pipe.resolve(), 0, [], [])
     given = 0
     for number in range(3 * LOOKAHEAD):
         given += len(window.advance([Frame(number, number / 25, number, np.full((32, 32, 3), 90, np.uint8))]))
@@ -199,7 +199,7 @@ def test_no_more_frames_are_held_than_the_look_ahead(pipe):
 
 
 def test_nothing_of_a_track_that_is_over_is_held(pipe, portrait):
-    window = _Window(pipe, pipe._options(), None, 0, [], [])
+    window = _Window(pipe, pipe.resolve(), 0, [], [])
     frames = [*moving(portrait, 2), *[np.full((SIZE, SIZE, 3), 90, np.uint8)] * (3 * LOOKAHEAD)]
     with torch.no_grad():
         for number, pixels in enumerate(frames):

@@ -17,10 +17,11 @@ import torch
 from .. import blending, conditioning, metrics
 from ..alignment import warp_out, window
 from ..errors import FaceAnonError, UnreadableImageError
-from ..evaluation import Task, _Geometry, _largest, find_photos
-from ..faces import Face
+from ..evaluation import Geometry, Task, find_photos
+from ..faces import Face, largest_face
 from ..io import read_photo
-from ..pipeline import FaceAnonPipeline, _deal_seeds, _Scene
+from ..pipeline import FaceAnonPipeline, decode_crops
+from ..scene import deal_seeds
 from ..workers import crew, work
 from ..workers import load as load_pipeline
 
@@ -164,11 +165,11 @@ class Capture:
             photo = read_photo(task.path)
         except UnreadableImageError as error:
             return {"failed": f"unreadable: {error.cause}"}
-        face = _largest(self.pipe.find_faces(photo.pixels))
+        face = largest_face(self.pipe.find_faces(photo.pixels))
         if face is None or face.landmarks is None:
             return {"failed": "no face with landmarks was found"}
         config = self.pipe.config
-        geometry = _Geometry(photo, face, face.landmarks, self.pipe.generator.config.sample_size, config.mask_margin)
+        geometry = Geometry(photo, face, face.landmarks, self.pipe.generator.config.sample_size, config.mask_margin)
         record: dict[str, Any] = {"numbers": self._numbers(geometry), "settings": {}}
         for name, pixels, mask, matrix in self._results(geometry, task.number):
             inside = _inside(mask, matrix, pixels.shape)
@@ -181,7 +182,7 @@ class Capture:
             return {"failed": "the face cannot be replaced"}
         return record
 
-    def _numbers(self, geometry: _Geometry) -> dict[str, np.ndarray]:
+    def _numbers(self, geometry: Geometry) -> dict[str, np.ndarray]:
         """All that the new face is told of the original one, each for itself."""
         crop = torch.from_numpy(geometry.crop)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
         hint = conditioning.hint_coefficients(crop, torch.from_numpy(geometry.maps)[None].float())
@@ -194,7 +195,7 @@ class Capture:
             numbers["color"] = self.pipe.skin_color_transfer.estimate(geometry.crop, geometry.skin)
         return {**numbers, "shape": geometry.points[:, :2].ravel()}
 
-    def _results(self, geometry: _Geometry, number: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    def _results(self, geometry: Geometry, number: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
         """Photos as the settings leave them, with the new face's mask and crop. Each face is painted once."""
         pixels = geometry.photo.pixels
         painted: dict[tuple[Any, ...], list[str]] = {}
@@ -210,21 +211,18 @@ class Capture:
             yield name, canvas, geometry.maps[0], geometry.matrix
         for (others, one_seed), names in painted.items():
             face = replace(geometry.face, seed=None)
-            _deal_seeds([face], self.seed if one_seed else self.seed + 1 + number)
-            options = self.pipe._options(**dict(others))
-            scene = self.pipe._hide(geometry.photo, [face], options)
+            deal_seeds([face], self.seed if one_seed else self.seed + 1 + number)
+            options = self.pipe.resolve(**dict(others))
+            scene = self.pipe.prepare_scene(geometry.photo, [face], options)
             for job in scene.jobs:
-                (crop,) = self.pipe._generate([job], 0, options)
+                crops = decode_crops(self.pipe.generate([job], options)["crops"])
                 for name in names:
-                    options = self.pipe._options(**SETTINGS[name].options)
-                    self.pipe._correct([job], [crop], options)
-                    result = _Scene(scene.photo, scene.canvas.copy(), [job])
-                    self.pipe._compose(result, options)
+                    result = self.pipe.compose(scene, crops, self.pipe.resolve(**SETTINGS[name].options))
                     yield name, result.canvas, job.mask, job.matrix
 
     def _expression(self, pixels: np.ndarray, face: Face) -> dict[str, float]:
         again = Face(face.box, face.score, face.keypoints)
-        self.pipe._find_landmarks(pixels, again)
+        self.pipe.find_landmarks(pixels, again)
         assert face.landmarks is not None
         if again.landmarks is None:
             return {"points": np.nan, "ratios": np.nan}

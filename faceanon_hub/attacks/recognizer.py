@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..metrics.identity import _distances
+from ..metrics.identity import pairwise_distances
 from .scores import Scores, cross_examine
 
 
@@ -19,7 +19,7 @@ class Plain:
 
     def __call__(self, probes: np.ndarray, gallery: np.ndarray | None) -> np.ndarray:
         """See [`Attacker`]."""
-        return _distances(probes, probes if gallery is None else gallery)
+        return pairwise_distances(probes, probes if gallery is None else gallery)
 
 
 def recognize(originals: np.ndarray, probes: np.ndarray, people: np.ndarray, seed: int = 0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import metrics
 from ..errors import MissingDependencyError, UnwritableImageError
-from ..report import _plain, _table
+from ..report import plain, table
 from .capture import EXPRESSION, SETTINGS, VIEWS, Observations
 from .coefficients import identify_numbers
 from .linkage import link
@@ -113,7 +113,7 @@ def attack(seen: Observations, seed: int = 0, on_step: Callable[[], None] = lamb
             original, one, each = (seen.faces[name][view] for name in ("original", "one seed", "default"))
             summary["seeds"][view] = compare_seeds(original, one, each, people, seed)
             on_step()
-    return json.loads(json.dumps(_plain(summary)), parse_float=lambda text: round(float(text), DIGITS))
+    return json.loads(json.dumps(plain(summary)), parse_float=lambda text: round(float(text), DIGITS))
 
 
 def _learners(seed: int) -> dict[str, Any]:
@@ -180,9 +180,9 @@ def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
                 if key == "rank1":
                     found = [None if row is None else _alike(row) for row in found]
                 rows.append([name, *("-" if row is None else _cell(row[key], key == "rank1") for row in found)])
-            lines += ["", f"## {title}, {name_of_view}", "", told, "", *_table(["", *ATTACKERS], rows)]
+            lines += ["", f"## {title}, {name_of_view}", "", told, "", *table(["", *ATTACKERS], rows)]
     lines += ["", "## The recognizer with everybody enrolled", ""]
-    lines += _table(
+    lines += table(
         ["", *(f"nearest is the person, {name}" for name in VIEWS.values()), "enrolled"],
         [
             [
@@ -200,7 +200,7 @@ def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
         "No picture, only what the new face is told of the old one; the attacker learned from other people.",
         "",
     ]
-    lines += _table(
+    lines += table(
         ["", "AUC", "first place", "by chance", "accepted"],
         [
             [
@@ -215,7 +215,7 @@ def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
     )
     if "seeds" in summary:
         lines += ["", "## One seed for all photos", ""]
-        lines += _table(
+        lines += table(
             ["", *VIEWS.values(), "without effect"],
             [
                 [
@@ -227,7 +227,7 @@ def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
             ],
         )
     lines += ["", "## Expression", "", "Median errors of the mesh found again in the anonymized photo.", ""]
-    lines += _table(
+    lines += table(
         ["", *EXPRESSION.values(), "found again"],
         [
             [

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..metrics.bootstrap import drawn_people
-from ..metrics.identity import _auc, _histograms, _places
+from ..metrics.identity import auc_of_histograms, rank_histograms, rank_places
 
 CONFIDENCE = 0.95
 FALSE_ACCEPTS = np.concatenate([[0], np.geomspace(1e-3, 1, 31)])  # where a curve is read
@@ -94,8 +94,8 @@ class Scores:
 
     def auc(self) -> float:
         """Probability that a mated pair is nearer than one of strangers, 0 to 1; ties count half."""
-        places = _places(self.distances, self.mated)
-        return _auc(*_histograms(places, self.mated, self.apart, np.ones(len(self.numbers))))
+        places = rank_places(self.distances, self.mated)
+        return auc_of_histograms(*rank_histograms(places, self.mated, self.apart, np.ones(len(self.numbers))))
 
     def curve(self) -> np.ndarray:
         """Share of mated pairs accepted at each share of `FALSE_ACCEPTS`, (32,)."""
@@ -137,7 +137,7 @@ class Scores:
             `dict`: `"auc"`, `"rank1"` and `"tar"` (at 1 % false accepts), each with `"value"`, `"low"`, `"high"` and
             `"chance"`; `"people"`, `"pairs"`, `"enrolled"` (mean size of the gallery), and the curves.
         """
-        places = _places(self.distances, self.mated)
+        places = rank_places(self.distances, self.mated)
         hits, owners = self.ranks == 1, self.numbers[self._searching]
         limit = np.sort(self.distances[self.apart])[int(0.01 * self.apart.sum())]
         accepted = (self.distances < limit)[self.mated]
@@ -145,12 +145,12 @@ class Scores:
         values: dict[str, list[float]] = {"auc": [], "rank1": [], "tar": []}
         for drawn in drawn_people(self.numbers.max() + 1, seed=seed):
             weights = drawn[self.numbers]
-            values["auc"].append(_auc(*_histograms(places, self.mated, self.apart, weights)))
+            values["auc"].append(auc_of_histograms(*rank_histograms(places, self.mated, self.apart, weights)))
             values["rank1"].append(_mean(hits, drawn[owners]))
             values["tar"].append(_mean(accepted, weights[rows]))
         every = np.ones(len(self.numbers))
         found = {
-            "auc": _auc(*_histograms(places, self.mated, self.apart, every)),
+            "auc": auc_of_histograms(*rank_histograms(places, self.mated, self.apart, every)),
             "rank1": float(hits.mean()),
             "tar": float(accepted.mean()),
         }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics.bootstrap import drawn_people
-from ..metrics.identity import _auc, _distances
+from ..metrics.identity import auc_of_histograms, pairwise_distances
 from .scores import folds, interval
 
 RATE = 0.01  # of false matches, at which a recognizer works
@@ -40,9 +40,9 @@ def compare_seeds(
     numbers = np.unique(people, return_inverse=True)[1]
     apart = numbers[:, None] != numbers
     distances = {
-        "originals": _distances(originals, originals),
-        "one": _distances(one, one),
-        "each": _distances(each, each),
+        "originals": pairwise_distances(originals, originals),
+        "one": pairwise_distances(one, one),
+        "each": pairwise_distances(each, each),
     }
     limits = {name: np.sort(distances[name][apart])[int(RATE * apart.sum())] for name in ("originals", "each")}
     matches = {
@@ -93,4 +93,4 @@ def _told(one: np.ndarray, each: np.ndarray, weights: np.ndarray) -> float:
     places = np.unique(-np.concatenate([one, each]), return_inverse=True)[1]
     first, second = np.split(places, 2)
     size = places.max() + 1
-    return _auc(np.bincount(first, weights, size), np.bincount(second, weights, size))
+    return auc_of_histograms(np.bincount(first, weights, size), np.bincount(second, weights, size))

@@ -151,14 +151,14 @@ def verify(originals: np.ndarray, probes: np.ndarray, identities: np.ndarray) ->
     """
     originals, probes, people = _paired(originals, probes, identities)
     distances, mated, apart = _pairs(originals, probes, people)
-    between = _distances(originals, originals)[np.triu(apart)]
+    between = pairwise_distances(originals, originals)[np.triu(apart)]
     between.sort()
     # The first distance that would be one false accept too many: whatever is below it is accepted.
     thresholds = {rate: float(between[int(rate * between.size)]) for rate in FALSE_ACCEPTS}
     np.fill_diagonal(distances, np.inf)
     hits = people[distances.argmin(1)] == people
     return Verification(
-        auc=_auc(*_histograms(_places(distances, mated), mated, apart, np.ones(len(people)))),
+        auc=auc_of_histograms(*rank_histograms(rank_places(distances, mated), mated, apart, np.ones(len(people)))),
         tar_at_far={rate: float((distances[mated] < limit).mean()) for rate, limit in thresholds.items()},
         thresholds=thresholds,
         rank1=float(hits[mated.any(1)].mean()),
@@ -201,12 +201,12 @@ def auc_interval(
     """
     originals, probes, people = _paired(originals, probes, identities)
     distances, mated, apart = _pairs(originals, probes, people)
-    places = _places(distances, mated)
+    places = rank_places(distances, mated)
     # No pair of a person who is drawn twice becomes a non-mated one.
     draws = drawn_people(people.max() + 1, repeats, seed)
-    values = [_auc(*_histograms(places, mated, apart, drawn[people])) for drawn in draws]
+    values = [auc_of_histograms(*rank_histograms(places, mated, apart, drawn[people])) for drawn in draws]
     low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return _auc(*_histograms(places, mated, apart, np.ones(len(people)))), float(low), float(high)
+    return auc_of_histograms(*rank_histograms(places, mated, apart, np.ones(len(people)))), float(low), float(high)
 
 
 def protection_rate(originals: np.ndarray, probes: np.ndarray, threshold: float = 0.6) -> float:
@@ -279,10 +279,11 @@ def _pairs(originals: np.ndarray, probes: np.ndarray, people: np.ndarray) -> tup
     mated = same & ~np.eye(len(people), dtype=bool)
     if not mated.any() or same.all():
         raise ValueError(f"{len(people)} faces with embeddings have no mated or no non-mated pair")
-    return _distances(probes, originals), mated, ~same
+    return pairwise_distances(probes, originals), mated, ~same
 
 
-def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def pairwise_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Euclidean distances of embeddings (N, D) and (M, D), (N, M)."""
     one, two = first.astype(np.float64), second.astype(np.float64)
     squares = (one**2).sum(1)[:, None] + (two**2).sum(1) - 2 * (one @ two.T)
     return np.sqrt(squares.clip(0))
@@ -293,13 +294,13 @@ def _own_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return distances[~np.isnan(distances)]
 
 
-def _places(distances: np.ndarray, mated: np.ndarray) -> np.ndarray:
+def rank_places(distances: np.ndarray, mated: np.ndarray) -> np.ndarray:
     """Where each distance stands among those of mated pairs: odd if it equals one of them, even if it lies between."""
     steps = np.unique(distances[mated])
     return np.searchsorted(steps, distances) + np.searchsorted(steps, distances, side="right")
 
 
-def _histograms(
+def rank_histograms(
     places: np.ndarray, mated: np.ndarray, apart: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many mated and non-mated pairs stand at each place, with people weighted."""
@@ -312,7 +313,7 @@ def _histograms(
     )
 
 
-def _auc(mated: np.ndarray, apart: np.ndarray) -> float:
+def auc_of_histograms(mated: np.ndarray, apart: np.ndarray) -> float:
     """Probability that a mated pair stands before a non-mated one; NaN where there is none of either."""
     farther = apart.sum() - apart.cumsum() + apart / 2
     with np.errstate(invalid="ignore"):

@@ -29,8 +29,8 @@ class FrozenFeatures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         network = load_efficientnet("faceanon-hub[train]").eval()
-        self.stem = fuse_conv_bn_eval(network._conv_stem, network._bn0)
-        self.blocks = network._blocks
+        self.stem = fuse_conv_bn_eval(network._conv_stem, network._bn0)  # noqa: SLF001 - it names its parts so
+        self.blocks = network._blocks  # noqa: SLF001
         for block in self.blocks:
             for convolution, norm in CONVOLUTIONS:
                 if hasattr(block, convolution):

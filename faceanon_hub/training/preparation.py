@@ -251,7 +251,7 @@ def describe(image: np.ndarray, points: np.ndarray) -> dict[str, float]:
         "mouth": ratios["mouth_open"],
     }
     maps = torch.from_numpy(conditioning.draw_maps(points, len(image)))[None].float()
-    color = median_skin(image, conditioning.skin_region(maps)[0, 0].numpy())
+    color = median_skin(image, conditioning.skin_masks(maps)[0, 0].numpy())
     if not np.isnan(color).any():
         facts["ita"] = typology_angle(color)
     return {name: round(float(value), 2) for name, value in facts.items()}

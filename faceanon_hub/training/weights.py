@@ -141,17 +141,17 @@ class Replacing:
 def save_half(
     pipe: FaceAnonPipeline, generator: FaceAnonGenerator, folder: str | os.PathLike[str], record: dict[str, Any]
 ) -> None:
-    """Saves a pipeline with this network in half precision, which it then has, whole or not at all.
+    """Saves a pipeline with this network in half precision, whole or not at all; both stay as they are.
 
     Raises:
         UnwritableError: the folder cannot be written.
     """
     target = Path(folder)
     half = deepcopy(generator).half().to("cpu", memory_format=torch.contiguous_format)
-    pipe.register_modules(generator=half)
+    saved = pipe.with_generator(half)
     try:
         with Replacing(target) as partial:
-            pipe.save_pretrained(partial)
+            saved.save_pretrained(partial)
             write_record(partial, record)
     except OSError as error:
         raise UnwritableError(target, error.strerror or str(error)) from error
@@ -188,8 +188,7 @@ def grow_checkpoint(
     grown = grow(pipe.generator)
     record = read_record(source)
     save_half(pipe, grown, target, {**record, "grown_from": now} if record else {"started_from": describe(source)})
-    pipe.register_modules(generator=pipe.generator.float())
-    return pipe
+    return pipe.with_generator(grown)
 
 
 def describe(checkpoint: str | os.PathLike[str]) -> dict[str, Any]:

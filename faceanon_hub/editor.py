@@ -1,4 +1,4 @@
-"""An anonymized photo that can still be changed, without painting again what stays."""
+"""An anonymized photo that can still be changed, face by face, without generating again what stays."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from . import blending, conditioning, metrics
+from . import conditioning, metrics
 from .alignment import transform, warp_in
 from .faces import Face, FaceStatus
 from .io import Photo, read_photo
-from .pipeline import FaceAnonPipeline, _deal_seeds, _give_up, _Job, _Options, _Scene
+from .pipeline import FaceAnonPipeline
+from .scene import FaceJob, Options, Scene, deal_seeds
 
 FIXED = "asked for by the caller"
 
 
-class Draft:
+class PhotoEditor:
     r"""A photo, its faces, and what became of them, for tools in which somebody decides face by face.
 
-    Holds the original photo and the new faces in memory; nothing is written. A new face stays as long as what the
-    network is told does: another strength of light or colour, or another face that is kept, does not paint it again.
+    Holds the original photo and the new faces in memory; nothing is written. A new face stays as long as the input of
+    the network does: another strength of light or colour, or another face that is kept, does not generate it again.
 
     Args:
         pipe ([`FaceAnonPipeline`]):
-            Paints the faces.
+            Replaces the faces.
         photo (`str`, `Path`, `PIL.Image.Image`, `np.ndarray` or `torch.Tensor`):
             As for the pipeline.
         seed (`int`, *optional*, defaults to `0`):
@@ -47,12 +48,12 @@ class Draft:
     Example:
         ```py
         >>> import skimage.data
-        >>> from faceanon_hub import Draft, FaceAnonPipeline
+        >>> from faceanon_hub import FaceAnonPipeline, PhotoEditor
 
-        >>> draft = Draft(FaceAnonPipeline.from_pretrained(), skimage.data.astronaut())
-        >>> first = draft.render()
-        >>> draft.faces[0].seed = 7
-        >>> second = draft.render(lighting_strength=0.5)
+        >>> editor = PhotoEditor(FaceAnonPipeline.from_pretrained(), skimage.data.astronaut())
+        >>> first = editor.render()
+        >>> editor.faces[0].seed = 7
+        >>> second = editor.render(lighting_strength=0.5)
         ```
     """
 
@@ -62,11 +63,11 @@ class Draft:
         self.faces = pipe.find_faces(self.photo.pixels, threshold)
         self._reasons = [face.reason for face in self.faces]
         self._kept: set[int] = set()
-        self._hidden: tuple[Any, _Scene] | None = None  # what it depends on, and the photo with its faces erased
-        self._painted: dict[bytes, np.ndarray] = {}
-        self._jobs: dict[int, tuple[_Job, np.ndarray]] = {}  # and the face before the post-processors
+        self._prepared: tuple[Any, Scene] | None = None  # what it depends on, and the photo with its faces erased
+        self._generated: dict[bytes, np.ndarray] = {}
+        self._jobs: dict[int, tuple[FaceJob, np.ndarray]] = {}  # and the face before the post-processors
         self.pixels = self.photo.pixels
-        _deal_seeds(self.faces, seed)
+        deal_seeds(self.faces, seed)
 
     def keep(self, number: int, kept: bool = True) -> None:
         """Leaves a face as it is, or no longer does.
@@ -84,70 +85,54 @@ class Draft:
             raise IndexError(f"face {number} of {len(self.faces)}")
         (self._kept.add if kept else self._kept.discard)(number)
 
-    def render(
-        self,
-        lighting_strength: float | None = None,
-        color_strength: float | None = None,
-        use_hint: bool = True,
-        truncation: float = 0.85,
-        fallback: blending.Fallback | None = None,
-        mask_margin: float | None = None,
-        identity_shape: float | None = None,
-        context_blur: float | None = None,
-    ) -> PIL.Image.Image:
-        """Makes the photo; the arguments are those of [`FaceAnonPipeline.__call__`].
+    def render(self, **options: Any) -> PIL.Image.Image:
+        """Makes the photo.
+
+        Args:
+            options (*optional*):
+                Fields of [`Options`] by name.
 
         Returns:
             `PIL.Image.Image`: like the pipeline's; `faces` then say what was done to each.
 
         Raises:
-            ValueError: an argument is out of its range.
+            ValueError: an option is out of its range.
         """
-        options = self.pipe._options(
-            fallback=fallback,
-            mask_margin=mask_margin,
-            context_blur=context_blur,
-            truncation=truncation,
-            use_hint=use_hint,
-            lighting_strength=lighting_strength,
-            color_strength=color_strength,
-            identity_shape=identity_shape,
-        )
-        scene = self._hide(options)
-        keys = [_key(job, options) for job in scene.jobs]
-        missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._painted]
-        try:
-            for start in range(0, len(missing), options.batch_size):
-                jobs, told = zip(*missing[start : start + options.batch_size], strict=True)
-                self._painted |= zip(told, self.pipe._generate(list(jobs), 0, options), strict=True)
-            crops = [self._painted[key] for key in keys]
-            self.pipe._correct(scene.jobs, crops, options)
-        except Exception as error:
-            _give_up(scene.jobs, error)
-            crops, self._hidden = [], None
-        self.pipe._compose(scene, options)
+        asked = self.pipe.resolve(**options)
+        scene = self._prepare(asked)
+        keys = [_key(job, asked) for job in scene.jobs]
+        missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._generated]
+        crops = self.pipe.generate_all([job for job, _ in missing], asked)
+        self._generated |= {key: crop for (_, key), crop in zip(missing, crops, strict=True) if crop is not None}
+        if any(key not in self._generated for key in keys):
+            self._prepared = None  # whatever failed is tried again the next time
+        drawn = [self._generated.get(key) for key in keys]
+        result = self.pipe.compose(scene, drawn, asked)
         numbers = {id(face): number for number, face in enumerate(self.faces)}
-        self._jobs = {numbers[id(job.face)]: (job, crop) for job, crop in zip(scene.jobs, crops, strict=False)}
-        self.pixels = scene.canvas
-        return scene.photo.with_pixels(scene.canvas)
+        self._jobs = {
+            numbers[id(job.face)]: (job, crop)
+            for job, crop in zip(result.jobs, drawn, strict=True)
+            if crop is not None and job.generated is not None
+        }
+        self.pixels = result.canvas
+        return result.photo.with_pixels(result.canvas)
 
-    def _hide(self, options: _Options) -> _Scene:
+    def _prepare(self, options: Options) -> Scene:
         """The photo with its faces erased, as before where nothing of that changes: half of a slider's time."""
-        told = replace(
+        relevant = replace(
             options,
             lighting_strength=float(options.lighting_strength > 0),
             color_strength=float(options.color_strength > 0),
             truncation=1,
         )
-        key = told, frozenset(self._kept), tuple(face.seed for face in self.faces)
-        if self._hidden is None or self._hidden[0] != key:
+        key = relevant, frozenset(self._kept), tuple(face.seed for face in self.faces)
+        if self._prepared is None or self._prepared[0] != key:
             for number, face in enumerate(self.faces):
                 kept = number in self._kept
                 face.status = FaceStatus.KEPT if kept else FaceStatus.FOUND
                 face.reason = FIXED if kept else self._reasons[number]
-            self._hidden = key, self.pipe._hide(self.photo, self.faces, options)
-        scene = self._hidden[1]
-        return replace(scene, canvas=scene.canvas.copy())
+            self._prepared = key, self.pipe.prepare_scene(self.photo, self.faces, options)
+        return self._prepared[1]
 
     def stages(self, number: int) -> dict[str, np.ndarray]:
         """A face on its way through the last rendering.
@@ -158,7 +143,7 @@ class Draft:
 
         Returns:
             `dict[str, np.ndarray]`: crops of shape `(S, S, 3)`, uint8: `"hidden"` (what the network sees),
-            `"landmarks"`, `"generated"` and `"corrected"`; empty for a face that was not painted.
+            `"landmarks"`, `"generated"` and `"corrected"`; empty for a face that was not replaced.
         """
         if number not in self._jobs:
             return {}
@@ -182,7 +167,7 @@ class Draft:
         Returns:
             `dict[str, float]`: `"expression"` (% of the inter-ocular distance; only where a mesh is found again),
             `"light"` (degrees; NaN for undirected light), `"ciede2000"` and, with a recognizer, `"distance"` (of the
-            embeddings, in their unit); empty for a face that was not painted.
+            embeddings, in their unit); empty for a face that was not replaced.
         """
         if number not in self._jobs:
             return {}
@@ -193,7 +178,7 @@ class Draft:
         self.pipe.landmark_extractor(self.pixels, [again])
         assert face.landmarks is not None
         points = transform(face.landmarks, job.matrix)
-        skin = conditioning.drawn_skin(conditioning.draw_maps(points, len(job.mask)))
+        skin = conditioning.skin_mask(conditioning.draw_maps(points, len(job.mask)))
         values = {
             "light": metrics.light_angle(after, before, job.points, points),
             "ciede2000": metrics.color_errors(after, before, job.skin, skin)["ciede2000"],
@@ -206,10 +191,10 @@ class Draft:
         return values
 
 
-def _key(job: _Job, options: _Options) -> bytes:
-    """What the network is told, in short."""
-    told = hashlib.sha256(job.surroundings.tobytes())
-    told.update(job.maps.tobytes())
-    told.update(b"" if job.hint is None else job.hint.numpy().tobytes())
-    told.update(f"{job.face.seed} {options.truncation}".encode())
-    return told.digest()
+def _key(job: FaceJob, options: Options) -> bytes:
+    """A hash of the network's input."""
+    value = hashlib.sha256(job.surroundings.tobytes())
+    value.update(job.maps.tobytes())
+    value.update(b"" if job.hint is None else job.hint.numpy().tobytes())
+    value.update(f"{job.face.seed} {options.truncation}".encode())
+    return value.digest()

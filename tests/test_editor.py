@@ -1,0 +1,126 @@
+"""An editor: changed face by face, and painted no more than needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceanon_hub import FaceStatus, PhotoEditor
+from faceanon_hub.metrics import DlibRecognizer
+
+
+@pytest.fixture(scope="module")
+def two(portrait) -> np.ndarray:
+    return np.concatenate([portrait[:256, 96:352], portrait[:256, 96:352][:, ::-1]], 1)
+
+
+@pytest.fixture
+def editor(pipe, two) -> PhotoEditor:
+    return PhotoEditor(pipe, two, seed=5)
+
+
+@pytest.fixture
+def painted(pipe, monkeypatch) -> list[int]:
+    """How many faces each run of the network paints."""
+    counts, generate = [], pipe.generate
+    monkeypatch.setattr(pipe, "generate", lambda jobs, *rest: counts.append(len(jobs)) or generate(jobs, *rest))
+    return counts
+
+
+def test_an_edited_photo_is_what_the_pipeline_makes(editor, pipe, two):
+    expected = pipe(two, seed=5)
+    assert np.array_equal(np.asarray(editor.render()), np.asarray(expected.images[0]))
+    assert [face.status for face in editor.faces] == [FaceStatus.ANONYMIZED] * 2
+    assert [face.seed for face in editor.faces] == [face.seed for face in expected.faces[0]]
+
+
+def test_light_and_colour_do_not_paint_again(editor, pipe, two, painted):
+    editor.render()
+    weaker = editor.render(lighting_strength=0.2, color_strength=0.1)
+    assert painted == [2]
+    painted.clear()
+    expected = pipe(two, seed=5, lighting_strength=0.2, color_strength=0.1).images[0]
+    assert np.array_equal(np.asarray(weaker), np.asarray(expected))
+
+
+def test_light_and_colour_do_not_look_at_the_original_again(editor, pipe, monkeypatch):
+    looks, hide = [], pipe.prepare_scene
+    monkeypatch.setattr(pipe, "prepare_scene", lambda *args: looks.append(1) or hide(*args))
+    editor.render()
+    editor.render(lighting_strength=0.2)
+    editor.render(color_strength=0.1)
+    assert len(looks) == 1
+    editor.render(lighting_strength=0)  # light is not even measured
+    editor.keep(0)
+    editor.render()
+    editor.render(mask_margin=0.2)
+    assert len(looks) == 4
+
+
+def test_a_new_identity_paints_that_face_alone(editor, painted):
+    first = np.asarray(editor.render()).astype(int)
+    editor.faces[0].seed = 99
+    second = np.asarray(editor.render())
+    assert painted == [2, 1]
+    assert np.abs(second - first)[:, :256].max() > 10
+    assert np.array_equal(second[:, 256:], first[:, 256:])
+
+
+def test_a_kept_face_is_untouched_and_can_be_hidden_again(editor, two, painted):
+    whole = np.asarray(editor.render())
+    editor.keep(1)
+    kept = np.asarray(editor.render())
+    assert np.array_equal(kept[:, 256:], two[:, 256:])
+    assert np.array_equal(kept[:, :256], whole[:, :256])
+    assert [face.status for face in editor.faces] == [FaceStatus.ANONYMIZED, FaceStatus.KEPT]
+    editor.keep(1, False)
+    assert np.array_equal(np.asarray(editor.render()), whole)
+    assert [face.reason for face in editor.faces] == ["", ""]
+    assert painted == [2]
+    with pytest.raises(IndexError, match="face 2 of 2"):
+        editor.keep(2)
+
+
+def test_stages_show_the_way_and_nothing_of_the_original(editor, two):
+    assert editor.stages(0) == {}
+    editor.render()
+    stages = editor.stages(0)
+    assert list(stages) == ["hidden", "landmarks", "generated", "corrected"]
+    assert all(stage.shape == (128, 128, 3) and stage.dtype == np.uint8 for stage in stages.values())
+    assert stages["hidden"][50:90, 50:80].std((0, 1)).max() < 1  # one colour
+    assert (stages["generated"] != stages["corrected"]).any()
+    editor.keep(0)
+    editor.render()
+    assert editor.stages(0) == {}
+
+
+def test_what_was_kept_is_measured(editor):
+    assert editor.kept_of(0) == {}
+    editor.render()
+    kept = editor.kept_of(0, DlibRecognizer())
+    editor.render(lighting_strength=0, color_strength=0)
+    lost = editor.kept_of(0)
+    assert set(lost) == {"expression", "light", "ciede2000"} == set(kept) - {"distance"}
+    assert 0.3 < kept["distance"] < 1.5
+    assert 0 < kept["expression"] < 10
+    assert kept["ciede2000"] < 0.5 < lost["ciede2000"]
+
+
+def test_a_failing_network_leaves_faces_hidden(editor, pipe, two, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(pipe, "generate", fail)
+    result = np.asarray(editor.render()).astype(int)
+    for face in editor.faces:
+        assert face.status is FaceStatus.OBFUSCATED and "out of memory" in face.reason
+        left, top, right, bottom = face.box.astype(int)
+        assert np.abs(result - two)[top:bottom, left:right].mean() > 5
+    monkeypatch.undo()
+    editor.render()
+    assert {(face.status, face.reason) for face in editor.faces} == {(FaceStatus.ANONYMIZED, "")}
+
+
+def test_options_are_checked(editor):
+    with pytest.raises(ValueError, match="truncation"):
+        editor.render(truncation=2)
