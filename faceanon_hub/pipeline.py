@@ -183,26 +183,15 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Zones (left, top, right, bottom) that are obfuscated whole, faces or not, also where they meet a kept
                 face; what reaches beyond the photo is cut off. For several photos, one such list for each. Nothing
                 looks into a zone but the detector, so that a face it cuts is hidden too; see [`find_faces`].
-            use_hint (`bool`, *optional*, defaults to `True`):
-                Tell the network a blurred skin colour of the hidden face, see [`conditioning.hint_coefficients`].
-            lighting_strength, color_strength (`float`, *optional*):
-                Strength of the post-processors, 0 to 1, in place of their configured ones.
-            identity_shape (`float`, *optional*):
-                0 (the landmarks' shape as found) to 1 (that of a new person, see [`FaceRetargeter`]), in place of the
-                configured one.
-            truncation (`float`, *optional*, defaults to `0.85`):
-                0 (an average face) to 1 (full variety): less of it follows the landmarks more closely, see
-                `benchmarks/truncation.py`.
+            use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
+            context_blur, batch_size (*optional*):
+                See [`Options`].
             candidates (`int`, *optional*, defaults to `1`):
                 How many new identities are tried for each face; that which `recognizer` finds least like the original
                 is kept, see [`selection.choose_seeds`]. Takes `candidates` + 1 runs of the network.
             recognizer (`Callable`, *optional*):
                 Where `candidates` is more than 1: describes a face, see [`metrics.Recognizer`], as
                 [`metrics.DlibRecognizer`] of the extra `eval` does.
-            threshold (`float`, *optional*):
-                Lowest confidence of the detector, in place of its configured one.
-            fallback, mask_margin, context_blur, batch_size (*optional*):
-                In place of the configured ones.
             output_type (`str`, *optional*, defaults to `"pil"`):
                 `"pil"`, `"np"` or `"pt"`, see [`FaceAnonPipelineOutput`].
             return_dict (`bool`, *optional*, defaults to `True`):

@@ -92,43 +92,21 @@ def _check_number(name: str, value: Any, low: float, high: float) -> None:
 class FaceJob:
     """One face on its way through the network. Of the original face it holds coefficients, never pixels.
 
-    Args:
-        face ([`Face`]):
-            Where it is, and what was done to it.
-        matrix (`np.ndarray` of shape `(2, 3)`):
-            Photo to crop.
-        points (`np.ndarray` of shape `(478, 3)`):
-            Landmarks of the new face, in pixels of the crop.
-        maps (`np.ndarray` of shape `(8, S, S)`, uint8):
-            See [`conditioning.draw_maps`].
-        skin (`np.ndarray` of shape `(S, S)`, float32):
-            Where the new face shows skin, 0 or 1.
-        core (`tuple`):
-            What is erased of the photo: left, top, right, bottom, and a mask of this part.
-        hint (`torch.Tensor` of shape `(1, 4, S / 8, S / 8)`, *optional*):
-            See [`conditioning.hint_coefficients`].
-        lighting, color (`np.ndarray` of shape `(9,)`, *optional*):
-            Coefficients of the post-processors.
-        surroundings (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            Crop of the photo after its faces were erased.
-        context (`torch.Tensor` of shape `(1, 256)`, *optional*):
-            What the style takes from the surroundings, where it is not from this crop.
-        generated (`np.ndarray` of shape `(S, S, 3)`, uint8, *optional*):
-            The new face, after the post-processors.
+    S is the side of the crop.
     """
 
     face: Face
-    matrix: np.ndarray
-    points: np.ndarray
-    maps: np.ndarray
-    skin: np.ndarray
-    core: tuple[Zone, np.ndarray]
-    hint: torch.Tensor | None = None
-    lighting: np.ndarray | None = None
-    color: np.ndarray | None = None
-    surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))
-    context: torch.Tensor | None = None
-    generated: np.ndarray | None = None
+    matrix: np.ndarray  # (2, 3), photo to crop
+    points: np.ndarray  # (478, 3), landmarks of the new face in pixels of the crop
+    maps: np.ndarray  # (8, S, S) uint8, see `conditioning.draw_maps`
+    skin: np.ndarray  # (S, S) float32, 0 or 1
+    core: tuple[Zone, np.ndarray]  # what is erased of the photo, and a mask of this part
+    hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8), see `conditioning.hint_coefficients`
+    lighting: np.ndarray | None = None  # (9,)
+    color: np.ndarray | None = None  # (9,)
+    surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
+    context: torch.Tensor | None = None  # (1, 256), where it is not from this crop
+    generated: np.ndarray | None = None  # (S, S, 3) uint8, after the post-processors
 
     @property
     def mask(self) -> np.ndarray:
@@ -140,20 +118,12 @@ class FaceJob:
 class Scene:
     """One photo on its way: `canvas` is a copy in which no face that is to be hidden exists.
 
-    Args:
-        photo ([`Photo`]):
-            The original, its zones hidden.
-        canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
-            The photo with its faces erased, later with new ones.
-        jobs (`list[FaceJob]`):
-            Faces to be replaced.
-        zones (`list`):
-            Zones that are hidden in `photo`.
+    The canvas, of shape `(H, W, 3)`, uint8, shows new faces once they are composed.
     """
 
-    photo: Photo
+    photo: Photo  # the original, its zones hidden
     canvas: np.ndarray
-    jobs: list[FaceJob]
+    jobs: list[FaceJob]  # faces to be replaced
     zones: list[Zone] = field(default_factory=list)
 
 
