@@ -33,7 +33,7 @@ _HOMES = {
     "LightingTransfer": "lighting",
     "MissingDependencyError": "errors",
     "ModelMixin": "component",
-    "Options": "scene",
+    "Options": "options",
     "PhotoEditor": "editor",
     "SkinColorTransfer": "color",
     "UnreadableError": "errors",
@@ -74,9 +74,9 @@ if TYPE_CHECKING:
     from .hub import DEFAULT_CHECKPOINT
     from .landmarks import LandmarkExtractor
     from .lighting import LightingTransfer
+    from .options import Options
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
     from .retargeting import FaceRetargeter
-    from .scene import Options
     from .video import VideoReport
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
 from .alignment import transform, warp_in, warp_out, window
+from .options import Fallback
 
-Fallback = Literal["blur", "mosaic", "solid"]
-FALLBACKS: tuple[str, ...] = get_args(Fallback)
 FEATHER = 4.0  # pixels of the crop over which old passes into new
 CELLS = 6  # numbers per side that blur and mosaic leave of a face
 REACH = 1.25  # of a hidden ellipse, in half sides of the detector's box

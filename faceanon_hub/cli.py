@@ -34,7 +34,7 @@ from .errors import (
     UnreadableError,
     UnwritableError,
 )
-from .scene import Options
+from .options import Options
 
 if TYPE_CHECKING:
     import PIL.Image

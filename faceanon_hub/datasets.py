@@ -32,7 +32,7 @@ from .faces import Face, FaceStatus
 from .folders import STATUSES, weights_digest
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
-from .scene import Options
+from .options import Options
 from .workers import check_dtype, load
 
 if TYPE_CHECKING:

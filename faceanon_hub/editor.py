@@ -14,8 +14,9 @@ from . import conditioning, metrics
 from .alignment import transform, warp_in
 from .faces import Face, FaceStatus
 from .io import Photo, read_photo
+from .options import Options
 from .pipeline import FaceAnonPipeline
-from .scene import FaceJob, Options, Scene, deal_seeds
+from .scene import FaceJob, Scene, deal_seeds
 
 FIXED = "asked for by the caller"
 

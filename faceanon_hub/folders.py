@@ -26,7 +26,7 @@ from .container import VIDEO_SUFFIXES
 from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
-from .scene import Options
+from .options import Options
 from .workers import check_dtype, load, start, work
 
 if TYPE_CHECKING:

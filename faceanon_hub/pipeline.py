@@ -25,7 +25,6 @@ from typing_extensions import Self
 from . import blending, conditioning
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
-from .blending import FALLBACKS, Fallback
 from .color import SkinColorTransfer
 from .detection import FaceDetector
 from .errors import CheckpointError
@@ -35,8 +34,9 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card, write_reco
 from .io import Photo, read_photo
 from .landmarks import LandmarkExtractor
 from .lighting import LightingTransfer
+from .options import Fallback, Options
 from .retargeting import FaceRetargeter
-from .scene import FaceJob, Options, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
+from .scene import FaceJob, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .threads import each
 from .video import VideoReport, anonymize_video
 
@@ -117,13 +117,12 @@ class FaceAnonPipeline(DiffusionPipeline):
         skin_color_transfer: SkinColorTransfer | None = None,
         retargeter: FaceRetargeter | None = None,
         batch_size: int = 8,
-        fallback: str = "blur",
+        fallback: Fallback = "blur",
         mask_margin: float = conditioning.MASK_MARGIN,
         context_blur: float = 0.0,
     ) -> None:
         super().__init__()
-        if fallback not in FALLBACKS:
-            raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {fallback!r}")
+        Options(fallback=fallback, mask_margin=mask_margin, context_blur=context_blur, batch_size=batch_size)
         self.register_modules(
             detector=detector,
             landmark_extractor=landmark_extractor,

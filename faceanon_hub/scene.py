@@ -1,91 +1,22 @@
-"""A photo on its way through the pipeline, its faces, and what a call asks for."""
+"""A photo on its way through the pipeline, and its faces."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from . import blending
-from .blending import FALLBACKS, Fallback
 from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
+from .options import Fallback
 
 if TYPE_CHECKING:
     import torch
 
 Zone: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels, inside the photo
-
-
-def _option(flag: str, help: str, low: float = -math.inf, high: float = math.inf, default: Any = None) -> Any:
-    """A field of `Options`: its name on the command line, what it does in a line, and the range of a number."""
-    span = {} if math.isinf(low) else {"range": (low, high)}
-    return field(default=default, metadata={"flag": flag, "help": help, **span})
-
-
-@dataclass(frozen=True)
-class Options:
-    """Everything that a call can ask for, alike for all its photos or frames.
-
-    None stands for what the pipeline is configured with; [`FaceAnonPipeline.resolve`] fills it in, and the fields are
-    annotated as they are afterwards. Commands have a flag for each field, see [`cli`].
-
-    Args:
-        fallback (`str`, *optional*):
-            `"blur"`, `"mosaic"` or `"solid"`: how a face is hidden that cannot be replaced.
-        mask_margin (`float`, *optional*):
-            0.05 to 0.3: how far the hidden region reaches beyond a face's outline, in heights of the face.
-        context_blur (`float`, *optional*):
-            0 to 0.3: blur of hair, ears and neck, a standard deviation in heights of the face.
-        threshold (`float`, *optional*):
-            0 to 1: lowest confidence of the detector.
-        batch_size (`int`, *optional*):
-            At least 1: faces that go through the network at a time.
-        use_hint (`bool`, *optional*, defaults to `True`):
-            Whether the network gets a blurred skin colour of the hidden face.
-        lighting_strength, color_strength (`float`, *optional*):
-            0 to 1: strength of the post-processors.
-        identity_shape (`float`, *optional*):
-            0 (the landmarks' shape as found) to 1 (that of a new person).
-        truncation (`float`, *optional*, defaults to `0.85`):
-            0 (an average face) to 1 (full variety).
-
-    Raises:
-        ValueError: a value is not finite, out of its range, or of another type.
-    """
-
-    fallback: Fallback = _option("fallback", "For faces that cannot be replaced.")
-    mask_margin: float = _option("mask_margin", "Hidden rim, in face heights.", 0.05, 0.3)
-    context_blur: float = _option("context_blur", "Blur of hair, ears and neck, in face heights; 0 is none.", 0, 0.3)
-    threshold: float | None = _option("threshold", "Lowest confidence of the detector.", 0, 1)
-    batch_size: int = _option("batch_size", "Faces per run of the network.", 1)
-    use_hint: bool = _option("hint", "Give the network the blurred skin colour of the hidden face.", default=True)
-    lighting_strength: float = _option("light", "Strength of the light transfer.", 0, 1)
-    color_strength: float = _option("color", "Strength of the skin colour transfer.", 0, 1)
-    identity_shape: float = _option("identity_shape", "0 the face's own shape, 1 a new one.", 0, 1)
-    truncation: float = _option("truncation", "0 average faces, 1 full variety.", 0, 1, 0.85)
-
-    def __post_init__(self) -> None:
-        if self.fallback not in (None, *FALLBACKS):
-            raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {self.fallback!r}")
-        if not isinstance(self.use_hint, bool | np.bool_):
-            raise ValueError(f"`use_hint` must be True or False, not {self.use_hint!r}")
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if "range" in entry.metadata and not (value is None and entry.default is None):
-                _check_number(entry.name, value, *entry.metadata["range"])
-        if not isinstance(self.batch_size, int | np.integer | None):
-            raise ValueError(f"`batch_size` must be a whole number, not {self.batch_size!r}")
-
-
-def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    span = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"`{name}` must be a number {span}, not {value!r}")
 
 
 @dataclass

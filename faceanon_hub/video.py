@@ -20,7 +20,8 @@ from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av,
 from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .landmarks import FIVE
-from .scene import FaceJob, Options, Scene, check_zones, cover_zones, mark_kept
+from .options import Options
+from .scene import FaceJob, Scene, check_zones, cover_zones, mark_kept
 from .smoothing import average, steady
 from .texture import Texture
 from .threads import WORKERS, each

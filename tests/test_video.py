@@ -80,7 +80,7 @@ def changes(before, after, places):
 def blinded(monkeypatch, hidden):
     """The detector finds nothing in the frames of these numbers; frames come in order on one worker."""
     numbers, look = itertools.count(), FaceDetector.__call__
-    monkeypatch.setattr("faceanon_hub.pipeline.WORKERS", 1)
+    monkeypatch.setattr("faceanon_hub.threads.WORKERS", 1)
     monkeypatch.setattr(
         FaceDetector, "__call__", lambda self, image, t=None: [] if next(numbers) in hidden else look(self, image, t)
     )

@@ -1,0 +1,56 @@
+"""What a call can ask for is checked in one place."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from faceanon_hub import CheckpointError, FaceAnonPipeline, Options
+
+NUMBERS = ["mask_margin", "context_blur", "threshold", "lighting_strength", "color_strength", "identity_shape"]
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "truncation", "batch_size"])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, -1, 0.301j, "1", True, [0.1]])
+def test_numbers_are_finite_in_range_and_numbers(name, wrong):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        Options(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"fallback": "none"}, {"use_hint": "no"}, {"batch_size": 1.5}, {"threshold": 2}])
+def test_words_and_whole_numbers(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        Options(**wrong)
+
+
+def test_numbers_of_numpy_count():
+    assert Options(threshold=np.float32(0.5), batch_size=np.int64(3)).batch_size == 3
+
+
+def test_what_is_not_given_is_as_configured(pipe):
+    options = pipe.resolve(threshold=0.4)
+    assert options.threshold == 0.4 and options.truncation == 0.85
+    assert options.mask_margin == pipe.config.mask_margin and options.fallback == pipe.config.fallback
+    assert options.lighting_strength == pipe.lighting_transfer.config.strength
+    with pytest.raises(TypeError, match="surprise"):
+        pipe.resolve(surprise=1)
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 2}, {"threshold": math.nan}])
+def test_no_call_switches_detection_off(pipe, portrait, wrong):
+    with pytest.raises(ValueError, match="threshold"):
+        pipe(portrait, **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"mask_margin": math.nan}, {"fallback": "none"}])
+def test_a_checkpoint_with_wrong_values_is_refused(pipe, tmp_path, wrong):
+    import json
+
+    pipe.save_pretrained(tmp_path)
+    index = tmp_path / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), **wrong}))
+    with pytest.raises(CheckpointError, match=next(iter(wrong))):
+        FaceAnonPipeline.from_pretrained(tmp_path)
