@@ -39,6 +39,10 @@ class Face:
             Why, where the status is not `anonymized`.
         seed (`int`, *optional*):
             Seed of the new identity. Set before a call, it decides the identity; read after it, it repeats it.
+        pose (`np.ndarray` of shape `(3, 3)`, float32, *optional*):
+            Rotation of the head, from one that looks into the camera: x right, y up, z towards the camera.
+        blendshapes (`dict[str, float]`, *optional*):
+            52 scores of expression, 0 to 1, by the names of [`landmarks.BLENDSHAPES`]; left is the person's own.
     """
 
     box: np.ndarray
@@ -49,6 +53,8 @@ class Face:
     status: FaceStatus = FaceStatus.FOUND
     reason: str = ""
     seed: int | None = None
+    pose: np.ndarray | None = field(default=None, repr=False)
+    blendshapes: dict[str, float] | None = field(default=None, repr=False)
 
     @property
     def size(self) -> float:
@@ -60,7 +66,8 @@ class Face:
 
         Args:
             seed (`bool`, *optional*, defaults to `False`):
-                Include the seed, which repeats the new face. Landmarks and keypoints, which are biometric, never are.
+                Include the seed, which repeats the new face. Landmarks, keypoints, pose and blendshapes never are: they
+                are biometric.
         """
         record = {
             "box": [round(float(v), 1) for v in self.box],
