@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
 from diffusers.utils import PushToHubMixin
 from huggingface_hub import hf_hub_download
-from typing_extensions import Self
 
 from .errors import CheckpointError
 

@@ -7,13 +7,11 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 from diffusers.configuration_utils import register_to_config
-
-from typing_extensions import Self
 
 from .alignment import CROP_SCALE, align, invert, placement, similarity, transform, warp_in
 from .component import Component, component_file
@@ -140,9 +138,7 @@ class LandmarkExtractor(Component):
     """
 
     @register_to_config
-    def __init__(
-        self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = TASK
-    ) -> None:
+    def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = TASK) -> None:
         if task_path is not None and not re.fullmatch(r"[\w-][\w.-]*\.task", task_path):
             raise ValueError(f"`task_path` must name a .task file of the component's own folder, not {task_path!r}")
         self._task = BUNDLED_TASK

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,7 +21,6 @@ from diffusers.configuration_utils import FrozenDict
 from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, file_exists
 from huggingface_hub.errors import HTTPError
-from typing_extensions import Self
 
 from . import blending, conditioning
 from . import landmarks as lm
