@@ -979,9 +979,7 @@ def info(
     facts = {
         "faceanon-hub": __version__,
         "python": platform.python_version(),
-        **{
-            name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "ai-edge-litert", "onnxruntime")
-        },
+        **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "ai-edge-litert")},
         "checkpoint": checkpoint or "bundled",
         "generator": f"{pipe.generator.config.sample_size} px, {parameters / 1e6:.1f} M parameters",
         "detector": "CenterFace",

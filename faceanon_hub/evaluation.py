@@ -469,7 +469,7 @@ def _file(state: Path, task: Task) -> Path:
 
 def _save(path: Path, record: dict[str, Any]) -> None:
     """Writes a record whole or not at all: numbers as JSON, arrays beside it."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
 
     def plain(value: Any, place: str) -> Any:
         if isinstance(value, dict):

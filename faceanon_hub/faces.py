@@ -66,8 +66,8 @@ class Face:
 
         Args:
             seed (`bool`, *optional*, defaults to `False`):
-                Include the seed, which repeats the new face. Landmarks, keypoints, pose and blendshapes never are: they
-                are biometric.
+                Include the seed, which repeats the new face. Landmarks, keypoints, pose and blendshapes, which are
+                biometric, never are.
         """
         record = {
             "box": [round(float(v), 1) for v in self.box],

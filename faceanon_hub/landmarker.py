@@ -64,8 +64,8 @@ class FaceLandmarker:
                 RGB.
 
         Returns:
-            `np.ndarray` of shape `(8, 2)`, float32: centre, width and height of the likeliest face, then its eyes, nose,
-            mouth and ears, left before right; in pixels of the picture.
+            `np.ndarray` of shape `(8, 2)`, float32: centre, width and height of the likeliest face, then its eyes,
+            nose, mouth and ears, left before right; in pixels of the picture.
         """
         rows, scores = self._run(DETECTOR, picture / np.float32(127.5) - 1, "regressors", "classificators")
         best = int(scores[0, :, 0].argmax())
@@ -81,8 +81,8 @@ class FaceLandmarker:
                 RGB, one and a half times as large as the face.
 
         Returns:
-            `tuple`: points of shape `(478, 3)`, float32, pixels of the crop from its edge; certainty that it is a face,
-            as a logit.
+            `tuple`: points of shape `(478, 3)`, float32, pixels of the crop from its edge; certainty that it is a
+            face, as a logit.
         """
         points, presence = self._run(MESH, crop / np.float32(255), "Identity", "Identity_1")
         return points.reshape(478, 3).copy(), float(presence.item())

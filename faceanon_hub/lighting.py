@@ -257,7 +257,7 @@ def vertex_normals(points: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def mesh_triangles() -> np.ndarray:
-    """The 852 triangles of MediaPipe's mesh as (852, 3) vertex indices, all turned the same way; eyes and mouth open."""
+    """The 852 triangles of the mesh as (852, 3) vertex indices, all turned the same way; eyes and mouth are open."""
     canonical = landmarker_pool(BUNDLED_TASK).canonical
     holes = [np.isin(canonical.triangles, loop).all(1) for loop in (lm.LEFT_EYE, lm.RIGHT_EYE, lm.INNER_LIPS)]
     return canonical.triangles[~np.any(holes, 0)]

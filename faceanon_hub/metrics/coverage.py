@@ -13,17 +13,18 @@ MIN_SHARE = 0.5  # of the smaller box: detectors differ in how much of the head 
 
 
 class DlibFaces:
-    """Finds faces with dlib's frontal detector: histograms of oriented gradients, a linear classifier (Dalal and Triggs
-    2005), no network. It shares nothing with the detector and the mesh of the pipeline.
+    """Finds faces with dlib's frontal detector: oriented gradients and a linear classifier (Dalal and Triggs 2005).
+
+    No network, so that it shares nothing with the detector and the mesh of the pipeline.
 
     It finds faces of 40 pixels and more in a photo whose longer side is brought to at most 800.
 
     Args:
-        threshold (`float`, *optional*, defaults to `0.0`):
-            Lowest score of a face: below 0 it finds more, and more that are none.
+        threshold (`float`, *optional*, defaults to `0.2`):
+            Lowest score of a face, without bound: faces have up to 3, and what is none seldom more than 0.2.
     """
 
-    def __init__(self, threshold: float = 0.0) -> None:
+    def __init__(self, threshold: float = 0.2) -> None:
         try:
             import dlib
         except ImportError as error:
