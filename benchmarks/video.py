@@ -1,6 +1,6 @@
 """What video anonymization keeps, hides and costs: `python -m benchmarks.video CLIP... [--out FOLDER] [--people 4]`.
 
-Exposed is a frame in which a face of the original, found by MediaPipe's two detectors at a low threshold, is hardly
+Exposed is a frame in which a face of the original, found by dlib's detector at a low threshold, is hardly
 changed. Flicker is the mean absolute difference of successive frames inside the face, its landmarks laid onto each
 other, over that of the original clip. Without a clip: the public-domain portrait, moved, turned and relit.
 """
@@ -24,12 +24,13 @@ from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.faces import Face
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.landmarks import OVAL
+from faceanon_hub.metrics.coverage import DlibFaces
 from faceanon_hub.metrics.expression import expression_ratios
 from faceanon_hub.metrics.identity import DlibRecognizer
 from faceanon_hub.workers import load_quietly
 
 UNCHANGED = 5.0  # mean absolute difference in levels: re-encoding alone makes about 1
-LOWEST = 0.2  # confidence of MediaPipe's detectors
+LOWEST = -0.3  # score of dlib's detector
 RATIOS = ("mouth_open", "eye_left", "eye_right")
 SIZE = 256
 
@@ -66,22 +67,18 @@ def moving_portrait(path: Path, count: int = 90, size: int = 360, people: int = 
 
 def exposed(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> tuple[int, int]:
     """Frames in which a face is hardly changed, and faces that were looked at."""
-    from mediapipe.python.solutions.face_detection import FaceDetection
-
-    detectors = [FaceDetection(min_detection_confidence=LOWEST, model_selection=model) for model in (0, 1)]
+    detector = DlibFaces(LOWEST)
     bad, seen = set(), 0
     for number, (old, new) in enumerate(zip(before, after, strict=True)):
         height, width = old.shape[:2]
-        for detector in detectors:
-            for found in detector.process(old).detections or []:
-                box = found.location_data.relative_bounding_box
-                left, right = (int(width * (box.xmin + share * box.width)) for share in (0.2, 0.8))
-                top, bottom = (int(height * (box.ymin + share * box.height)) for share in (0.2, 0.8))
-                parts = [p[max(top, 0) : bottom, max(left, 0) : right].astype(float) for p in (old, new)]
-                if parts[0].size:
-                    seen += 1
-                    if np.abs(parts[0] - parts[1]).mean() < UNCHANGED:
-                        bad.add(number)
+        for box in detector(old):
+            inner = (box.reshape(2, 2).mean(0) + 0.3 * np.array([[-1], [1]]) * (box[2:] - box[:2])).astype(int)
+            (left, top), (right, bottom) = inner.clip(0, [width, height])
+            parts = [picture[top:bottom, left:right].astype(float) for picture in (old, new)]
+            if parts[0].size:
+                seen += 1
+                if np.abs(parts[0] - parts[1]).mean() < UNCHANGED:
+                    bad.add(number)
     return len(bad), seen
 
 

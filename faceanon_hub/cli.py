@@ -924,10 +924,10 @@ def info(
     facts = {
         "faceanon-hub": __version__,
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "mediapipe")},
+        **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "ai-edge-litert")},
         "checkpoint": checkpoint or "bundled",
         "generator": f"{pipe.generator.config.sample_size} px, {parameters / 1e6:.1f} M parameters",
-        "detector": "CenterFace" + (f" + {pipe.detector.config.second}" if pipe.detector.config.second else ""),
+        "detector": "CenterFace",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
     }

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
 from diffusers.utils import PushToHubMixin
-from typing_extensions import Self
+from huggingface_hub import hf_hub_download
+
+from .errors import CheckpointError
+
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
 
 
 class Component(ConfigMixin, PushToHubMixin):
@@ -47,6 +52,35 @@ class Component(ConfigMixin, PushToHubMixin):
     ) -> None:
         """Writes `config.json` into `save_directory` (created if missing); `push_to_hub` uploads it too."""
         self.save_config(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+
+def component_file(
+    pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None, name: str, **kwargs: Any
+) -> Path:
+    """A file that lies beside a component's `config.json`, downloaded where that is on the Hub.
+
+    Args:
+        pretrained_model_name_or_path (`str` or `os.PathLike`), subfolder (`str`, *optional*):
+            See [`Component.from_pretrained`].
+        name (`str`):
+            Plain name of the file: whoever takes it out of a config checks that it leads nowhere else.
+        kwargs (*optional*):
+            Hub options; others are passed over.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    checkpoint = str(pretrained_model_name_or_path)
+    if Path(checkpoint).is_dir():
+        path = Path(checkpoint, subfolder or "", name)
+        if not path.is_file():
+            raise CheckpointError(path, "no such file")
+        return path
+    options = {option: kwargs[option] for option in HUB_OPTIONS if option in kwargs}
+    try:
+        return Path(hf_hub_download(checkpoint, name, subfolder=subfolder, **options))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(checkpoint, f"{name}: {error}") from error
 
 
 # diffusers looks a component's load and save methods up by library and base class, in tables it has no public way to

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
@@ -39,8 +38,6 @@ class FaceDetector(Component):
             Longer side, in pixels, of the coarsest level.
         tile_size (`int`, *optional*, defaults to `576`):
             Longest side of a tile in pixels.
-        second (`str`, *optional*):
-            `"mediapipe"` adds the faces that MediaPipe's full-range detector finds and CenterFace does not.
 
     Example:
         ```py
@@ -59,12 +56,8 @@ class FaceDetector(Component):
         min_face_size: float = 12.0,
         overview_size: int = 512,
         tile_size: int = 576,
-        second: str | None = None,
     ) -> None:
-        if second not in (None, "mediapipe"):
-            raise ValueError(f"`second` must be None or 'mediapipe', not {second!r}")
         self._network = load_centerface()
-        self._second: Any = None
 
     def __call__(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
         """Finds the faces of a photo.
@@ -93,8 +86,6 @@ class FaceDetector(Component):
             if scale <= whole:
                 break
             scale = scale / STEP if scale > 1.25 * STEP * whole else whole
-        if self.config.second == "mediapipe":
-            found.append(self._look_with_mediapipe(image, threshold))
         rows = _suppress(np.concatenate(found))
         rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
         rows = rows[np.argsort(rows[:, 0] + rows[:, 2], kind="stable")]
@@ -114,25 +105,6 @@ class FaceDetector(Component):
         score = heat[0, 0, row, col][:, None]
         found = np.concatenate([start, start + size, keypoints.reshape(-1, 10), score], 1).astype(np.float32)
         return _suppress(found)
-
-    def _look_with_mediapipe(self, image: np.ndarray, threshold: float) -> np.ndarray:
-        """Runs MediaPipe's full-range detector. Returns rows like `_look`."""
-        if self._second is None:
-            from mediapipe.python.solutions.face_detection import FaceDetection
-
-            self._second = FaceDetection(min_detection_confidence=0.1, model_selection=1)
-        height, width = image.shape[:2]
-        rows = []
-        for found in self._second.process(image).detections or []:
-            if found.score[0] < threshold:
-                continue
-            box = found.location_data.relative_bounding_box
-            points = [(p.x * width, p.y * height) for p in found.location_data.relative_keypoints[:4]]
-            corners = [box.xmin * width, box.ymin * height]
-            corners += [corners[0] + box.width * width, corners[1] + box.height * height]
-            # MediaPipe gives one point for the mouth where CenterFace gives its two corners.
-            rows.append(corners + [v for p in (*points, points[3]) for v in p] + [found.score[0]])
-        return np.array(rows, np.float32).reshape(-1, 15)
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:

@@ -21,7 +21,6 @@ from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face, derived_seed, largest_face
 from .io import PHOTO_SUFFIXES, Photo, read_photo
-from .landmarks import LandmarkExtractor
 from .pipeline import FaceAnonPipeline, decode_crops
 from .scene import deal_seeds
 from .workers import crew, work
@@ -154,8 +153,8 @@ class Evaluator:
         return metrics.EfficientNetFeatures()
 
     @cached_property
-    def _independent(self) -> metrics.MediaPipeFaces:
-        return metrics.MediaPipeFaces()
+    def _independent(self) -> metrics.DlibFaces:
+        return metrics.DlibFaces()
 
     def __call__(self, task: Task) -> dict[str, Any]:
         """Measures the largest face of a photo.
@@ -232,11 +231,10 @@ class Evaluator:
             "redetected_independent": _seen_again(others, self._independent(pixels), geometry.face),
             "border": metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0]),
             **geometry.dlib_error(pixels, geometry.landmarks),
-            **geometry.blendshape_error(crop),
             **geometry.color_and_light(crop, points, skin),
         }
         if found is not None and found.landmarks is not None:
-            shape = _shape_values(found.landmarks, geometry.landmarks)
+            shape = _shape_values(found, geometry.face)
             if shape["pose"] < UPSIDE_DOWN:
                 values |= shape
         return values, crop
@@ -252,9 +250,8 @@ class Evaluator:
             return None
         crop = warp_in(photo.pixels, align(face.landmarks, geometry.size), geometry.size)
         return {
-            **_shape_values(face.landmarks, geometry.landmarks),
+            **_shape_values(face, geometry.face),
             **geometry.dlib_error(photo.pixels, face.landmarks),
-            **geometry.blendshape_error(crop),
             **geometry.color_and_light(crop, geometry.points, geometry.skin),
         }, crop
 
@@ -273,8 +270,7 @@ class Evaluator:
 
     def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> Geometry:
         size, margin = self.pipe.generator.config.sample_size, self.pipe.config.mask_margin
-        extractor = self.pipe.landmark_extractor
-        return Geometry(photo, face, points, size, margin, extractor if extractor.config.task_path else None)
+        return Geometry(photo, face, points, size, margin)
 
     def _again(self, pixels: np.ndarray, face: Face) -> Face | None:
         """The face as it is found in the result."""
@@ -334,7 +330,6 @@ class Geometry:
     landmarks: np.ndarray
     size: int
     margin: float
-    extractor: LandmarkExtractor | None = None  # for blendshapes
 
     def __post_init__(self) -> None:
         self.matrix = align(self.landmarks, self.size)
@@ -351,17 +346,6 @@ class Geometry:
         """Error of dlib's points in a result, whose mesh is given."""
         return {"expression_dlib": metrics.procrustes_error(metrics.dlib_landmarks(pixels, points), self._dlib)}
 
-    @cached_property
-    def _blendshapes(self) -> dict[str, float]:
-        return {} if self.extractor is None else self.extractor.blendshapes(self.crop)
-
-    def blendshape_error(self, crop: np.ndarray) -> dict[str, float]:
-        """Error of the blendshapes in a result's crop; empty where they cannot be measured."""
-        if self.extractor is None or not self._blendshapes:
-            return {}
-        found = self.extractor.blendshapes(crop)
-        return {"blendshapes": metrics.blendshape_error(found, self._blendshapes)} if found else {}
-
     def color_and_light(self, crop: np.ndarray, points: np.ndarray, skin: np.ndarray) -> dict[str, float]:
         """Errors of skin colour and light in a result's crop, with its mesh and skin."""
         return {
@@ -372,10 +356,15 @@ class Geometry:
         }
 
 
-def _shape_values(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """Expression, pose and gaze, from two meshes."""
+def _shape_values(face: Face, original: Face) -> dict[str, float]:
+    """Expression, pose and gaze, from two faces with a mesh."""
+    points, reference = face.landmarks, original.landmarks
+    assert points is not None and reference is not None
+    assert face.blendshapes is not None and original.blendshapes is not None
     ratios = metrics.ratio_errors(points, reference)
+    blendshapes = metrics.blendshape_errors(face.blendshapes, original.blendshapes)
     return {
+        **{f"blendshapes_{part}": error for part, error in blendshapes.items()},
         "expression": metrics.procrustes_error(points, reference),
         "eyes": (ratios["eye_left"] + ratios["eye_right"]) / 2,
         "mouth": ratios["mouth_open"],
@@ -477,7 +466,7 @@ def _file(state: Path, task: Task) -> Path:
 
 def _save(path: Path, record: dict[str, Any]) -> None:
     """Writes a record whole or not at all: numbers as JSON, arrays beside it."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
 
     def plain(value: Any, place: str) -> Any:
         if isinstance(value, dict):

@@ -40,6 +40,10 @@ class Face:
             Why, where the status is not `anonymized`.
         seed (`int`, *optional*):
             Seed of the new identity. Set before a call, it decides the identity; read after it, it repeats it.
+        pose (`np.ndarray` of shape `(3, 3)`, float32, *optional*):
+            Rotation of the head, from one that looks into the camera: x right, y up, z towards the camera.
+        blendshapes (`dict[str, float]`, *optional*):
+            52 scores of expression, 0 to 1, by the names of [`landmarks.BLENDSHAPES`]; left is the person's own.
     """
 
     box: np.ndarray
@@ -50,6 +54,8 @@ class Face:
     status: FaceStatus = FaceStatus.FOUND
     reason: str = ""
     seed: int | None = None
+    pose: np.ndarray | None = field(default=None, repr=False)
+    blendshapes: dict[str, float] | None = field(default=None, repr=False)
 
     @property
     def size(self) -> float:
@@ -61,7 +67,8 @@ class Face:
 
         Args:
             seed (`bool`, *optional*, defaults to `False`):
-                Include the seed, which repeats the new face. Landmarks and keypoints, which are biometric, never are.
+                Include the seed, which repeats the new face. Landmarks, keypoints, pose and blendshapes, which are
+                biometric, never are.
         """
         record = {
             "box": [round(float(v), 1) for v in self.box],

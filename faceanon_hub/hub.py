@@ -69,6 +69,7 @@ BASE_LICENCE_NOTE = (
 
 # What a card names, and where it stands in a method's summary.
 MEASURES = {
+    "Expression error (52 blendshapes, percentage points, median)": ("values", "blendshapes_all", "median"),
     "Expression error (478 points, % of the inter-ocular distance, median)": ("values", "expression", "median"),
     "Head pose error (degrees, median)": ("values", "pose", "median"),
     "Light vector error (degrees, median)": ("values", "light", "median"),

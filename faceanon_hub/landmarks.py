@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
 from diffusers.configuration_utils import register_to_config
 
-from .alignment import CROP_SCALE, invert, placement, similarity, transform, warp_in
-from .component import Component
-from .errors import FaceAnonError
+from .alignment import CROP_SCALE, align, invert, placement, similarity, transform, warp_in
+from .component import Component, component_file
 from .faces import Face
+from .landmarker import BUNDLED_TASK, DETECTOR_SIZE, MESH_SIZE, TASK, FaceLandmarker, landmarker_pool
 
 # Indices of MediaPipe's face mesh (468 points and two irises of 5). Left and right are those of the picture.
 OVAL = [
@@ -70,37 +69,48 @@ RIGID += [*NOSE_BRIDGE[:5], 33, 263, 234, 454, 227, 447, 116, 345]
 # The mesh's counterparts of a detector's five keypoints: eyes, nose tip, mouth corners.
 FIVE = [*IRIS_CENTERS, 4, *MOUTH_CORNERS]
 
-MESH_SIZE = 192
+# Names of the blendshapes in the order of the network; but for the first they are ARKit's. Left is the person's own.
+BLENDSHAPES = ["_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"]
+BLENDSHAPES += ["cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft"]
+BLENDSHAPES += ["eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight"]
+BLENDSHAPES += ["eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight"]
+BLENDSHAPES += ["jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight"]
+BLENDSHAPES += ["mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft"]
+BLENDSHAPES += ["mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight"]
+BLENDSHAPES += ["mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft"]
+BLENDSHAPES += ["mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight"]
+BLENDSHAPES += ["noseSneerLeft", "noseSneerRight"]
+
 CERTAIN = 1 - 1e-7  # presence of a clear face that is rightly turned; a wrong tilt stays below
-# Face mesh with attention on a crop that is already cut out: the graph of mediapipe's face_landmark_cpu without its
-# own detector and cropping, which know nothing of tilted heads, and with the presence score it keeps to itself.
-GRAPH = """
-input_stream: "image" output_stream: "landmarks" output_stream: "presence"
-node { calculator: "ConstantSidePacketCalculator" output_side_packet: "PACKET:with_attention"
-  options { [mediapipe.ConstantSidePacketCalculatorOptions.ext] { packet { bool_value: true } } } }
-node { calculator: "FaceLandmarksModelLoader"
-  input_side_packet: "WITH_ATTENTION:with_attention" output_side_packet: "MODEL:model" }
-node { calculator: "TfLiteCustomOpResolverCalculator" output_side_packet: "OP_RESOLVER:op_resolver" }
-node { calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_stream: "TENSORS:input"
-  options { [mediapipe.ImageToTensorCalculatorOptions.ext] { output_tensor_width: 192 output_tensor_height: 192
-    output_tensor_float_range { min: 0.0 max: 1.0 } } } }
-node { calculator: "InferenceCalculator" input_stream: "TENSORS:input" output_stream: "TENSORS:output"
-  input_side_packet: "MODEL:model" input_side_packet: "OP_RESOLVER:op_resolver"
-  options { [mediapipe.InferenceCalculatorOptions.ext] { delegate { xnnpack { num_threads: 1 } } } } }
-node { calculator: "SplitTensorVectorCalculator" input_stream: "output" output_stream: "points" output_stream: "flag"
-  options { [mediapipe.SplitVectorCalculatorOptions.ext] { ranges { begin: 0 end: 6 } ranges { begin: 6 end: 7 } } } }
-node { calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:flag" output_stream: "FLOAT:presence"
-  options { [mediapipe.TensorsToFloatsCalculatorOptions.ext] { activation: SIGMOID } } }
-node { calculator: "TensorsToFaceLandmarksWithAttention" input_stream: "TENSORS:points"
-  output_stream: "LANDMARKS:landmarks" }
-"""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceMesh:
+    """What is read off a picture of one face.
+
+    Args:
+        points (`np.ndarray` of shape `(478, 3)`, float32):
+            Landmarks in pixels of the picture, z in the same unit, towards the camera negative.
+        presence (`float`):
+            Confidence that there is a face, 0 to 1.
+        pose (`np.ndarray` of shape `(3, 3)`, float32):
+            Rotation of the head, from one that looks into the camera: x right, y up, z towards the camera.
+        blendshapes (`np.ndarray` of shape `(52,)`, float32):
+            Expression, 0 to 1 each, by the names of `BLENDSHAPES`.
+    """
+
+    points: np.ndarray
+    presence: float
+    pose: np.ndarray
+    blendshapes: np.ndarray
 
 
 class LandmarkExtractor(Component):
-    r"""Finds 478 dense landmarks, irises included, with MediaPipe's attention mesh (arXiv 2006.10962), at any tilt.
+    r"""Finds 478 dense landmarks, irises included, head pose and blendshapes, at any tilt of the head.
 
-    The mesh is run on an upright crop round the detector's box and once more round its own result. Where it is not
-    certain, other tilts are tried, and the most certain one is taken.
+    The networks are those of MediaPipe's face landmarker, version 2. The mesh is run on an upright crop round the
+    detector's box and once more round its own result. Where it is not certain, other tilts are tried, and the most
+    certain one is taken.
 
     Args:
         min_presence (`float`, *optional*, defaults to `0.5`):
@@ -108,8 +118,13 @@ class LandmarkExtractor(Component):
         max_deviation (`float`, *optional*, defaults to `0.25`):
             Largest distance between the middles of mesh and detector's keypoints, in sides of the box, that still
             counts as the same face.
-        task_path (`str`, *optional*):
-            A `face_landmarker.task` file of MediaPipe, which [`blendshapes`] needs; none is bundled.
+        task_path (`str`, *optional*, defaults to `"face_landmarker.task"`):
+            Name of the networks' file in the folder that the component is loaded from; nothing outside of it is ever
+            opened. Made without a folder, or with None, it takes the file that comes with the package.
+
+    Raises:
+        ValueError: `task_path` is no plain name.
+        CheckpointError: the folder lacks the file, or it is not MediaPipe's.
 
     Example:
         ```py
@@ -118,16 +133,41 @@ class LandmarkExtractor(Component):
 
         >>> photo = skimage.data.astronaut()
         >>> faces = LandmarkExtractor()(photo, FaceDetector()(photo))
-        >>> faces[0].landmarks.shape, faces[0].presence
+        >>> faces[0].landmarks.shape, faces[0].presence, faces[0].blendshapes["mouthSmileLeft"]
         ```
     """
 
     @register_to_config
-    def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = None) -> None:
-        pass
+    def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = TASK) -> None:
+        if task_path is not None and not re.fullmatch(r"[\w-][\w.-]*\.task", task_path):
+            raise ValueError(f"`task_path` must name a .task file of the component's own folder, not {task_path!r}")
+        self.task = BUNDLED_TASK
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None = None, **kwargs: Any
+    ) -> Self:
+        """Loads the component and its networks from a local folder or a Hub repository, see [`Component`]."""
+        extractor = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
+        name = extractor.config.task_path
+        if name is not None:
+            extractor.task = component_file(pretrained_model_name_or_path, subfolder, name, **kwargs)
+        landmarker_pool(extractor.task)
+        return extractor
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
+        """Writes `config.json` and the networks' file into `save_directory`; `push_to_hub` uploads both."""
+        target = Path(save_directory, self.config.task_path or TASK)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.resolve() != self.task.resolve():
+            shutil.copyfile(self.task, target)
+        self.register_to_config(task_path=target.name)
+        super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
     def __call__(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
-        """Fills in `landmarks` (float32, shape `(478, 3)`, pixels of the photo) and `presence`.
+        """Fills in `landmarks`, `presence`, `pose` and `blendshapes`.
 
         Args:
             image (`np.ndarray` of shape `(H, W, 3)`, uint8):
@@ -136,47 +176,47 @@ class LandmarkExtractor(Component):
                 Faces with `box` and, where known, `keypoints`.
 
         Returns:
-            `list[Face]`: the same faces; `landmarks` is None where no mesh fits, `presence` is then the best one seen.
+            `list[Face]`: the same faces; where no mesh fits, `landmarks`, `pose` and `blendshapes` are None and
+            `presence` is the best one seen.
         """
-        for face in faces:
-            face.landmarks, face.presence = self._locate(image, face)
+        with landmarker_pool(self.task).lend() as networks:
+            for face in faces:
+                points, face.presence = self._locate(networks, image, face)
+                mesh = None if points is None else self._described(networks, points, face.presence)
+                face.landmarks = None if mesh is None else mesh.points
+                face.pose = None if mesh is None else mesh.pose
+                face.blendshapes = (
+                    None if mesh is None else dict(zip(BLENDSHAPES, mesh.blendshapes.tolist(), strict=True))
+                )
         return faces
 
-    def blendshapes(self, image: np.ndarray) -> dict[str, float]:
-        """The 52 expression coefficients, 0 to 1, of the only face in a picture.
+    def read(self, image: np.ndarray) -> FaceMesh | None:
+        """Reads a picture of one face, with no detector's box to start from: about 12 ms on one thread.
 
         Args:
             image (`np.ndarray` of shape `(H, W, 3)`, uint8):
-                RGB crop of one face.
+                RGB crop of a face that is tilted by less than a quarter turn.
 
         Returns:
-            `dict[str, float]`: by name; empty where no face is found.
-
-        Raises:
-            FaceAnonError: `task_path` is not set or is no file.
+            [`FaceMesh`] of the likeliest face, or None where the mesh is not certain of it.
         """
-        path = self.config.task_path
-        if path is None or not Path(path).is_file():
-            raise FaceAnonError(f"blendshapes need MediaPipe's face_landmarker.task as `task_path`, not {path!r}")
-        import mediapipe as mp
+        with landmarker_pool(self.task).lend() as networks:
+            center, side, roll = _likeliest(networks, image)
+            points, presence = _twice(networks, image, center, side, roll)
+            return self._described(networks, points, presence) if presence >= self.config.min_presence else None
 
-        options = mp.tasks.vision.FaceLandmarkerOptions(
-            base_options=mp.tasks.BaseOptions(model_asset_path=path), output_face_blendshapes=True
-        )
-        with mp.tasks.vision.FaceLandmarker.create_from_options(options) as landmarker:
-            found = landmarker.detect(mp.Image(mp.ImageFormat.SRGB, np.ascontiguousarray(image))).face_blendshapes
-        return {shape.category_name: shape.score for shape in found[0]} if found else {}
+    def _described(self, networks: FaceLandmarker, points: np.ndarray, presence: float) -> FaceMesh:
+        upright = transform(points, align(points, MESH_SIZE))
+        canonical = landmarker_pool(self.task).canonical
+        return FaceMesh(points, presence, canonical.pose(points), networks.blendshapes(upright))
 
-    def _locate(self, image: np.ndarray, face: Face) -> tuple[np.ndarray | None, float]:
+    def _locate(self, networks: FaceLandmarker, image: np.ndarray, face: Face) -> tuple[np.ndarray | None, float]:
         center = (face.box[:2] + face.box[2:]) / 2
         side = 1.4 * face.size
         first = 0.0 if face.keypoints is None else _roll_of_five(face.keypoints)
         best, best_presence = None, 0.0
         for turn in (0.0, np.pi / 2, -np.pi / 2, np.pi):
-            points, presence = _mesh(image, center, side, first + turn)
-            if presence >= self.config.min_presence:
-                middle, extent, roll = placement(points)
-                points, presence = _mesh(image, middle, CROP_SCALE * extent, roll)
+            points, presence = _twice(networks, image, center, side, first + turn)
             # The mesh of a face that is wrongly turned looks plausible, but is always the less certain one.
             if presence > best_presence and self._deviation(points, face) <= self.config.max_deviation:
                 best, best_presence = points, presence
@@ -200,63 +240,32 @@ def _roll_of_five(keypoints: np.ndarray) -> float:
     return float(np.arctan2(y, x))
 
 
-def _mesh(image: np.ndarray, center: np.ndarray, side: float, roll: float) -> tuple[np.ndarray, float]:
+def _likeliest(networks: FaceLandmarker, image: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """The square round the likeliest face of a picture: centre and side in pixels, and roll."""
+    size = np.array(image.shape[1::-1], float)
+    matrix = similarity(size / 2, float(size.max()), 0.0, DETECTOR_SIZE)
+    rows = networks.face(warp_in(image, matrix, DETECTOR_SIZE))
+    places = transform(rows, invert(matrix))
+    x, y = places[3] - places[2]
+    return places[0], CROP_SCALE * float(rows[1].max() / np.hypot(*matrix[0, :2])), float(np.arctan2(y, x))
+
+
+def _twice(
+    networks: FaceLandmarker, image: np.ndarray, center: np.ndarray, side: float, roll: float
+) -> tuple[np.ndarray, float]:
+    """The mesh of a turned square, and then of the square round it: the first look says too little of how certain."""
+    points, _ = _mesh(networks, image, center, side, roll)
+    middle, extent, roll = placement(points)
+    return _mesh(networks, image, middle, CROP_SCALE * extent, roll)
+
+
+def _mesh(
+    networks: FaceLandmarker, image: np.ndarray, center: np.ndarray, side: float, roll: float
+) -> tuple[np.ndarray, float]:
     """Runs the mesh on a turned square of the photo. Returns points (478, 3) in photo pixels and the presence."""
     matrix = similarity(np.asarray(center, float), side, roll, MESH_SIZE)
     # Of faces that fill a photo, fewer are lost beside a mirror image than beside a border that goes on.
-    crop = warp_in(image, matrix, MESH_SIZE, cv2.BORDER_REFLECT_101)
-    with _starting:
-        graph = _idle.pop() if _idle else _MeshGraph()
-    points, presence = graph.run(crop)
-    _idle.append(graph)
+    points, presence = networks.mesh(warp_in(image, matrix, MESH_SIZE, cv2.BORDER_REFLECT_101))
     # MediaPipe counts from the edge of a pixel, a matrix from its centre.
-    points = transform(points * MESH_SIZE - [0.5, 0.5, 0], invert(matrix))
-    return points + np.array([0.5, 0.5, 0], np.float32), presence
-
-
-class _MeshGraph:
-    """MediaPipe's graph, kept running; one crop at a time."""
-
-    def __init__(self) -> None:
-        os.environ.setdefault("GLOG_minloglevel", "2")
-        import mediapipe
-        from mediapipe.python import packet_creator, packet_getter
-        from mediapipe.python._framework_bindings import calculator_graph, image_frame, resource_util
-
-        resource_util.set_resource_dir(str(Path(mediapipe.__file__).parents[1]))
-        self._clock = 0
-        self._seen: dict[str, Any] = {}
-        self._pack = functools.partial(packet_creator.create_image_frame, image_format=image_frame.ImageFormat.SRGB)
-        self._graph = calculator_graph.CalculatorGraph(graph_config=GRAPH)
-        for name, unpack in (("landmarks", packet_getter.get_proto), ("presence", packet_getter.get_float)):
-            self._graph.observe_output_stream(
-                name, lambda stream, packet, unpack=unpack: self._seen.__setitem__(stream, unpack(packet))
-            )
-        with _native_log_hidden():
-            self._graph.start_run({})
-            self.run(np.zeros((MESH_SIZE, MESH_SIZE, 3), np.uint8))
-
-    def run(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """Crop (192, 192, 3) uint8 to points (478, 3) as fractions of the crop, and the presence, 0 to 1."""
-        self._clock += 1
-        self._graph.add_packet_to_input_stream("image", self._pack(data=crop).at(self._clock))
-        self._graph.wait_until_idle()
-        points = [(p.x, p.y, p.z) for p in self._seen["landmarks"].landmark]
-        return np.array(points, np.float32), float(self._seen["presence"])
-
-
-@contextmanager
-def _native_log_hidden() -> Iterator[None]:
-    """Keeps what TensorFlow Lite tells of itself at its start, past any log level, off the standard error stream."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-_idle: list[_MeshGraph] = []  # waiting for a crop; as many are made as threads are ever at work at once
-_starting = threading.Lock()
+    points = transform(points - np.array([0.5, 0.5, 0], np.float32), invert(matrix))
+    return points + np.array([0.5, 0.5, 0], np.float32), float(1 / (1 + np.exp(-presence)))

@@ -10,6 +10,7 @@ from diffusers.configuration_utils import register_to_config
 
 from . import landmarks as lm
 from .component import Component
+from .landmarker import BUNDLED_TASK, landmarker_pool
 
 # Real spherical harmonics of second order; what a Lambertian surface keeps of each order (Ramamoorthi and Hanrahan
 # 2001), so that a lamp's shading is `harmonics(normal) @ (KEPT * harmonics(lamp))`.
@@ -256,11 +257,10 @@ def vertex_normals(points: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def mesh_triangles() -> np.ndarray:
-    """The 852 triangles of MediaPipe's mesh as (852, 3) vertex indices, all turned the same way."""
-    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarksConnections
-
-    edges = FaceLandmarksConnections.FACE_LANDMARKS_TESSELATION
-    return np.array([edge.start for edge in edges]).reshape(-1, 3)
+    """The 852 triangles of the mesh as (852, 3) vertex indices, all turned the same way; eyes and mouth are open."""
+    canonical = landmarker_pool(BUNDLED_TASK).canonical
+    holes = [np.isin(canonical.triangles, loop).all(1) for loop in (lm.LEFT_EYE, lm.RIGHT_EYE, lm.INNER_LIPS)]
+    return canonical.triangles[~np.any(holes, 0)]
 
 
 def to_linear(image: np.ndarray) -> np.ndarray:

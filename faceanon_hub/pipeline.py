@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import numpy as np
@@ -20,7 +20,6 @@ from diffusers.configuration_utils import FrozenDict
 from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, file_exists
 from huggingface_hub.errors import HTTPError
-from typing_extensions import Self
 
 from . import blending, conditioning
 from . import landmarks as lm

@@ -246,7 +246,15 @@ def carried(face: Face, box: np.ndarray) -> Face:
         flat = (points[:, :2] - face.box[:2]) * scale + box[:2]
         return np.concatenate([flat, points[:, 2:] * scale.mean()], 1).astype(np.float32)
 
-    return Face(np.asarray(box, np.float32), face.score, moved(face.keypoints), moved(face.landmarks), face.presence)
+    return Face(
+        np.asarray(box, np.float32),
+        face.score,
+        moved(face.keypoints),
+        moved(face.landmarks),
+        face.presence,
+        pose=face.pose,
+        blendshapes=face.blendshapes,
+    )
 
 
 def between(first: Face, second: Face, share: float) -> Face:

@@ -232,33 +232,6 @@ def test_the_photo_is_left_as_it_is(detector, portrait):
     assert np.array_equal(portrait, before)
 
 
-def test_a_second_detector_joins_without_doubling(portrait, monkeypatch):
-    photo, boxes = scene(portrait, (512, 900), [(0, 0, 90), (600, 100, 40)])
-    both = FaceDetector(second="mediapipe")
-    found = both._look_with_mediapipe(photo, 0.2)
-    assert any(overlap(row[:4], boxes[0]) > 0.3 for row in found)  # else there is nothing to be doubled
-    faces = both(photo)
-    assert [hits(faces, box) for box in boxes] == [1, 1]
-    # What CenterFace misses comes from the other, its keypoints in the same order.
-    monkeypatch.setattr(FaceDetector, "_look", lambda *_: np.zeros((0, 15), np.float32))
-    (face,) = (face for face in both(photo) if overlap(face.box, boxes[0]) > 0.3)
-    left_eye, right_eye, nose, *mouth = face.keypoints
-    assert left_eye[0] < nose[0] < right_eye[0]
-    assert left_eye[1] < nose[1] < mouth[0][1]
-
-
-def test_the_second_detector_minds_the_threshold_of_each_call(portrait):
-    both = FaceDetector(second="mediapipe")
-    strict = len(both._look_with_mediapipe(portrait, 0.99))
-    assert strict == 0
-    assert len(both._look_with_mediapipe(portrait, 0.2)) == 1
-
-
-def test_an_unknown_second_detector_is_refused():
-    with pytest.raises(ValueError, match="mediapipe"):
-        FaceDetector(second="dlib")
-
-
 def test_every_face_of_the_group_photos_is_found(detector, shared):
     counts = {"2007_007763": 7, "2008_002506": 3, "2009_004587": 2}
     for name, count in counts.items():

@@ -79,7 +79,7 @@ def tiny(seed: int = 0, **options) -> FaceAnonPipeline:
     """A pipeline that runs, with few and random weights, and configured unlike the defaults."""
     torch.manual_seed(seed)
     parts = {
-        "detector": FaceDetector(threshold=0.4, second="mediapipe"),
+        "detector": FaceDetector(threshold=0.4),
         "landmark_extractor": LandmarkExtractor(min_presence=0.4),
         "generator": FaceAnonGenerator(sample_size=64, style_size=16, channels=(8, 8, 8, 8, 12)),
         "lighting_transfer": LightingTransfer(limit=1.4),
@@ -247,7 +247,7 @@ def test_configurations_survive(tmp_path):
     loaded = FaceAnonPipeline.from_pretrained(tmp_path)
     assert settings(loaded) == settings(saved)
     assert list(loaded.generator.config.channels) == [8, 8, 8, 8, 12]
-    assert loaded.detector.config.second == "mediapipe"
+    assert loaded.detector.config.threshold == 0.4
     assert (loaded.config.fallback, loaded.config.mask_margin, loaded.config.batch_size) == ("solid", 0.12, 2)
     assert fingerprint(loaded.generator) == fingerprint(saved.generator)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
@@ -10,9 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from faceanon_hub import FaceDetector, LandmarkExtractor, landmarks
-from faceanon_hub.errors import FaceAnonError
+from faceanon_hub import CheckpointError, FaceDetector, LandmarkExtractor, landmarks
+from faceanon_hub.alignment import align, transform
 from faceanon_hub.faces import Face
+from faceanon_hub.landmarker import BUNDLED_TASK, TASK, landmarker_pool
+from faceanon_hub.landmarks import BLENDSHAPES
 
 CLOSED = ["OVAL", "LEFT_EYE", "RIGHT_EYE", "LEFT_BROW", "RIGHT_BROW", "OUTER_LIPS", "INNER_LIPS"]
 GROUPS = [*CLOSED, "LEFT_IRIS", "RIGHT_IRIS", "NOSE_BRIDGE", "NOSE_BASE", "FIVE"]
@@ -156,30 +161,157 @@ def test_loops_run_round_their_part_without_crossing_themselves(upright, name):
     assert enclosed == pytest.approx(drawn.sum() / 256, rel=0.05)
 
 
-def test_loops_are_those_of_mediapipe():
-    from mediapipe.python.solutions import face_mesh_connections as mesh
-
-    ours = {"OVAL": mesh.FACEMESH_FACE_OVAL, "LEFT_EYE": mesh.FACEMESH_RIGHT_EYE, "RIGHT_EYE": mesh.FACEMESH_LEFT_EYE}
-    ours |= {"LEFT_IRIS": mesh.FACEMESH_RIGHT_IRIS, "RIGHT_IRIS": mesh.FACEMESH_LEFT_IRIS}
-    for name, edges in ours.items():
-        group = getattr(landmarks, name)
-        around = Counter(frozenset(pair) for pair in zip(group, group[1:] + group[:1], strict=True))
-        assert around == Counter(frozenset(edge) for edge in edges), name
-
-
 def test_irises_are_centred_in_the_eyes(upright):
     for iris, center in ((landmarks.LEFT_IRIS, 468), (landmarks.RIGHT_IRIS, 473)):
         assert np.linalg.norm(upright.landmarks[iris, :2].mean(0) - upright.landmarks[center, :2]) < 1
 
 
-def test_blendshapes_need_a_task_file(portrait, tmp_path):
-    for path in (None, str(tmp_path / "missing.task"), str(tmp_path)):
-        with pytest.raises(FaceAnonError, match="task_path"):
-            LandmarkExtractor(task_path=path).blendshapes(portrait)
+def test_the_portrait_smiles_looks_ahead_and_bows_a_little(upright):
+    assert list(upright.blendshapes) == BLENDSHAPES and len(set(BLENDSHAPES)) == 52
+    assert all(0 <= score <= 1 for score in upright.blendshapes.values())
+    assert min(upright.blendshapes[f"mouthSmile{side}"] for side in ("Left", "Right")) > 0.5
+    assert max(upright.blendshapes[name] for name in ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")) < 0.3
+    assert upright.pose.shape == (3, 3) and upright.pose.dtype == np.float32
+    assert upright.pose @ upright.pose.T == pytest.approx(np.eye(3), abs=1e-5)
+    assert np.linalg.det(upright.pose) == pytest.approx(1, abs=1e-5)
+    assert angle(upright.pose) < 25
+
+
+def angle(pose: np.ndarray, other: np.ndarray | None = None) -> float:
+    """Degrees of a rotation, or between two."""
+    turn = pose if other is None else pose @ other.T
+    return float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+
+
+@pytest.mark.parametrize("degrees", [-60, 25, 90])
+def test_a_tilt_turns_the_pose_and_leaves_the_expression(detector, extractor, portrait, upright, degrees):
+    photo, _ = turned(portrait, upright.landmarks, degrees)
+    faces = [face for face in detector(photo) if np.abs((face.box[:2] + face.box[2:]) / 2 - 250).max() < 40]
+    (face,) = extractor(photo, faces)
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    clockwise = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])  # y is up
+    assert angle(face.pose, clockwise @ upright.pose) < 3
+    apart = [abs(face.blendshapes[name] - upright.blendshapes[name]) for name in BLENDSHAPES]
+    assert np.mean(apart) < 0.04
+
+
+def test_pose_is_known_from_a_mesh_that_is_turned(extractor):
+    canonical = landmarker_pool(BUNDLED_TASK).canonical
+    turn = cv2.Rodrigues(np.array([0.3, -0.5, 0.2]))[0]
+    mesh = 9 * (canonical.points @ turn.T) * [1, -1, -1] + [120, 80, 5]
+    assert canonical.pose(np.concatenate([mesh, np.zeros((10, 3))])) == pytest.approx(turn, abs=1e-5)
+    # What a face can move does not count.
+    mesh[landmarks.INNER_LIPS] += [0, 30, 0]
+    assert canonical.pose(mesh) == pytest.approx(turn, abs=1e-5)
+
+
+LIDS = [(landmarks.RIGHT_EYE, "Left", "Right"), (landmarks.LEFT_EYE, "Right", "Left")]
+
+
+@pytest.mark.parametrize(("lids", "side", "other"), LIDS)
+def test_left_and_right_of_the_expression_are_the_persons_own(upright, lids, side, other):
+    mesh = transform(upright.landmarks, align(upright.landmarks, 256))
+    mesh[lids, 1] = mesh[lids, 1].max()
+    with landmarker_pool(BUNDLED_TASK).lend() as networks:
+        shut = dict(zip(BLENDSHAPES, networks.blendshapes(mesh), strict=True))
+    assert shut[f"eyeBlink{side}"] > 0.4
+    assert shut[f"eyeBlink{other}"] < 0.2
+
+
+@pytest.mark.parametrize("size", [(512, 512), (150, 150), (1100, 1100)])
+def test_a_crop_is_read_without_a_box(extractor, portrait, upright, size):
+    left, top, right, bottom = 120, 10, 340, 230
+    height, width = size
+    crop = cv2.resize(portrait[top:bottom, left:right], (width, height), interpolation=cv2.INTER_CUBIC)
+    mesh = extractor.read(crop)
+    back = mesh.points[:, :2] * [(right - left) / width, (bottom - top) / height] + [left, top]
+    apart = np.linalg.norm(back - upright.landmarks[:, :2], axis=1).mean() / between_eyes(upright.landmarks)
+    assert apart < (0.02 if size == (512, 512) else 0.04)
+    assert mesh.points.shape == (478, 3) and mesh.blendshapes.shape == (52,) and mesh.pose.shape == (3, 3)
+    assert {array.dtype for array in (mesh.points, mesh.blendshapes, mesh.pose)} == {np.dtype(np.float32)}
+    assert mesh.presence > 0.99
+
+
+def test_a_picture_without_face_is_not_read(extractor, portrait):
+    assert extractor.read(np.full((200, 300, 3), 120, np.uint8)) is None
+    assert extractor.read(np.ascontiguousarray(portrait[:300, 330:])) is None
+
+
+def test_faces_without_mesh_have_neither_pose_nor_expression(extractor, portrait, upright):
+    face = deepcopy(upright)
+    face.box = np.array([380, 20, 460, 120], np.float32)
+    face.keypoints = None
+    extractor(portrait, [face])
+    assert face.landmarks is None and face.pose is None and face.blendshapes is None
+
+
+def test_a_report_tells_nothing_biometric(upright):
+    assert not {"landmarks", "keypoints", "pose", "blendshapes"} & set(upright.to_dict(seed=True))
+    assert "mouthSmile" not in repr(upright)
+
+
+# The file of the networks
+
+
+def test_the_file_goes_where_the_component_goes(portrait, upright, tmp_path):
+    saved = LandmarkExtractor(task_path="another_name.task")
+    for _ in range(2):  # also onto itself
+        saved.save_pretrained(tmp_path / "there")
+        saved = LandmarkExtractor.from_pretrained(tmp_path / "there")
+    assert (tmp_path / "there" / "another_name.task").read_bytes() == BUNDLED_TASK.read_bytes()
+    (face,) = saved(portrait, [deepcopy(upright)])
+    assert np.array_equal(face.landmarks, upright.landmarks)
+
+
+def test_the_networks_are_those_of_the_folder(tmp_path):
+    LandmarkExtractor().save_pretrained(tmp_path)
+    (tmp_path / TASK).unlink()
+    with pytest.raises(CheckpointError, match=f"{TASK}: no such file"):
+        LandmarkExtractor.from_pretrained(tmp_path)
+    for broken in (b"no archive", BUNDLED_TASK.read_bytes()[:100_000]):
+        (tmp_path / TASK).write_bytes(broken)
+        with pytest.raises(CheckpointError, match=f"{TASK}: no {TASK} of version 2"):
+            LandmarkExtractor.from_pretrained(tmp_path)
+
+
+def test_a_checkpoint_from_before_the_file_takes_the_packages_own(tmp_path):
+    (tmp_path / "config.json").write_text('{"task_path": null}')
+    assert LandmarkExtractor.from_pretrained(tmp_path).config.task_path is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.task", "/secret.task", "a/b.task", "..", "", "a/../x.task", "a\\b.task", "c:x.task", "x.bin"],
+)
+def test_a_config_leads_nowhere_else(tmp_path, path):
+    folder = tmp_path / "component"
+    LandmarkExtractor().save_pretrained(folder)
+    shutil.copy(BUNDLED_TASK, tmp_path / "secret.task")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "task_path": path}))
+    with pytest.raises(ValueError, match="task_path"):
+        LandmarkExtractor.from_pretrained(folder)
+
+
+QUIET = """
+import threading, skimage.data
+from faceanon_hub import FaceDetector, LandmarkExtractor
+photo = skimage.data.astronaut()
+extractor = LandmarkExtractor()
+threads = [threading.Thread(target=extractor.read, args=(photo,)) for _ in range(4)]
+[thread.start() for thread in threads]
+print(len(extractor(photo, FaceDetector()(photo))))
+[thread.join() for thread in threads]
+"""
+
+
+def test_a_process_says_nothing_of_it_and_ends_cleanly():
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 def test_threads_do_not_disturb_each_other(detector, extractor, portrait, upright):
-    # Both use the one graph MediaPipe runs; a mixed-up answer would be the mesh of the other photo.
+    # A mixed-up answer would be the mesh of the other photo.
     photos = [portrait, *(turned(portrait, upright.landmarks, degrees)[0] for degrees in (30, 75))]
     found = [[face for face in detector(photo) if face.score > 0.4] for photo in photos]
     one_by_one = [extractor(photo, deepcopy(faces)) for photo, faces in zip(photos, found, strict=True)]
@@ -190,3 +322,4 @@ def test_threads_do_not_disturb_each_other(detector, extractor, portrait, uprigh
                 for face, other in zip(faces, others, strict=True):
                     assert np.array_equal(face.landmarks, other.landmarks)
                     assert face.presence == other.presence
+                    assert face.blendshapes == other.blendshapes

@@ -138,7 +138,7 @@ def test_a_metric_that_no_face_has_takes_no_column(measured, summary):
     tasks, records = copy.deepcopy(measured)
     for record in records[:-1]:
         for row in record["methods"].values():
-            del row["values"]["blendshapes"]
+            del row["values"]["blendshapes_all"]
     assert "Blendshapes" not in to_markdown(summarize(tasks, records, METHODS))
 
 
@@ -161,14 +161,16 @@ def test_the_sheet_shows_the_worst_first(measured, pipe):
 
     tasks, records = measured
     sheet = np.asarray(worst_sheet(Painter(), tasks, records))
-    errors = [record["methods"][DEFAULT]["values"]["expression"] if "methods" in record else 0 for record in records]
+    errors = [
+        record["methods"][DEFAULT]["values"][next(iter(VALUES))] if "methods" in record else 0 for record in records
+    ]
     assert sheet[100, 64, 0] == 10 * int(np.argmax(errors))
 
 
 def test_a_card_is_made_of_the_summary(summary):
     card = make_card("somebody/faces", summary)
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
-    assert len(found) == 7
+    assert len(found) == 8
     assert found["Mated-pair AUC (dlib; 0.5 is hidden)"] == 1
     for name, value in found.items():
         assert f"| {name} | {value} |" in card.text
@@ -183,7 +185,7 @@ def test_a_card_is_renewed_between_its_marks(summary, tmp_path):
         card = ModelCard.load(path)
         assert card.text.count("| measure | value |") == 1
         assert "old" not in card.text and "# Mine" in card.text and "End" in card.text
-        assert len(card.data.eval_results) == 7 and card.data.license == "other"
+        assert len(card.data.eval_results) == 8 and card.data.license == "other"
     path.write_text("# no marks\n")
     with pytest.raises(CheckpointError, match="marks"):
         renew_card(path, summary)

@@ -347,7 +347,9 @@ def save_embeddings(seen: Observations, path: Path) -> None:
     Raises:
         UnwritableImageError: it cannot be written.
     """
-    arrays = {f"faces/{name}/{view}": a for name, views in seen.faces.items() for view, a in views.items()}
+    arrays: dict[str, Any] = {
+        f"faces/{name}/{view}": a for name, views in seen.faces.items() for view, a in views.items()
+    }
     arrays |= {f"numbers/{kind}": a for kind, a in seen.numbers.items()}
     arrays |= {f"expression/{name}/{kind}": a for name, kinds in seen.expression.items() for kind, a in kinds.items()}
     temporary = path.with_name(f".{secrets.token_hex(8)}.npz")

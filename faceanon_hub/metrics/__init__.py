@@ -2,8 +2,8 @@
 
 from .bootstrap import median_interval
 from .color import color_errors, median_skin, skin_tone, typology_angle
-from .coverage import MediaPipeFaces, covered, redetected
-from .expression import blendshape_error, dlib_landmarks, expression_ratios, procrustes_error, ratio_errors
+from .coverage import DlibFaces, covered, redetected
+from .expression import blendshape_errors, dlib_landmarks, expression_ratios, procrustes_error, ratio_errors
 from .gaze import gaze_error, iris_positions
 from .identity import (
     DlibRecognizer,
@@ -27,15 +27,15 @@ from .realism import (
 )
 
 __all__ = [
+    "DlibFaces",
     "DlibRecognizer",
     "EfficientNetFeatures",
     "FaceResRecognizer",
     "InceptionFeatures",
-    "MediaPipeFaces",
     "Recognizer",
     "Verification",
     "auc_interval",
-    "blendshape_error",
+    "blendshape_errors",
     "border_gradient",
     "border_gradient_ratio",
     "color_errors",

@@ -1,4 +1,4 @@
-"""How far a face's expression is from that of its original: landmarks, ratios and blendshapes."""
+"""How far a face's expression is from that of its original: blendshapes, landmarks and ratios."""
 
 from __future__ import annotations
 
@@ -15,11 +15,33 @@ from ..errors import FaceAnonError
 # mean of those that dlib's own detector gives over several scales of a photo.
 DLIB_CROP = 400
 DLIB_BOX = (115, 120, 285, 290)
+# How the names of the blendshapes of a part of the face begin.
+BLENDSHAPE_PARTS = {"all": "", "eyes": "eye", "brows": "brow", "mouth": "mouth", "jaw": "jaw"}
 
 
 def as_complex(points: np.ndarray) -> np.ndarray:
     """The x and y of points of shape `(N, >= 2)` as complex numbers, of shape `(N,)`, complex128."""
     return points[:, 0].astype(float) + 1j * points[:, 1]
+
+
+def blendshape_errors(scores: dict[str, float], reference: dict[str, float]) -> dict[str, float]:
+    """Absolute differences of two faces' blendshapes, which hardly depend on the shape of a face.
+
+    Args:
+        scores (`dict[str, float]`):
+            52 scores, 0 to 1, see [`Face`].
+        reference (`dict[str, float]`):
+            Those of the original.
+
+    Returns:
+        `dict[str, float]`: means in percentage points, 0 (perfect) to 100: `all` of the 52, and by part of the face
+        `eyes` (lids and gaze), `brows`, `mouth` and `jaw`.
+    """
+    differences = {name: 100 * abs(scores[name] - reference[name]) for name in reference}
+    return {
+        part: float(np.mean([value for name, value in differences.items() if name.startswith(start)]))
+        for part, start in BLENDSHAPE_PARTS.items()
+    }
 
 
 def procrustes_error(points: np.ndarray, reference: np.ndarray) -> float:
@@ -116,21 +138,6 @@ def dlib_landmarks(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     found = np.array([(part.x, part.y) for part in shape.parts()])
     # The mesh counts from the edge of a pixel, a matrix from its centre.
     return transform(found, invert(matrix)) + np.float32(0.5)
-
-
-def blendshape_error(scores: dict[str, float], reference: dict[str, float]) -> float:
-    """Mean absolute difference of two faces' expression coefficients, over the names they share.
-
-    Args:
-        scores (`dict[str, float]`):
-            Coefficients, 0 to 1, as of [`LandmarkExtractor.blendshapes`].
-        reference (`dict[str, float]`):
-            Coefficients of the original.
-
-    Returns:
-        `float`: 0 (perfect) to 1.
-    """
-    return float(np.mean([abs(scores[name] - reference[name]) for name in scores.keys() & reference.keys()]))
 
 
 def _eye_distance(points: np.ndarray) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+import cv2
 import numpy as np
 import pytest
 
-from faceanon_hub.metrics.coverage import MediaPipeFaces, covered, redetected
+from faceanon_hub import MissingDependencyError
+from faceanon_hub.metrics.coverage import DlibFaces, covered, redetected
 
 NONE = np.empty((0, 4), np.float32)
 
@@ -15,8 +19,8 @@ def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def detector() -> MediaPipeFaces:
-    return MediaPipeFaces()
+def detector() -> DlibFaces:
+    return DlibFaces()
 
 
 def test_the_portraits_face_is_found_where_ours_is(detector, portrait, face):
@@ -37,6 +41,21 @@ def test_boxes_follow_the_photos_sides(detector, portrait):
 
 def test_no_face_is_no_box(detector):
     assert detector(np.full((100, 150, 3), 127, np.uint8)).shape == (0, 4)
+
+
+def test_boxes_of_a_large_photo_are_in_its_pixels(detector, portrait):
+    large = cv2.resize(portrait, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    assert detector(large) == pytest.approx(4 * detector(portrait), abs=60)
+
+
+def test_a_lower_threshold_finds_more(detector, portrait):
+    assert len(DlibFaces(-1)(portrait)) > len(detector(portrait))
+
+
+def test_without_dlib_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with pytest.raises(MissingDependencyError, match=r"faceanon-hub\[eval\]"):
+        DlibFaces()
 
 
 @pytest.mark.parametrize(

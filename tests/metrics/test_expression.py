@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from skimage.transform import estimate_transform
 
+from faceanon_hub import LandmarkExtractor
 from faceanon_hub.alignment import roll_of, similarity, transform
 from faceanon_hub.errors import FaceAnonError
-from faceanon_hub.landmarks import LEFT_BROW, RIGHT_EYE
+from faceanon_hub.landmarks import BLENDSHAPES, LEFT_BROW, RIGHT_EYE
 from faceanon_hub.metrics.expression import (
     _predictor,
-    blendshape_error,
+    blendshape_errors,
     dlib_landmarks,
     expression_ratios,
     procrustes_error,
@@ -143,7 +144,20 @@ def test_without_dlib_the_extra_is_named(portrait, points, monkeypatch):
         dlib_landmarks(portrait, points)
 
 
-def test_blendshapes_are_compared_where_both_have_them():
-    found, wanted = {"jawOpen": 0.5, "smile": 0.1, "blink": 1.0}, {"smile": 0.4, "jawOpen": 0.4, "other": 0.0}
-    assert blendshape_error(found, wanted) == pytest.approx(0.2)
-    assert blendshape_error(found, found) == 0
+def test_blendshapes_are_compared_by_part_of_the_face():
+    neutral = dict.fromkeys(BLENDSHAPES, 0.25)
+    found = neutral | {"jawOpen": 0.65, "eyeBlinkLeft": 0.95, "eyeLookUpLeft": 0.25, "mouthSmileRight": 0.02}
+    errors = blendshape_errors(found, neutral)
+    assert errors == pytest.approx(
+        {"all": (40 + 70 + 23) / 52, "eyes": 70 / 14, "brows": 0, "mouth": 23 / 23, "jaw": 40 / 4}
+    )
+    assert set(blendshape_errors(neutral, neutral).values()) == {0}
+
+
+def test_blendshapes_do_not_see_a_face_that_is_moved_turned_and_larger(portrait, face):
+    moved = cv2.warpAffine(
+        portrait, similarity(face.landmarks[4, :2].astype(float), 300, np.radians(30), 450), (450, 450)
+    )
+    after = LandmarkExtractor().read(moved)
+    errors = blendshape_errors(dict(zip(BLENDSHAPES, after.blendshapes, strict=True)), face.blendshapes)
+    assert errors["all"] < 2
