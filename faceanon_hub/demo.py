@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -554,12 +555,14 @@ def launch(
         from gradio import mcp as served
 
         served.DEFAULT_TEMP_DIR = str(folder)
+        logging.getLogger("mcp").setLevel(logging.CRITICAL)  # it names what it was asked for
     page, text = build(pipe, folder, lifetime)
     _, address, _ = page.launch(
         max_file_size=MAX_BYTES,
         i18n=text,
         css=CSS,
         mcp_server=mcp,
+        enable_monitoring=False,
         app_kwargs={"lifespan": retention.sweeping(lifetime), "middleware": [Middleware(Gate, page=page)]},
         **kwargs,
     )

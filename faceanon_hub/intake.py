@@ -26,6 +26,8 @@ MAX_WAITING = 60  # jobs of one address; the queue holds more, so that nobody fi
 JSON_ROUTES = ("/gradio_api/queue/join", "/gradio_api/call/", "/gradio_api/cancel", "/gradio_api/reset")
 JOBS = JSON_ROUTES[:2]
 UPLOAD, MCP = "/gradio_api/upload", "/gradio_api/mcp"
+# Parts of Gradio's own that the page does not use: they fetch, write or log what is asked for.
+UNUSED = tuple(f"/gradio_api/{route}" for route in ("custom_component", "deep_link", "dev", "proxy=", "vibe"))
 
 _log = logging.getLogger(__name__)
 
@@ -219,14 +221,18 @@ class Gate:
                 await response(scope, receive, send)
         except Exception as error:
             _note(error)
-            if not began:
+            if began:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
                 await JSONResponse({"detail": said["no_such_call"]}, 400)(scope, receive, send)
 
     async def _admitted(self, scope: Scope, receive: Receive) -> Receive:
         """The request's body, read and checked; an upload's, counted while it comes."""
+        path: str = scope["path"]
+        if path.startswith(UNUSED):
+            raise _Answer(404, "no_such_call")
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return receive
-        path: str = scope["path"]
         if path.rstrip("/") == UPLOAD:
             return _counting(receive, MAX_FILES * MAX_BYTES)
         mcp = path == MCP or path.startswith(f"{MCP}/")
@@ -238,6 +244,8 @@ class Gate:
         except (ValueError, RecursionError):
             raise _Answer(400, "no_such_call") from None
         if mcp:  # its files come inside: Gradio would open the paths of others on the way to an event
+            if not _understood(told):
+                raise _Answer(400, "no_such_call")
             try:
                 for named in _paths(told):
                     sent_file(named, self.page.folder)
@@ -297,6 +305,20 @@ def _paths(told: Any) -> Iterator[Any]:
     if isinstance(told, list):
         for part in told:
             yield from _paths(part)
+
+
+def _understood(told: Any) -> bool:
+    """Whether a message is a request of the Model Context Protocol: the server logs all others whole."""
+    from mcp.types import ClientNotification, ClientRequest
+    from pydantic import ValidationError
+
+    if told is None:  # the end of a session has no body
+        return True
+    try:
+        (ClientRequest if "id" in told else ClientNotification).model_validate(told)
+    except (ValidationError, TypeError):
+        return False
+    return True
 
 
 def _no_number(name: str) -> None:
