@@ -180,11 +180,13 @@ def load(page: subprocess.Popen, server: str, folder: Path, arguments: argparse.
     waits: list[float] = []
     errors: Counter[str] = Counter()
     hostile = None if arguments.peaceful else Hostile(server, folder)
+    # As patient as a browser, which the client of itself is not.
+    patient = {"verbose": False, "download_files": str(folder), "httpx_kwargs": {"timeout": 60}}
+    clients = [Client(server, **patient) for _ in range(arguments.clients)]
     stop = time.monotonic() + arguments.seconds
 
-    def visit() -> None:
+    def visit(client: Client) -> None:
         try:
-            client = Client(server, verbose=False, download_files=str(folder))
             while time.monotonic() < stop:
                 start = time.monotonic()
                 _, report = client.predict(handle_file(photo), api_name="/anonymize")
@@ -193,7 +195,7 @@ def load(page: subprocess.Popen, server: str, folder: Path, arguments: argparse.
         except Exception as error:
             errors[f"{type(error).__name__}: {error}"] += 1
 
-    threads = [threading.Thread(target=visit) for _ in range(arguments.clients)]
+    threads = [threading.Thread(target=visit, args=(client,)) for client in clients]
     if hostile:
         threads += [threading.Thread(target=hostile.run, args=(stop, hand)) for hand in range(HANDS)]
     for thread in threads:
