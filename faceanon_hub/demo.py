@@ -433,6 +433,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                                 format="png",
                                 buttons=[],
                                 interactive=False,
+                                elem_id="several",
                             )
                         with gr.Tab(text("kept")) as kept_tab:
                             told = gr.Markdown("", elem_id="kept")

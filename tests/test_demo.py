@@ -482,6 +482,34 @@ def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog)
     assert "SECRET" not in logged and "Traceback" not in logged
 
 
+def test_a_visitor_takes_a_variant_without_a_browser(server, head):
+    visitor, photo = Visitor(server), uploaded(server, head)
+    followed = {}  # what the page calls once an event has succeeded
+    for number, event in visitor.events.items():
+        if event["trigger_after"] is not None:
+            followed[event["trigger_after"]] = number
+
+    def act(element: str, kind: str = "click", **more: object) -> list:
+        event = visitor.after(element, kind)
+        answer = visitor.call(event, visitor.values(event, photo), **more)
+        assert answer["success"], answer
+        faces = visitor.call(followed[event], visitor.values(followed[event], photo))
+        assert faces["success"], faces
+        return [*answer["output"]["data"], *faces["output"]["data"]]
+
+    def after(outputs: list) -> np.ndarray:
+        return pixels(next(value for value in outputs if isinstance(value, list) and len(value) == 2)[1]["path"])
+
+    first = after(act("photo", "change"))
+    shown = act("variants")
+    assert len(shown[0]) == 4
+    assert visitor.error(visitor.after("several", "select"), visitor.values(visitor.after("several", "select"), photo),
+                         event_data={"index": 4, "value": None})  # fmt: skip
+    taken = after(act("several", "select", event_data={"index": 2, "value": None}))
+    assert np.abs(taken - first).mean() > 1
+    assert "kept" in str(act("keep"))
+
+
 def test_a_request_cannot_be_of_any_length_and_is_not_logged(visitor, server, capfd, caplog):
     data = ["x" * MAX_JSON]
     for path in ("call/anonymize", "queue/join", "cancel", "reset"):
