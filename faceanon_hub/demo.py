@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import contextvars
-import functools
 import json
+import logging
 import os
 import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ import gradio as gr
 import numpy as np
 import PIL.Image
 import torch
+from starlette.middleware import Middleware
 
 from . import panel, retention
 from .alignment import similarity, warp_in
@@ -31,21 +31,22 @@ from .editor import PhotoEditor
 from .errors import FaceAnonError, MissingDependencyError, cause_of
 from .faces import Face, FaceStatus
 from .hub import DEFAULT_CHECKPOINT
+from .intake import MAX_BYTES, Gate, Page, RefusedError, position
 from .io import write_photo
+from .painter import in_turn, painting, stop_if_asked
 from .pipeline import FaceAnonPipeline
 from .preview import draw_faces
 from .translations import TRANSLATIONS, words
 
 HOUR = 3600
 SHOWN = 1600  # longest side of what is sent to the page; the download has all pixels
-MAX_FILE = "50mb"
-MAX_FILES = 50  # of a batch
 MAX_SECONDS = 60  # of a video: the labels say so
+PHOTO_LIMIT, BATCH_LIMIT = 5 * 60, 60 * 60  # seconds that a job may run: a photo; several, or a video
+LATEST = 24 * HOUR  # of a video's start and end
+SEEDS = 2**32
+QUEUE = 200  # jobs that wait, of everybody
 VARIANTS = 4
 THUMBNAIL = 192
-# The one thread that works with PyTorch: OpenMP keeps threads of its own for each that does, and is half as fast again
-# once these are more than the cores.
-_PAINTER = ThreadPoolExecutor(1, "painter")
 CSS = ".notice {font-size: .9em; opacity: .85} footer {display: none !important}"
 
 
@@ -69,6 +70,7 @@ class Session:
     editor: PhotoEditor
     folder: Path
     chosen: int | None = None
+    variants: list[int] = field(default_factory=list)  # seeds of those that are shown
     result: PIL.Image.Image | None = None
     _framed: tuple[list[FaceStatus], Path] | None = None
     _shown: list[Path] = field(default_factory=list)
@@ -103,7 +105,7 @@ class Session:
             self._shown.remove(file)
 
 
-def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple[gr.Blocks, gr.I18n]:
+def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple[Page, gr.I18n]:
     """Builds the page.
 
     Args:
@@ -115,7 +117,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             Seconds after which files and sessions go.
 
     Returns:
-        `tuple[gradio.Blocks, gradio.I18n]`: the page and its translations, both for `launch`.
+        `tuple[Page, gradio.I18n]`: the page and its translations, both for `launch`.
     """
     text = gr.I18n(**TRANSLATIONS)
 
@@ -138,28 +140,30 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         session.result = session.editor.render(**_asked(options))
         return [session, session.pictures(), gr.DownloadButton(interactive=False)]
 
-    def finish(session: Session | None, tab: str, request: gr.Request) -> Any:
+    async def finish(session: Session | None, tab: str, request: gr.Request) -> Any:
         """What can wait until the picture is there: the faces, the file in full size, what the open tab tells."""
         if session is None or session.result is None:
             return [[], gr.DownloadButton(value=None, interactive=False), "", []]
         kind = "png" if session.result.mode in ("LA", "RGBA") else "jpg"
-        file = str(write_photo(session.result, retention.place(folder, f"anonymized.{kind}")))
-        said = _said(request)
-        faces, *open_tab = painting(lambda: [_gallery(session.editor, said), *_details(session.editor, tab, said)])()
+        place, said = retention.place(folder, f"anonymized.{kind}"), _said(request)
+        file = str(await asyncio.to_thread(write_photo, session.result, place))
+        faces, *open_tab = await in_turn(PHOTO_LIMIT)(
+            lambda: [_gallery(session.editor, said), *_details(session.editor, tab, said)]
+        )()
         return [faces, gr.DownloadButton(value=file, interactive=True), *open_tab]
 
     def details(tab: str) -> Callable[..., Any]:
-        def opened(session: Session | None, request: gr.Request) -> Any:
+        async def opened(session: Session | None, request: gr.Request) -> Any:
             if session is None:
                 return [tab, "", []]
-            return [tab, *painting(_details)(session.editor, tab, _said(request))]
+            return [tab, *await in_turn(PHOTO_LIMIT)(_details)(session.editor, tab, _said(request))]
 
         return opened
 
     def choose(session: Session | None, event: gr.SelectData) -> Any:
         if session is None:
             return session, ""
-        session.chosen = int(event.index)
+        session.chosen = position(event, len(session.editor.faces))
         return session, f"**{session.chosen}**"
 
     def with_chosen(session: Session | None, request: gr.Request) -> tuple[Session, int] | None:
@@ -202,24 +206,24 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             face.seed = secrets.randbelow(2**31)
             session.editor.render(**_asked(options))
             shown.append((_around(face, session.editor.pixels), str(face.seed)))
-        face.seed = before
+            stop_if_asked()
+        face.seed, session.variants = before, [int(seed) for _, seed in shown]
         return [shown, *show(session, *options)]
 
-    def take(
-        session: Session | None, shown: list[tuple[Any, str]], event: gr.SelectData, request: gr.Request, *options: Any
-    ) -> Any:
+    def take(session: Session | None, event: gr.SelectData, request: gr.Request, *options: Any) -> Any:
         if (found := with_chosen(session, request)) is None:
             return gr.skip()
         session, number = found
+        seed = session.variants[position(event, len(session.variants))]
         session.editor.keep(number, False)
-        session.editor.faces[number].seed = int(shown[int(event.index)][1])
+        session.editor.faces[number].seed = seed
         return show(session, *options)
 
     def roll(photo: str | None, session: Session | None, threshold: float, request: gr.Request, *options: Any) -> Any:
         seed = secrets.randbelow(2**31)
         return [seed, *open_photo(photo, session, seed, threshold, request, *options)]
 
-    @painting
+    @in_turn(PHOTO_LIMIT)
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, hint: bool, truncation: float,
         fallback: str, margin: float, shape: float, blur: float, request: gr.Request,
@@ -251,7 +255,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 blur,
             )  # fmt: skip
 
-    @painting
+    @in_turn(BATCH_LIMIT)
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, hint: bool,
         truncation: float, fallback: str, margin: float, shape: float, blur: float, request: gr.Request,
@@ -278,12 +282,11 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         said = _said(request)
         if not files:
             raise gr.Error(said["choose_photo"])
-        if len(files) > MAX_FILES:
-            raise gr.Error(said["too_many"].format(MAX_FILES))
         options = (seed, threshold, light, color, hint, truncation, fallback, margin, shape, blur)
         target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
+                stop_if_asked()
                 try:
                     path, record = _one(pipe, folder, said, file, *options)
                 except FaceAnonError as error:
@@ -308,13 +311,16 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         if end and end <= start:
             raise gr.Error(said["span"])
         with _told(said):
-            reader = VideoReader(file, start, end or None)
+            try:
+                reader = VideoReader(file, start, end or None)
+            except ValueError:  # its text has the file's name in it
+                raise RefusedError("starts_late") from None
         reader.close()
         if reader.length > MAX_SECONDS:
             raise gr.Error(said["too_long"].format(MAX_SECONDS))
         return start, min(end or limit, limit)
 
-    @painting
+    @in_turn(PHOTO_LIMIT)
     def preview(
         file: str | None, start: float | None, end: float | None, seed: float, threshold: float, request: gr.Request,
         *options: Any,
@@ -334,7 +340,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         _announce(editor.faces, said)
         return editor.pixels
 
-    @painting
+    @in_turn(BATCH_LIMIT)
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
         light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, shape: float,
@@ -366,18 +372,25 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         start, end = span(file, start, end, said)
         assert file is not None
         target = retention.place(folder, "anonymized.mp4")
+
+        def on_progress(share: float) -> None:
+            stop_if_asked()
+            progress(share)
+
         with _told(said):
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
-                **_asked((light, color, hint, truncation, fallback, margin, shape, blur)), on_progress=progress,
+                lighting_strength=light, color_strength=color, use_hint=hint, truncation=truncation,
+                fallback=fallback, mask_margin=margin, identity_shape=shape, context_blur=blur,
+                on_progress=on_progress,
             )  # fmt: skip
         if not report.tracks:
             gr.Warning(said["no_face"])
         return str(target), report.to_dict()
 
     often = max(1, round(lifetime / retention.SWEEPS))
-    with gr.Blocks(
-        title="Faces of nobody", delete_cache=(often, max(1, round(lifetime) - often)), analytics_enabled=False
+    with Page(
+        folder, title="Faces of nobody", delete_cache=(often, max(1, round(lifetime) - often)), analytics_enabled=False
     ) as page:
         session = gr.State(None, time_to_live=lifetime, delete_callback=lambda s: s.delete() if s else None)
         tab = gr.State("faces")
@@ -390,13 +403,15 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         label=text("photo"), type="filepath", sources=["upload", "webcam", "clipboard"], height=300,
                         buttons=["fullscreen"], elem_id="photo",
                     )  # fmt: skip
-                    # The file as it came: our own reader checks it, with clear errors.
+                    # The file as it came: our own reader opens it, with clear errors.
                     photo.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore
                     gr.Examples([[str(_example(folder))]], [photo], label=text("example"))
                     light = gr.Slider(0, 1, 1, label=text("light"), elem_id="light")
                     color = gr.Slider(0, 1, 1, label=text("color"), elem_id="color")
                     with gr.Row():
-                        seed = gr.Number(0, label=text("seed"), precision=0, minimum=0, elem_id="seed")
+                        seed = gr.Number(
+                            0, label=text("seed"), precision=0, minimum=0, maximum=SEEDS - 1, elem_id="seed"
+                        )
                         dice = gr.Button(text("dice"), elem_id="dice")
                     with gr.Accordion(text("more"), open=False):
                         hint = gr.Checkbox(True, label=text("hint"))
@@ -431,6 +446,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                                 format="png",
                                 buttons=[],
                                 interactive=False,
+                                elem_id="several",
                             )
                         with gr.Tab(text("kept")) as kept_tab:
                             told = gr.Markdown("", elem_id="kept")
@@ -454,8 +470,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     # The file as it came, not converted.
                     clip.preprocess = lambda payload: None if payload is None else payload.path
                     with gr.Row():
-                        begin = gr.Number(0, label=text("start"), minimum=0)
-                        finish_at = gr.Number(None, label=text("end"), minimum=0)
+                        begin = gr.Number(0, label=text("start"), minimum=0, maximum=LATEST)
+                        finish_at = gr.Number(None, label=text("end"), minimum=0, maximum=LATEST)
                         audio = gr.Checkbox(True, label=text("sound"))
                     with gr.Row():
                         peek = gr.Button(text("preview"), elem_id="peek")
@@ -477,7 +493,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
 
         def on(event: Any, function: Any, inputs: list[Any], outputs: list[Any] = shown, **kwargs: Any) -> None:
-            event(painting(function), inputs, outputs, api_visibility="private", **one, **kwargs).success(
+            event(in_turn(PHOTO_LIMIT)(function), inputs, outputs, api_visibility="private", **one, **kwargs).success(
                 finish, [session, tab], rest, api_visibility="private", concurrency_id="finish"
             )
 
@@ -492,7 +508,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         for button, action in ((keep_button, keep), (replace_button, anonymize_again), (renew_button, renew)):
             on(button.click, action, [session, *options])
         on(variants_button.click, variants, [session, *options], [several, *shown])
-        on(several.select, take, [session, several, *options])
+        on(several.select, take, [session, *options])
         gallery.select(choose, session, [session, chosen], api_visibility="private")
         for name, opened in (("faces", faces_tab), ("kept", kept_tab), ("stages", stages_tab)):
             opened.select(
@@ -508,7 +524,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         hidden_button.click(
             anonymize, [photo, seed, threshold, *options], [hidden_file, hidden_report], api_name="anonymize", **one
         )
-    page.queue(max_size=100)
+    page.queue(max_size=QUEUE, api_open=False)  # no way round the queue
     return page, text
 
 
@@ -549,26 +565,22 @@ def launch(
     folder = retention.private_folder()
     # Gradio asks the environment where uploads go.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    if mcp:  # what language models send lies there, too; it was asked for when Gradio was imported
+        from gradio import mcp as served
+
+        served.DEFAULT_TEMP_DIR = str(folder)
+        logging.getLogger("mcp").setLevel(logging.CRITICAL)  # it names what it was asked for
     page, text = build(pipe, folder, lifetime)
     _, address, _ = page.launch(
-        max_file_size=MAX_FILE,
+        max_file_size=MAX_BYTES,
         i18n=text,
         css=CSS,
         mcp_server=mcp,
-        app_kwargs={"lifespan": retention.sweeping(lifetime)},
+        enable_monitoring=False,
+        app_kwargs={"lifespan": retention.sweeping(lifetime), "middleware": [Middleware(Gate, page=page)]},
         **kwargs,
     )
     return page, address
-
-
-def painting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, run in the one thread that works with PyTorch, after what was asked of it before."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return _PAINTER.submit(contextvars.copy_context().run, function, *args, **kwargs).result()
-
-    return run
 
 
 def _asked(values: Sequence[Any]) -> dict[str, Any]:

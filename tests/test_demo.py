@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextvars
 import json
 import os
 import pickle
 import re
 import shutil
 import socket
+import tempfile
 import threading
 import time
 import urllib.error
@@ -27,6 +27,7 @@ import pytest
 import torch
 
 from benchmarks.scenes import turned
+from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.blending import FALLBACKS
 from faceanon_hub.io import read_photo
 from faceanon_hub.translations import SAID, TRANSLATIONS, words
@@ -35,7 +36,10 @@ gradio = pytest.importorskip("gradio")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
-from faceanon_hub.demo import launch, lend_gpu, painting  # noqa: E402
+from faceanon_hub import demo  # noqa: E402
+from faceanon_hub.demo import launch, lend_gpu  # noqa: E402
+from faceanon_hub.intake import MAX_JSON, MAX_WAITING  # noqa: E402
+from faceanon_hub.painter import painting  # noqa: E402
 
 README = Path(__file__).parents[1] / "README.md"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -276,14 +280,336 @@ def test_a_gpu_is_lent_to_the_network_alone_and_what_it_is_told_can_be_sent_ther
     assert torch.equal(pickle.loads(pickle.dumps(crop)), expected)
 
 
-def test_one_thread_paints_and_knows_whom_it_serves():
-    visitor: contextvars.ContextVar[str] = contextvars.ContextVar("visitor")
-    visitor.set("nobody")
-    seen = [painting(lambda: (threading.current_thread(), visitor.get()))() for _ in range(2)]
-    assert seen[0] == seen[1] and seen[0][1] == "nobody"
-    assert seen[0][0] is not threading.current_thread()
-    with pytest.raises(ZeroDivisionError):
-        painting(lambda: 1 / 0)()
+class Visitor:
+    """Calls events as the page does, the unnamed ones, too."""
+
+    def __init__(self, server: str, address: str | None = None) -> None:
+        self.url, self.session = f"{server}gradio_api", os.urandom(8).hex()
+        transport = httpx.HTTPTransport(local_address=address)
+        self.http = httpx.Client(transport=transport, timeout=30, headers={"accept-language": "en"})
+        config = self.http.get(f"{server}config").json()
+        self.events = {event["id"]: event for event in config["dependencies"] if event["backend_fn"]}
+        self.fields = {field["id"]: field for field in config["components"]}
+
+    def kinds(self, event: int) -> list[str]:
+        return [self.fields[field]["type"] for field in self.events[event]["inputs"]]
+
+    def values(self, event: int, photo: str) -> list:
+        """What the page would send: a photo, and every field as it is at first."""
+        sent = {"path": photo, "meta": {"_type": "gradio.FileData"}}
+        special = {"image": sent, "video": sent, "file": [sent], "state": None, "dataset": 0}
+        fields = [self.fields[field] for field in self.events[event]["inputs"]]
+        return [special.get(field["type"], field["props"].get("value")) for field in fields]
+
+    def named(self, name: str) -> int:
+        return next(number for number, event in self.events.items() if event["api_name"] == name)
+
+    def after(self, element: str, kind: str) -> int:
+        """The event of an element."""
+        ids = {field["id"]: field["props"].get("elem_id") for field in self.fields.values()}
+        return next(
+            number
+            for number, event in self.events.items()
+            if any(ids.get(target) == element and how == kind for target, how in event["targets"])
+        )
+
+    def join(self, event: int, data: object, **more: object) -> httpx.Response:
+        body = {"fn_index": event, "session_hash": self.session, "data": data, **more}
+        content = json.dumps(body).replace('"1e400"', "1e400")
+        return self.http.post(f"{self.url}/queue/join", content=content, headers={"content-type": "application/json"})
+
+    def call(self, event: int, data: object, **more: object) -> dict:
+        """What comes back: `output` and whether it is a `success`, or the `detail` of a refusal."""
+        joined = self.join(event, data, **more).json()
+        if "event_id" not in joined:
+            return {"success": False, "output": {"error": joined["detail"]}}
+        with self.http.stream("GET", f"{self.url}/queue/data", params={"session_hash": self.session}) as lines:
+            for line in lines.iter_lines():
+                if line.startswith("data:") and "process_completed" in line:
+                    return json.loads(line[5:])
+        raise AssertionError("no answer")
+
+    def error(self, event: int, data: object, **more: object) -> str:
+        answer = self.call(event, data, **more)
+        assert not answer["success"], (self.events[event]["targets"], data)
+        return answer["output"]["error"]
+
+
+@pytest.fixture(scope="module")
+def visitor(server) -> Visitor:
+    return Visitor(server)
+
+
+@pytest.fixture
+def unsent(head):
+    """Paths that no visitor sent: outside of the folder, or no regular file; none may be opened."""
+    folder = Path(os.environ["GRADIO_TEMP_DIR"])
+    inside = Path(tempfile.mkdtemp(dir=folder))
+    (inside / "link.png").symlink_to(head)
+    (inside / "tty.png").symlink_to("/dev/ptmx")
+    os.mkfifo(inside / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(inside / "socket.png"))
+        yield [
+            str(head), "/dev/ptmx", "/dev/zero", f"{inside}/link.png", f"{inside}/tty.png", f"{inside}/pipe.png",
+            f"{inside}/socket.png", str(inside), f"{inside}/none.png", f"{folder}/../{head.name}", "/none/at/all.png",
+            "", "a\0b", "http://127.0.0.1:9/photo.png", f"file://{head}", 7, None, ["/etc/passwd"],
+        ]  # fmt: skip
+    shutil.rmtree(inside)
+
+
+def test_no_event_opens_a_file_that_was_not_sent(visitor, unsent):
+    with_files = [event for event in visitor.events if {"image", "video", "file"} & set(visitor.kinds(event))]
+    assert {visitor.events[event]["api_name"] for event in with_files} >= {"anonymize", "batch", "video"}
+    assert len(with_files) == 8  # photo, seed, threshold, dice, preview and the three
+    said = set()
+    for event in with_files:
+        for path in unsent:
+            for more in ({"meta": {"_type": "gradio.FileData"}}, {"url": "http://127.0.0.1:9/a.png"}, {}):
+                data = visitor.values(event, "")
+                for number, kind in enumerate(visitor.kinds(event)):
+                    if kind in ("image", "video", "file"):
+                        data[number] = [{"path": path, **more}] if kind == "file" else {"path": path, **more}
+                said.add(visitor.error(event, data))
+    assert said == {SAID["en"]["not_sent"]}
+
+
+def test_the_galleries_of_a_page_are_not_read_back(visitor):
+    # A picture in one is a path, too.
+    assert not any("gallery" in visitor.kinds(event) for event in visitor.events)
+
+
+def asked_by_model(
+    server: str, arguments: object, name: str = "anonymize", method: str = "tools/call"
+) -> httpx.Response:
+    return httpx.post(
+        f"{server}gradio_api/mcp/",
+        json={"jsonrpc": "2.0", "id": 1, "method": method, "params": {"name": name, "arguments": arguments}},
+        headers={"accept": "application/json, text/event-stream"},
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("argument", ["photo", "seed", "fallback"])
+def test_language_models_cannot_name_files_either(server, unsent, argument):
+    for path in unsent:
+        named = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        answer = asked_by_model(server, {"photo": "data:image/png;base64,AAAA", argument: named})
+        assert answer.status_code == 400 and answer.json() == {"detail": SAID["en"]["not_sent"]}
+
+
+def test_nothing_is_fetched_and_wrong_calls_of_language_models_are_not_logged(server, capfd, caplog):
+    for arguments in (
+        {"photo": "http://127.0.0.1:9/SECRET.png"}, {"photo": "SECRET"}, {"photo": "data:image/png;base64,SECRET"},
+        {"photo": "data:image/png;base64,AAAA", "seed": "SECRET"}, {"none": "SECRET"}, {"photo": ["SECRET"]},
+    ):  # fmt: skip
+        assert '"isError":true' in asked_by_model(server, arguments).text
+    assert "be used" in asked_by_model(server, {"photo": "http://127.0.0.1:9/SECRET.png"}).text
+    assert '"isError":true' in asked_by_model(server, {}, "SECRET").text
+    for answer in (asked_by_model(server, "SECRET"), asked_by_model(server, {}, method="SECRET")):
+        assert answer.status_code == 400 and answer.json()["detail"]
+    logged = "".join(capfd.readouterr()) + caplog.text
+    assert "SECRET" not in logged and "Traceback" not in logged
+
+
+def test_what_language_models_send_stays_in_the_private_folder(server, head):
+    def left() -> set[Path]:
+        return {path for path in (Path(tempfile.gettempdir()) / "gradio").rglob("*") if path.is_file()}
+
+    before = left()
+    photo = "data:image/png;base64," + base64.b64encode(head.read_bytes() + os.urandom(8)).decode()
+    assert "anonymized.jpg" in asked_by_model(server, {"photo": photo}).text and left() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad"),
+    [
+        ("slider", ["1e400", -0.1, 1.5, 10**30, "1", True, None, [], {}]),
+        ("number", ["1e400", -1, 2**63, 10**400, "1", True, [0], {}]),
+        ("checkbox", [1, "yes", None, []]),
+        ("dropdown", ["none", 1, None, [], ["blur"], {}]),
+        ("dataset", [1, -1, None, "0", True, 0.0]),
+    ],
+)
+def test_every_event_checks_every_value(visitor, server, head, kind, bad):
+    photo = uploaded(server, head)
+    told = 0
+    for event in visitor.events:
+        for number, field in enumerate(visitor.kinds(event)):
+            # All of them at one event, and one of them at each field of the others.
+            every = kind == "dataset" or visitor.events[event]["api_name"] == "video"
+            for value in bad if every else bad[told % len(bad) :][:1]:
+                if field == kind:
+                    data = visitor.values(event, photo)
+                    data[number] = value
+                    assert "not a value" in visitor.error(event, data), (visitor.events[event]["targets"], value)
+                    told += 1
+    assert told >= len(bad)
+
+
+def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog):
+    photo = uploaded(server, head)
+    whole = {event: visitor.values(event, photo) for event in visitor.events}
+    for event, data in whole.items():
+        for wrong in ([], data[:-1], [*data, "SECRET" * 100]):
+            if wrong != data:
+                assert "values, not" in visitor.error(event, wrong)
+        if set(visitor.kinds(event)) != {"state"}:
+            assert visitor.error(event, [{"a": "SECRET"}] * len(data))
+    opened = visitor.after("photo", "change")
+    assert visitor.call(opened, whole[opened])["success"]
+    select = visitor.after("faces", "select")
+    for event_data in (None, {}, [], {"index": 1, "value": 0}, {"index": -1, "value": 0}, {"index": "0", "value": 0},
+                       {"index": 1e300, "value": 0}, {"index": [0], "value": 0}):  # fmt: skip
+        assert visitor.error(select, whole[select], event_data=event_data)
+    assert visitor.call(select, whole[select], event_data={"index": 0, "value": None})["success"]
+    for event in (-1, 10**6, "photo", None):
+        answer = visitor.join(event, [])
+        assert 400 <= answer.status_code < 500 and answer.json()["detail"]
+    for path in (
+        "call/none", "call/v2/none", "run/anonymize", "api/anonymize", "process_recording", "component_server",
+        "vibe-edit", "stream/0", "none",
+    ):  # fmt: skip
+        answer = visitor.http.post(f"{visitor.url}/{path}", json={"data": whole[visitor.named("anonymize")]})
+        assert 400 <= answer.status_code < 500 and answer.json()["detail"], path
+    for content in (b"", b"{", b"[" * 100_000, b'{"data": [NaN]}', b"\xff"):
+        answer = visitor.http.post(f"{visitor.url}/call/anonymize", content=content)
+        assert 400 <= answer.status_code < 500 and answer.json()["detail"]
+    for path in ("queue/data?session_hash=SECRET", "call/anonymize/SECRET"):
+        assert "Not Found" in visitor.http.get(f"{visitor.url}/{path}").text
+    for path in ("deep_link?session_hash=SECRET", "proxy=http://127.0.0.1:9/SECRET", "custom_component/SECRET/a/b/c"):
+        assert visitor.http.get(f"{visitor.url}/{path}").status_code == 404
+    logged = "".join(capfd.readouterr()) + caplog.text
+    assert "SECRET" not in logged and "Traceback" not in logged
+
+
+def test_a_visitor_takes_a_variant_without_a_browser(server, head):
+    visitor, photo = Visitor(server), uploaded(server, head)
+    followed = {}  # what the page calls once an event has succeeded
+    for number, event in visitor.events.items():
+        if event["trigger_after"] is not None:
+            followed[event["trigger_after"]] = number
+
+    def act(element: str, kind: str = "click", **more: object) -> list:
+        event = visitor.after(element, kind)
+        answer = visitor.call(event, visitor.values(event, photo), **more)
+        assert answer["success"], answer
+        faces = visitor.call(followed[event], visitor.values(followed[event], photo))
+        assert faces["success"], faces
+        return [*answer["output"]["data"], *faces["output"]["data"]]
+
+    def after(outputs: list) -> np.ndarray:
+        return pixels(next(value for value in outputs if isinstance(value, list) and len(value) == 2)[1]["path"])
+
+    first = after(act("photo", "change"))
+    shown = act("variants")
+    assert len(shown[0]) == 4
+    assert visitor.error(visitor.after("several", "select"), visitor.values(visitor.after("several", "select"), photo),
+                         event_data={"index": 4, "value": None})  # fmt: skip
+    taken = after(act("several", "select", event_data={"index": 2, "value": None}))
+    assert np.abs(taken - first).mean() > 1
+    assert "kept" in str(act("keep"))
+
+
+def test_a_request_cannot_be_of_any_length_and_is_not_logged(visitor, server, capfd, caplog):
+    data = ["x" * MAX_JSON]
+    for path in ("call/anonymize", "queue/join", "cancel", "reset"):
+        for content in (json.dumps({"data": data}).encode(), iter([b"x" * 2**16] * 5)):  # of a stated length or not
+            answer = httpx.post(f"{visitor.url}/{path}", content=content)
+            assert answer.status_code == 413 and answer.json()["detail"] == SAID["en"]["too_large"]
+    assert "values, not" in visitor.error(visitor.named("anonymize"), ["x" * (MAX_JSON // 2)])
+    assert len("".join(capfd.readouterr()) + caplog.text) < 1000
+
+
+def test_a_damaged_upload_is_not_named_in_the_log(visitor, server, client, clip, tmp_path, capfd, caplog):
+    for name, content in (
+        ("anna-vadvarka.jpg", b"no picture"),
+        ("anna-vadvarka.png", b"\x89PNG\r\n\x1a\n" + bytes(99)),
+        ("anna-vadvarka.mp4", clip.read_bytes()[:2000]),
+    ):
+        (tmp_path / name).write_bytes(content)
+        path = uploaded(server, tmp_path / name)
+        for event in visitor.events:
+            if {"image", "video"} & set(visitor.kinds(event)):
+                assert "vadvarka" not in visitor.error(event, visitor.values(event, path))
+        visitor.call(visitor.named("batch"), visitor.values(visitor.named("batch"), path))
+    late = uploaded(server, clip)
+    data = visitor.values(visitor.named("video"), late)
+    data[1] = 50
+    assert visitor.error(visitor.named("video"), data) == SAID["en"]["starts_late"]
+    logged = "".join(capfd.readouterr()) + caplog.text
+    assert "vadvarka" not in logged and "Traceback" not in logged
+
+
+@pytest.fixture
+def held():
+    """The painter, busy until it is let go."""
+    let_go = threading.Event()
+    holding = threading.Thread(target=painting(let_go.wait), args=(60,))
+    holding.start()
+    yield let_go
+    let_go.set()
+    holding.join()
+
+
+def test_cancelled_jobs_do_not_take_their_turn(visitor, server, head, held, monkeypatch):
+    runs = []
+    call = FaceAnonPipeline.__call__
+    monkeypatch.setattr(FaceAnonPipeline, "__call__", lambda *args, **kw: [runs.append(1), call(*args, **kw)][1])
+    photo = uploaded(server, head)
+    event = visitor.named("anonymize")
+    for _ in range(20):
+        another = copy(visitor)
+        another.session = os.urandom(8).hex()
+        told = {"session_hash": another.session, "fn_index": event}
+        told["event_id"] = another.join(event, another.values(event, photo)).json()["event_id"]
+        time.sleep(0.05)  # it has its turn, and waits for the painter
+        assert another.http.post(f"{another.url}/cancel", json=told).json() == {"success": True}
+    threading.Timer(0.5, held.set).start()
+    assert visitor.call(event, visitor.values(event, photo))["success"]
+    assert len(runs) == 1
+
+
+def test_one_address_cannot_fill_the_queue(visitor, server, head, held):
+    photo = uploaded(server, head)
+    event = visitor.named("anonymize")
+    data, sessions = visitor.values(event, photo), []
+
+    def join(who: Visitor) -> httpx.Response:
+        another = copy(who)
+        another.session = os.urandom(8).hex()
+        answer = another.join(event, data)
+        if answer.status_code == 200:
+            sessions.append((another, answer.json()["event_id"]))
+        return answer
+
+    answers = [join(visitor) for _ in range(MAX_WAITING + 3)]
+    assert [answer.status_code for answer in answers] == [200] * MAX_WAITING + [503] * 3
+    assert answers[-1].json() == {"detail": SAID["en"]["busy"]}
+    assert join(Visitor(server, "127.0.0.2")).status_code == 200
+    for another, event_id in reversed(sessions):
+        told = {"session_hash": another.session, "fn_index": event, "event_id": event_id}
+        another.http.post(f"{another.url}/cancel", json=told)
+    held.set()
+    assert visitor.call(event, data)["success"]
+
+
+def test_a_job_has_a_time_limit(pipe, head, clip, monkeypatch):
+    monkeypatch.setattr(demo, "BATCH_LIMIT", 0.5)
+    page, address = launch(pipe, prevent_thread_lock=True, quiet=True)
+    try:
+        visitor = Visitor(address)
+        event = visitor.named("batch")
+        data = visitor.values(event, uploaded(address, head))
+        assert visitor.call(event, data)["success"]
+        data[0] *= 40
+        start = time.monotonic()
+        assert visitor.error(event, data) == SAID["en"]["stopped"]
+        film = visitor.named("video")
+        assert visitor.error(film, visitor.values(film, uploaded(address, clip))) == SAID["en"]["stopped"]
+        assert time.monotonic() - start < 10
+    finally:
+        page.close()
 
 
 def test_every_language_has_every_label():

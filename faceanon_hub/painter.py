@@ -1,0 +1,147 @@
+"""The one thread that works with PyTorch: jobs in turn, none of them for ever, none that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+GRACE = 5.0  # seconds between a job's being asked to stop and its thread's being given up
+
+
+class StoppedError(Exception):
+    """A job that was cancelled, or took longer than it may."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A call that waits for its turn, or runs.
+
+    Args:
+        work (`Callable`):
+            The call.
+        limit (`float`, *optional*):
+            Seconds it may run; unlimited unless given.
+        answer (`Future`):
+            What it returned or raised; [`StoppedError`] past its time. Cancelled before its turn, it never runs.
+        stopped (`threading.Event`):
+            Asks it to stop, see [`stop_if_asked`].
+    """
+
+    work: Callable[[], Any]
+    limit: float | None
+    answer: Future[Any] = field(default_factory=Future)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+
+_JOB: ContextVar[Job] = ContextVar("job")
+
+
+class Painter:
+    """Runs jobs in one thread: OpenMP keeps threads of its own for each that works with PyTorch, and is half as fast
+    again once these are more than the cores.
+
+    A job past its limit is asked to stop. One that has not after [`GRACE`] seconds loses the thread: another takes
+    over the jobs that wait.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._hire()
+
+    def submit(self, work: Callable[[], Any], limit: float | None = None) -> Job:
+        """Queues a call, which sees the caller's context variables."""
+        context = copy_context()
+        job = Job(functools.partial(context.run, work), limit)
+        context.run(_JOB.set, job)
+        self._jobs.put(job)
+        return job
+
+    def _hire(self) -> None:
+        # Daemons, so that one that hangs does not hold up the end of the process.
+        self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while self._thread is threading.current_thread():
+            job = self._jobs.get()
+            if not job.answer.set_running_or_notify_cancel():
+                continue
+            done = threading.Event()
+            if job.limit is not None:
+                threading.Thread(target=self._watch, args=(job, done), daemon=True).start()
+            try:
+                result = job.work()
+            except BaseException as error:
+                with suppress(InvalidStateError):  # it was given up
+                    job.answer.set_exception(error)
+            else:
+                with suppress(InvalidStateError):
+                    job.answer.set_result(result)
+            finally:
+                done.set()
+
+    def _watch(self, job: Job, done: threading.Event) -> None:
+        if done.wait(job.limit):
+            return
+        job.stopped.set()
+        if not done.wait(GRACE):
+            self._hire()
+            with suppress(InvalidStateError):
+                job.answer.set_exception(StoppedError())
+
+
+@functools.cache
+def _painter() -> Painter:
+    return Painter()
+
+
+def stop_if_asked() -> None:
+    """For long jobs, between two steps.
+
+    Raises:
+        StoppedError: the job that runs was cancelled, or is past its limit.
+    """
+    job = _JOB.get(None)
+    if job is not None and job.stopped.is_set():
+        raise StoppedError
+
+
+def painting(function: Callable[..., Any], limit: float | None = None) -> Callable[..., Any]:
+    """The same function, run in the painter's thread, after what was asked of it before."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return _painter().submit(functools.partial(function, *args, **kwargs), limit).answer.result()
+
+    return run
+
+
+def in_turn(limit: float) -> Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]]:
+    """The same as [`painting`] for a coroutine: cancelled, it gives up its turn, or asks its job to stop.
+
+    Args:
+        limit (`float`):
+            Seconds the function may run.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        @functools.wraps(function)
+        async def run(*args: Any, **kwargs: Any) -> Any:
+            job = _painter().submit(functools.partial(function, *args, **kwargs), limit)
+            try:
+                return await asyncio.wrap_future(job.answer)
+            except asyncio.CancelledError:
+                job.stopped.set()
+                raise
+
+        return run
+
+    return decorate
