@@ -1,0 +1,30 @@
+"""Numbers from outside, as those of a checkpoint's configuration: typed, finite, and in range."""
+
+from __future__ import annotations
+
+import numbers
+import reprlib
+from typing import Any
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
+    """Makes sure that a value is a number in range.
+
+    Args:
+        name (`str`):
+            Of the argument, for the message.
+        value:
+            What was given. Truth values and NaN are no numbers.
+        low, high (`float`):
+            Smallest and largest one; `high` may be infinite, the value may not.
+        whole (`bool`, *optional*, defaults to `False`):
+            Whether it must be an integer.
+
+    Raises:
+        ValueError: it is not.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise ValueError(f"`{name}` must be a {'whole ' if whole else ''}number, not {reprlib.repr(value)}")
+    if not low <= value <= high or value == float("inf"):
+        raise ValueError(f"`{name}` must lie between {low:g} and {high:g}, not {reprlib.repr(value)}")
