@@ -34,7 +34,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: there is none, or it is something else; `strerror` says so in words.
         ValueError: it is no path, as with a zero byte in it.
     """
-    _check_kind(os.stat(path))  # first: opening alone can make a device act
+    _check_kind(Path(path).stat())  # first: opening alone can make a device act
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _check_kind(os.fstat(number))  # and again: the name may stand for another file by now

@@ -18,6 +18,7 @@ from .alignment import CROP_SCALE, invert, placement, similarity, transform, war
 from .component import Component
 from .errors import FaceAnonError
 from .faces import Face
+from .ranges import check_number
 
 # Indices of MediaPipe's face mesh (468 points and two irises of 5). Left and right are those of the picture.
 OVAL = [
@@ -104,10 +105,10 @@ class LandmarkExtractor(Component):
 
     Args:
         min_presence (`float`, *optional*, defaults to `0.5`):
-            Confidence, 0 to 1, under which there is no face for the mesh.
+            Confidence, 0.1 to 1, under which there is no face for the mesh.
         max_deviation (`float`, *optional*, defaults to `0.25`):
             Largest distance between the middles of mesh and detector's keypoints, in sides of the box, that still
-            counts as the same face.
+            counts as the same face; 0.01 to 0.5.
         task_path (`str`, *optional*):
             A `face_landmarker.task` file of MediaPipe, which [`blendshapes`] needs; none is bundled.
 
@@ -124,7 +125,8 @@ class LandmarkExtractor(Component):
 
     @register_to_config
     def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = None) -> None:
-        pass
+        check_number("min_presence", min_presence, 0.1, 1)
+        check_number("max_deviation", max_deviation, 0.01, 0.5)
 
     def __call__(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
         """Fills in `landmarks` (float32, shape `(478, 3)`, pixels of the photo) and `presence`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import reprlib
 from typing import Any
@@ -24,7 +25,7 @@ def check_number(name: str, value: Any, low: float, high: float, *, whole: bool 
         ValueError: it is not.
     """
     kind = numbers.Integral if whole else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise ValueError(f"`{name}` must be a {'whole ' if whole else ''}number, not {reprlib.repr(value)}")
-    if not low <= value <= high or value == float("inf"):
-        raise ValueError(f"`{name}` must lie between {low:g} and {high:g}, not {reprlib.repr(value)}")
+    span = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    if not number or not low <= value <= high or value == math.inf:
+        raise ValueError(f"`{name}` must be a {'whole ' if whole else ''}number {span}, not {reprlib.repr(value)}")
