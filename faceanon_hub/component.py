@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,10 +12,37 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
 from diffusers.utils import PushToHubMixin
 from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HTTPError
 
-from .errors import CheckpointError
+from .errors import CheckpointError, FaceAnonError
+from .files import check_checkpoint
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
+
+
+@contextmanager
+def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) -> Iterator[None]:
+    """Makes a [`CheckpointError`] of what loading raises: of a damaged checkpoint, diffusers raises nearly anything.
+
+    Args:
+        checkpoint (`str` or `os.PathLike`):
+            Folder or Hub id. Of a folder, it is made sure first that it holds regular files only.
+        subfolder (`str`, *optional*):
+            Folder inside it.
+
+    Raises:
+        CheckpointError: something is missing, damaged, or out of its range.
+    """
+    folder = Path(checkpoint, subfolder or "")
+    check_checkpoint(folder)
+    try:
+        yield
+    except (FaceAnonError, ImportError):
+        raise
+    except Exception as error:
+        # Where the Hub refused, diffusers tells of its cache.
+        cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
+        raise CheckpointError(folder, str(cause) or type(cause).__name__) from error
 
 
 class Component(ConfigMixin, PushToHubMixin):
@@ -37,15 +66,19 @@ class Component(ConfigMixin, PushToHubMixin):
                 Folder inside the repository, e.g. `"detector"`.
             kwargs (*optional*):
                 Hub options (`revision`, `token`, `cache_dir`, ...) and values that replace those of the config.
+
+        Raises:
+            CheckpointError: there is no `config.json`, it is damaged, or holds a value that is out of its range.
         """
-        config, unused, _ = cls.load_config(
-            pretrained_model_name_or_path,
-            subfolder=subfolder,
-            return_unused_kwargs=True,
-            return_commit_hash=True,
-            **kwargs,
-        )
-        return cls.from_config(config, **unused)
+        with loading(pretrained_model_name_or_path, subfolder):
+            config, unused, _ = cls.load_config(
+                pretrained_model_name_or_path,
+                subfolder=subfolder,
+                return_unused_kwargs=True,
+                return_commit_hash=True,
+                **kwargs,
+            )
+            return cls.from_config(config, **unused)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any

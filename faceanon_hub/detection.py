@@ -13,6 +13,7 @@ from diffusers.configuration_utils import register_to_config
 from .centerface import load_centerface
 from .component import Component
 from .faces import Face
+from .ranges import check_number
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
 SMALLEST_RELIABLE = 10.0
@@ -31,13 +32,16 @@ class FaceDetector(Component):
 
     Args:
         threshold (`float`, *optional*, defaults to `0.2`):
-            Lowest confidence of a face. Low on purpose: a missed face is worse than a blurred tree.
+            Lowest confidence of a face, 0.01 to 0.9. Low on purpose: a missed face is worse than a blurred tree.
         min_face_size (`float`, *optional*, defaults to `12`):
-            Width in pixels of the smallest face to be found. Time grows with its inverse square.
+            Width in pixels of the smallest face to be found, 6 to 256. Time grows with its inverse square.
         overview_size (`int`, *optional*, defaults to `512`):
-            Longer side, in pixels, of the coarsest level.
+            Longer side, in pixels, of the coarsest level, 64 to `tile_size`: in several tiles, large faces were cut.
         tile_size (`int`, *optional*, defaults to `576`):
-            Longest side of a tile in pixels.
+            Longest side of a tile in pixels, 256 to 2048.
+
+    Raises:
+        ValueError: a value is out of its range.
 
     Example:
         ```py
@@ -57,6 +61,10 @@ class FaceDetector(Component):
         overview_size: int = 512,
         tile_size: int = 576,
     ) -> None:
+        check_number("threshold", threshold, 0.01, 0.9)
+        check_number("min_face_size", min_face_size, 6, 256)
+        check_number("tile_size", tile_size, 256, 2048, whole=True)
+        check_number("overview_size", overview_size, 64, tile_size, whole=True)
         self._network = load_centerface()
 
     def __call__(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
@@ -66,12 +74,16 @@ class FaceDetector(Component):
             image (`np.ndarray` of shape `(H, W, 3)`, uint8):
                 Upright RGB photo of any size.
             threshold (`float`, *optional*):
-                Lowest confidence, in place of the configured one.
+                Lowest confidence, 0 to 1, in place of the configured one.
 
         Returns:
             `list[Face]`: from left to right, with `box`, `score` and `keypoints`.
+
+        Raises:
+            ValueError: the threshold is out of its range.
         """
         threshold = self.config.threshold if threshold is None else threshold
+        check_number("threshold", threshold, 0, 1)
         whole = min(1.0, self.config.overview_size / max(image.shape[:2]))
         scale = max(SMALLEST_RELIABLE / self.config.min_face_size, whole)
         found = []

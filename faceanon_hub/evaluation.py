@@ -20,7 +20,8 @@ from . import blending, conditioning, metrics
 from .alignment import align, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face, derived_seed, largest_face
-from .io import PHOTO_SUFFIXES, Photo, read_photo
+from .files import read_json
+from .io import PHOTO_SUFFIXES, Photo, read_photo, write_text
 from .pipeline import FaceAnonPipeline, decode_crops
 from .scene import deal_seeds
 from .workers import crew, work
@@ -455,9 +456,9 @@ def _claim(state: Path, settings: dict[str, Any]) -> None:
     except OSError as error:
         raise UnwritableImageError(state, error.strerror or str(error)) from error
     mark = state / "settings.json"
-    if mark.is_file() and json.loads(mark.read_text()) != settings:
+    if mark.is_file() and read_json(mark) != settings:
         raise FaceAnonError(f"{state}: holds a run with other photos or settings; delete it or choose another folder")
-    mark.write_text(json.dumps(settings, indent=2))
+    write_text(mark, json.dumps(settings, indent=2))
 
 
 def _file(state: Path, task: Task) -> Path:

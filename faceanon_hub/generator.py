@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,9 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from .component import loading
 from .errors import CheckpointError
+from .ranges import check_number
 
 GAIN = 1.414  # keeps the variance through a leaky ReLU
 WIDTHS = (32, 64, 128, 256, 384, 384, 384)  # channels of each resolution from 256 down to 4
@@ -53,6 +56,17 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         brow_emphasis: float = 1.0,
     ) -> None:
         super().__init__()
+        check_number("sample_size", sample_size, 8, 1024, whole=True)
+        sizes = {"latent_size": latent_size, "style_size": style_size, "condition_channels": condition_channels}
+        for name, size in sizes.items():
+            check_number(name, size, 1, 1024, whole=True)
+        for name, factor in {"lid_emphasis": lid_emphasis, "brow_emphasis": brow_emphasis}.items():
+            check_number(name, factor, 0, 4)
+        if channels is not None:
+            if not isinstance(channels, list | tuple) or not 2 <= len(channels) <= 9:
+                raise ValueError(f"`channels` must hold 2 to 9 numbers, not {reprlib.repr(channels)}")
+            for width in channels:
+                check_number("channels", width, 1, 1024, whole=True)
         if channels is None:
             channels = WIDTHS[-(sample_size.bit_length() - 2) :]
             self.register_to_config(channels=channels)
@@ -76,14 +90,20 @@ class FaceAnonGenerator(ModelMixin, ConfigMixin):
         )
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None = None, **kwargs: Any
+    ) -> Any:
         """Loads like [`~diffusers.ModelMixin.from_pretrained`], but refuses a file that lacks weights.
 
         Raises:
-            CheckpointError: weights are missing, which diffusers would leave random.
+            CheckpointError: weights are missing, which diffusers would leave random; a file is missing or damaged, or
+                holds a value that is out of its range.
         """
         wanted = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(pretrained_model_name_or_path, output_loading_info=True, **kwargs)
+        with loading(pretrained_model_name_or_path, subfolder):
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, subfolder=subfolder, output_loading_info=True, **kwargs
+            )
         if info["missing_keys"]:
             missing = ", ".join(info["missing_keys"])
             raise CheckpointError(str(pretrained_model_name_or_path), f"weights lack {missing}")

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .errors import CheckpointError
+from .files import open_regular, read_json
 from .io import write_text
 
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
@@ -81,9 +82,13 @@ MEASURES = {
 
 
 def read_record(checkpoint: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a run told of itself in a checkpoint's folder; None where none did."""
+    """What a run told of itself in a checkpoint's folder; None where none did.
+
+    Raises:
+        UnreadableError: it is damaged, or no regular file.
+    """
     path = Path(checkpoint, RECORD)
-    return json.loads(path.read_text()) if path.is_file() else None
+    return read_json(path) if path.exists() else None
 
 
 def write_record(checkpoint: Path, record: dict[str, Any]) -> None:
@@ -202,6 +207,7 @@ def renew_card(path: Path, summary: dict[str, Any]) -> None:
         CheckpointError: the file is no card with the two marks.
     """
     try:
+        open_regular(path).close()
         card = ModelCard.load(path, ignore_metadata_errors=True)
         before, rest = card.text.split(TABLE_START)
         after = rest.split(TABLE_END)[1]

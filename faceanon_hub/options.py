@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any, Literal, get_args
+
+from .ranges import check_number
 
 Fallback = Literal["blur", "mosaic", "solid"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
@@ -52,7 +53,7 @@ class Options:
     mask_margin: float = _option("mask_margin", "Hidden rim, in face heights.", 0.05, 0.3)
     context_blur: float = _option("context_blur", "Blur of hair, ears and neck, in face heights; 0 is none.", 0, 0.3)
     threshold: float | None = _option("threshold", "Lowest confidence of the detector.", 0, 1)
-    batch_size: int = _option("batch_size", "Faces per run of the network.", 1)
+    batch_size: int = _option("batch_size", "Faces per run of the network.", 1, 1024)
     use_hint: bool = _option("hint", "Give the network the blurred skin colour of the hidden face.", default=True)
     lighting_strength: float = _option("light", "Strength of the light transfer.", 0, 1)
     color_strength: float = _option("color", "Strength of the skin colour transfer.", 0, 1)
@@ -67,13 +68,4 @@ class Options:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if "range" in entry.metadata and not (value is None and entry.default is None):
-                _check_number(entry.name, value, *entry.metadata["range"])
-        if not isinstance(self.batch_size, Integral | None):
-            raise ValueError(f"`batch_size` must be a whole number, not {self.batch_size!r}")
-
-
-def _check_number(name: str, value: Any, low: float, high: float) -> None:
-    span = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"`{name}` must be a number {span}, not {value!r}")
+                check_number(entry.name, value, *entry.metadata["range"], whole=entry.name == "batch_size")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -19,15 +18,15 @@ from diffusers import DiffusionPipeline
 from diffusers.configuration_utils import FrozenDict
 from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, file_exists
-from huggingface_hub.errors import HTTPError
 
 from . import blending, conditioning
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .color import SkinColorTransfer
+from .component import loading
 from .detection import FaceDetector
-from .errors import CheckpointError
 from .faces import Face, FaceStatus
+from .files import read_json
 from .generator import FaceAnonGenerator
 from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card, write_record
 from .io import Photo, read_photo
@@ -711,16 +710,11 @@ class FaceAnonPipeline(DiffusionPipeline):
                 `revision`, `token`, ...
 
         Raises:
-            CheckpointError: there is no such folder or repository, or files are missing from it.
+            CheckpointError: there is no such folder or repository, or a file of it is missing, damaged, no regular
+                file, or holds a value that is out of its range.
         """
-        checkpoint = str(pretrained_model_name_or_path)
-        try:
-            pipe = super().from_pretrained(checkpoint, **kwargs)
-        except (OSError, ValueError, HTTPError) as error:
-            # Where the Hub refused, diffusers tells of its cache.
-            cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
-            raise CheckpointError(checkpoint, str(cause)) from error
-        return pipe
+        with loading(pretrained_model_name_or_path):
+            return super().from_pretrained(str(pretrained_model_name_or_path), **kwargs)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
@@ -777,7 +771,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             if sheet is not None:
                 sheet.save(Path(folder, SHEET))
             if not file_exists(repo_id, "README.md", token=token):
-                summary = None if evaluation is None else json.loads(Path(evaluation).read_text())
+                summary = None if evaluation is None else read_json(evaluation)
                 card = make_card(repo_id, summary, record, licence, sheet is not None)
                 card.save(Path(folder, "README.md"))
             return self._upload_folder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -11,6 +12,8 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
 from . import landmarks as lm
+from .component import loading
+from .ranges import check_number
 
 POINTS = 478
 COMPONENTS = 60  # main components of the points' variation; the rest stays as it is
@@ -72,9 +75,12 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
 
     Args:
         patterns (`int`, *optional*, defaults to `20`):
-            Number of coordinates that are identity.
+            Number of coordinates that are identity, 1 to 60.
         strength (`float`, *optional*, defaults to `1.0`):
             0 (the points as they are) to 1 (a new shape), unless a call says otherwise.
+
+    Raises:
+        ValueError: a value is out of its range.
 
     Example:
         ```py
@@ -93,11 +99,25 @@ class FaceRetargeter(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, patterns: int = PATTERNS, strength: float = 1.0) -> None:
         super().__init__()
+        check_number("patterns", patterns, 1, COMPONENTS, whole=True)
+        check_number("strength", strength, 0, 1)
         self._known: tuple[Any, _Model] | None = None
         self.register_buffer("mean", torch.zeros(POINTS, 3))  # in distances of the eyes
         self.register_buffer("components", torch.zeros(COMPONENTS, POINTS * 3))  # orthonormal
         self.register_buffer("mixing", torch.zeros(COMPONENTS, COMPONENTS))  # coordinates to components
         self.register_buffer("deviations", torch.zeros(patterns))  # between people
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Loads like [`~diffusers.ModelMixin.from_pretrained`].
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or holds a value that is out of its range.
+        """
+        with loading(pretrained_model_name_or_path, subfolder):
+            return super().from_pretrained(pretrained_model_name_or_path, subfolder=subfolder, **kwargs)
 
     def forward(self, points: np.ndarray, seed: int, strength: float | None = None) -> np.ndarray:
         """Replaces the identity of a shape.

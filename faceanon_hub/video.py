@@ -140,12 +140,13 @@ def anonymize_video(
         pipe ([`FaceAnonPipeline`]):
             Finds and paints the faces.
         source (`str` or `os.PathLike`):
-            Video in any container and codec that PyAV reads, but HDR.
+            Video in one of the containers of `container.DEMUXERS` and any codec that PyAV reads, but HDR. Playlists,
+            which name other files, are refused.
         target (`str` or `os.PathLike`):
             Video to write; the suffix gives the container. It appears only once it is complete.
         seed (`int`, *optional*):
-            Picks the new people: the same video, seed and version give the same frames, at any batch size. How they
-            are encoded is the encoder's: x264 does not always repeat itself to the bit.
+            Picks the new people: the same video, seed and version give the same frames, at any batch size, and by
+            x264 the same file. How other encoders repeat themselves is up to them.
         start, end (`float`, *optional*):
             Seconds between which the video is taken.
         audio (`bool`, *optional*, defaults to `True`):

@@ -28,8 +28,8 @@ import torch
 
 from benchmarks.scenes import turned
 from faceanon_hub import FaceAnonPipeline
-from faceanon_hub.options import FALLBACKS
 from faceanon_hub.io import read_photo
+from faceanon_hub.options import FALLBACKS
 from faceanon_hub.translations import SAID, TRANSLATIONS, words
 
 gradio = pytest.importorskip("gradio")

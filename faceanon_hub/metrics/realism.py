@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, MissingDependencyError
+from ..files import open_regular
 
 FEATURE_SIZE = 224
 
@@ -61,7 +62,8 @@ class InceptionFeatures:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         try:
-            self._network = torch.jit.load(self._path, map_location="cpu").eval()
+            with open_regular(self._path) as file:
+                self._network = torch.jit.load(file, map_location="cpu").eval()
         except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(self._path, "is no TorchScript network") from error
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..errors import FaceAnonError, UnreadableError
+from ..files import read_regular
 
 # What may differ between the two halves of a run that was stopped: none of it changes what is learned.
 RESUMABLE = ("steps", "workers", "log_every", "sample_every", "save_every", "keep_states", "validation_faces")
@@ -170,9 +171,9 @@ def read_config(path: Path) -> TrainingConfig:
         FaceAnonError: a name is unknown, or a value is of the wrong kind or out of its range.
     """
     try:
-        given = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableError(path, getattr(error, "strerror", None) or str(error)) from error
+        given = yaml.safe_load(read_regular(path))
+    except OSError as error:
+        raise UnreadableError(path, error.strerror or str(error)) from error
     except yaml.YAMLError as error:
         raise UnreadableError(path, f"no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from .. import conditioning
 from ..alignment import align, similarity, transform, warp_in
 from ..errors import FaceAnonError, UnreadableError
+from ..files import open_regular
 from ..retargeting import FaceRetargeter
 from .config import TrainingConfig
 from .preparation import read_manifest, warp_valid
@@ -102,7 +103,7 @@ class FaceShards(Dataset):
     def __getitem__(self, item: int | tuple[int, int, bool]) -> dict[str, torch.Tensor]:
         number, seed, reshaped = item if isinstance(item, tuple) else (item, None, False)
         shard, places = self._places[number]
-        with Path(shard).open("rb") as file:
+        with open_regular(shard) as file:
             contents = {}
             for suffix, (start, length) in places.items():
                 file.seek(start)
@@ -190,7 +191,7 @@ def draw_weights(facts: Sequence[dict[str, Any]], config: TrainingConfig) -> np.
 def _index(shard: Path) -> Iterator[tuple[str, dict[str, tuple[int, int]], dict[str, Any]]]:
     """Key, places of the files, and facts of each sample."""
     try:
-        with tarfile.open(shard) as tar:
+        with open_regular(shard) as shut, tarfile.open(fileobj=shut) as tar:
             places: dict[str, tuple[int, int]] = {}
             for member in tar:
                 key, _, suffix = member.name.partition(".")

@@ -26,8 +26,9 @@ import torch
 from .. import conditioning
 from ..alignment import align, transform, warp_in
 from ..detection import FaceDetector
-from ..errors import FaceAnonError, UnreadableImageError, UnwritableError, cause_of
+from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
 from ..faces import Face
+from ..files import read_json, read_regular
 from ..io import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..workers import obey_parent
@@ -142,7 +143,7 @@ def prepare_faces(
         tell(done, total)
 
     for name in names:
-        marks = [json.loads(_mark(folder, chunk).read_text()) for chunk in chunks if chunk.source == name]
+        marks = [read_json(_mark(folder, chunk)) for chunk in chunks if chunk.source == name]
         entry = manifest["sources"][name]
         entry["photos"] = sum(mark["photos"] for mark in marks)
         entry["samples"] = {split: sum(mark["samples"][split] for mark in marks) for split in SPLITS}
@@ -158,8 +159,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         UnreadableImageError: there is none.
     """
     try:
-        return json.loads(Path(folder, "manifest.json").read_text())
-    except (OSError, ValueError) as error:
+        return read_json(Path(folder, "manifest.json"))
+    except UnreadableError as error:
         raise UnreadableImageError(str(folder), "holds no manifest.json: `faceanon prepare` makes it") from error
 
 
@@ -384,7 +385,7 @@ def _contents(chunk: _Chunk) -> Iterator[tuple[str, bytes]]:
     place = Path(chunk.place)
     if place.is_dir():
         for name in chunk.photos:
-            yield f"{place.name}/{name}", (place / name).read_bytes()
+            yield f"{place.name}/{name}", read_regular(place / name)
         return
     with tarfile.open(place) as tar:
         for name in chunk.photos:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from .. import __version__, conditioning
 from ..errors import FaceAnonError, MissingDependencyError, UnwritableError
+from ..files import open_regular, read_json
 from ..generator import FaceAnonGenerator
 from ..hub import DEFAULT_CHECKPOINT
 from ..io import write_photo, write_text
@@ -473,7 +474,8 @@ class Trainer:
         states = self._states()
         if not states:
             return
-        state = torch.load(states[-1] / "state.pt", map_location=self.device, weights_only=True)
+        with open_regular(states[-1] / "state.pt") as file:
+            state = torch.load(file, map_location=self.device, weights_only=True)
         self.step, self.seconds = state["step"], state["seconds"]
         for module in ("generator", "ema", "projected", "conditional", "reader"):
             getattr(self, module).load_state_dict(state[module])
@@ -489,7 +491,7 @@ class Trainer:
         promised = {**self.config.to_dict(), "processes": self.accelerator.num_processes}
         place = self.folder / "config.json"
         if place.is_file():
-            before = json.loads(place.read_text())
+            before = read_json(place)
             # A run that cools down ends as it was meant to.
             free = [name for name in RESUMABLE if name != "steps" or not self.config.cooldown]
             other = [name for name in promised if name not in free and before.get(name) != promised[name]]

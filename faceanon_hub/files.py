@@ -1,0 +1,174 @@
+"""Files from outside: only regular ones are opened, and a new one takes its place once it is whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, BinaryIO
+
+from .errors import CheckpointError, UnreadableError, UnwritableError, UnwritableImageError
+
+if sys.platform != "win32":
+    import fcntl
+
+PARTIAL = ".faceanon-"  # how the names of files begin that are being written
+SPECIAL = "a device, a pipe or a socket, not a file"
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a regular file for reading, and nothing else: a pipe would wait for ever, a device does what it likes.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The file; links are followed.
+
+    Raises:
+        OSError: there is none, or it is something else; `strerror` says so in words.
+        ValueError: it is no path, as with a zero byte in it.
+    """
+    _check_kind(Path(path).stat())  # first: opening alone can make a device act
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_kind(os.fstat(number))  # and again: the name may stand for another file by now
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def _check_kind(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, SPECIAL)
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """The content of a regular file; errors as of [`open_regular`]."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path (`str` or `os.PathLike`):
+            The file.
+
+    Raises:
+        UnreadableError: it is missing, no regular file, or no JSON.
+    """
+    try:
+        return json.loads(read_regular(path))
+    except OSError as error:
+        raise UnreadableError(os.fspath(path), error.strerror or str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(os.fspath(path), f"no JSON: {error}") from error
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file that another file names, which may only be in its own folder or below.
+
+    Args:
+        folder (`Path`):
+            Of the file that names it.
+        name (`str`):
+            Relative path.
+
+    Raises:
+        ValueError: the name is no relative path, or leads out of the folder.
+    """
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or "\0" in name or "\\" in name or PureWindowsPath(name).drive or {"/", ".."} & set(parts):
+        raise ValueError(f"{name!r} leads out of the folder, or is no path")
+    return folder / name
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Makes sure that a checkpoint's folder, and those of its components, hold regular files only.
+
+    Args:
+        folder (`Path`):
+            What will be loaded by name.
+
+    Raises:
+        CheckpointError: there is a device, a pipe or a socket in it.
+    """
+    for path in (*folder.glob("*"), *folder.glob("*/*")):
+        with suppress(FileNotFoundError):  # a link to nothing
+            if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+                raise CheckpointError(folder, f"{path.relative_to(folder)} is {SPECIAL}")
+
+
+@contextmanager
+def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> Iterator[Path]:
+    """A file to write to that takes the target's place once the block is done, and is gone where it fails.
+
+    It lies beside the target and is locked while it is written. What killed processes left of theirs is not, and goes
+    when the next file is written into the folder.
+
+    Args:
+        target (`Path`):
+            The file that is to be written.
+        kind (`type`, *optional*, defaults to `UnwritableImageError`):
+            Of the errors.
+
+    Raises:
+        UnwritableError: no such folder, no permission, no space left.
+    """
+    with _told(target, kind):
+        _sweep(target.parent)
+        temporary, held = _hold(target)
+    try:
+        yield temporary
+        with _told(target, kind):
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
+    finally:
+        held.close()
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise kind(target, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _hold(target: Path) -> tuple[Path, BinaryIO]:
+    """A new empty file beside the target, and what keeps it locked while it is open."""
+    while True:
+        path = target.with_name(f"{PARTIAL}{secrets.token_hex(8)}{target.suffix}")
+        file = path.open("xb")
+        if sys.platform == "win32":  # no lock, but no file that is open can be deleted or renamed, either
+            file.close()
+            return path, file
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:  # else it was swept before it was locked
+            return path, file
+        file.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Deletes what killed processes were writing into a folder."""
+    if sys.platform == "win32":
+        return
+    for path in folder.glob(f"{PARTIAL}*"):
+        with suppress(OSError), open_regular(path) as file:  # in use, or gone already
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()

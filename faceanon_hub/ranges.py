@@ -1,0 +1,31 @@
+"""Numbers from outside, as those of a checkpoint's configuration: typed, finite, and in range."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import reprlib
+from typing import Any
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
+    """Makes sure that a value is a number in range.
+
+    Args:
+        name (`str`):
+            Of the argument, for the message.
+        value:
+            What was given. Truth values and NaN are no numbers.
+        low, high (`float`):
+            Smallest and largest one; `high` may be infinite, the value may not.
+        whole (`bool`, *optional*, defaults to `False`):
+            Whether it must be an integer.
+
+    Raises:
+        ValueError: it is not.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    span = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+    number = isinstance(value, kind) and not isinstance(value, bool)
+    if not number or not low <= value <= high or value == math.inf:
+        raise ValueError(f"`{name}` must be a {'whole ' if whole else ''}number {span}, not {reprlib.repr(value)}")
