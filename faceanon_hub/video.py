@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -176,7 +177,7 @@ def anonymize_video(
     """
     asked = pipe.resolve(**options)
     kept, hidden = _boxes("keep", keep), _boxes("hide", hide)
-    if (start or 0) < 0 or (end is not None and end <= (start or 0)):
+    if not 0 <= (start or 0) < (math.inf if end is None else end):
         raise ValueError(f"`start` and `end` must be a span of time, not {start} to {end}")
     base = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
     load_av()

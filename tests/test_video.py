@@ -1,7 +1,10 @@
 import itertools
 import json
+import math
 import re
+import subprocess
 import sys
+import time
 
 import av
 import cv2
@@ -271,3 +274,20 @@ def test_exit_codes_of_the_command(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(LandmarkExtractor, "__call__", blind)
     result = run(clip, tmp_path / "a.mp4", "--end", 0.2, "--fallback", "solid")
     assert result.exit_code == 3 and "is obfuscated in 5 frames: no landmarks fit" in without_blanks(result.stderr)
+
+
+@pytest.mark.parametrize("span", [{"start": math.nan}, {"end": math.nan}, {"start": math.inf}, {"start": -1}])
+def test_a_span_is_of_numbers(pipe, clip, tmp_path, span):
+    with pytest.raises(ValueError, match="span of time"):
+        pipe.video(clip, tmp_path / "a.mp4", **span)
+
+
+def test_a_killed_command_leaves_nothing_for_ever(clip, tmp_path):
+    command = [sys.executable, "-m", "faceanon_hub", "video", str(clip), str(tmp_path / "a.mp4"), "--quiet"]
+    with subprocess.Popen(command) as killed:
+        while not list(tmp_path.iterdir()) and killed.poll() is None:
+            time.sleep(0.05)
+        killed.kill()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
+    assert run(clip, tmp_path / "b.mp4", "--quiet", "--end", "0.1").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]
