@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
-from diffusers.utils import PushToHubMixin
 from huggingface_hub import hf_hub_download
 
+from .diffusion import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES, ConfigMixin, ModelMixin, PushToHubMixin
 from .errors import CheckpointError
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")

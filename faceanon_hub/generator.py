@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
+from .diffusion import ConfigMixin, ModelMixin, register_to_config
 from .errors import CheckpointError
 
 GAIN = 1.414  # keeps the variance through a leaky ReLU

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-from diffusers.configuration_utils import register_to_config
 
 from .alignment import CROP_SCALE, align, invert, placement, similarity, transform, warp_in
 from .component import Component, component_file
+from .diffusion import register_to_config
 from .faces import Face
 from .landmarker import BUNDLED_TASK, DETECTOR_SIZE, MESH_SIZE, TASK, FaceLandmarker, landmarker_pool
 
@@ -141,7 +141,7 @@ class LandmarkExtractor(Component):
     def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = TASK) -> None:
         if task_path is not None and not re.fullmatch(r"[\w-][\w.-]*\.task", task_path):
             raise ValueError(f"`task_path` must name a .task file of the component's own folder, not {task_path!r}")
-        self._task = BUNDLED_TASK
+        self.task = BUNDLED_TASK
 
     @classmethod
     def from_pretrained(
@@ -151,8 +151,8 @@ class LandmarkExtractor(Component):
         extractor = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
         name = extractor.config.task_path
         if name is not None:
-            extractor._task = component_file(pretrained_model_name_or_path, subfolder, name, **kwargs)
-        landmarker_pool(extractor._task)
+            extractor.task = component_file(pretrained_model_name_or_path, subfolder, name, **kwargs)
+        landmarker_pool(extractor.task)
         return extractor
 
     def save_pretrained(
@@ -161,8 +161,8 @@ class LandmarkExtractor(Component):
         """Writes `config.json` and the networks' file into `save_directory`; `push_to_hub` uploads both."""
         target = Path(save_directory, self.config.task_path or TASK)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.resolve() != self._task.resolve():
-            shutil.copyfile(self._task, target)
+        if target.resolve() != self.task.resolve():
+            shutil.copyfile(self.task, target)
         self.register_to_config(task_path=target.name)
         super().save_pretrained(save_directory, push_to_hub, **kwargs)
 
@@ -179,7 +179,7 @@ class LandmarkExtractor(Component):
             `list[Face]`: the same faces; where no mesh fits, `landmarks`, `pose` and `blendshapes` are None and
             `presence` is the best one seen.
         """
-        with landmarker_pool(self._task).lend() as networks:
+        with landmarker_pool(self.task).lend() as networks:
             for face in faces:
                 points, face.presence = self._locate(networks, image, face)
                 mesh = None if points is None else self._described(networks, points, face.presence)
@@ -200,14 +200,14 @@ class LandmarkExtractor(Component):
         Returns:
             [`FaceMesh`] of the likeliest face, or None where the mesh is not certain of it.
         """
-        with landmarker_pool(self._task).lend() as networks:
+        with landmarker_pool(self.task).lend() as networks:
             center, side, roll = _likeliest(networks, image)
             points, presence = _twice(networks, image, center, side, roll)
             return self._described(networks, points, presence) if presence >= self.config.min_presence else None
 
     def _described(self, networks: FaceLandmarker, points: np.ndarray, presence: float) -> FaceMesh:
         upright = transform(points, align(points, MESH_SIZE))
-        canonical = landmarker_pool(self._task).canonical
+        canonical = landmarker_pool(self.task).canonical
         return FaceMesh(points, presence, canonical.pose(points), networks.blendshapes(upright))
 
     def _locate(self, networks: FaceLandmarker, image: np.ndarray, face: Face) -> tuple[np.ndarray | None, float]:

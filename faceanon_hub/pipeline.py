@@ -16,9 +16,6 @@ import cv2
 import numpy as np
 import PIL.Image
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.configuration_utils import FrozenDict
-from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, file_exists
 from huggingface_hub.errors import HTTPError
 
@@ -28,6 +25,7 @@ from .alignment import align, transform, warp_in
 from .blending import FALLBACKS, Fallback
 from .color import SkinColorTransfer
 from .detection import FaceDetector
+from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict
 from .errors import CheckpointError
 from .faces import Face, FaceStatus, derived_seed
 from .generator import FaceAnonGenerator

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 
 from . import landmarks as lm
+from .diffusion import ConfigMixin, ModelMixin, register_to_config
 
 POINTS = 478
 COMPONENTS = 60  # main components of the points' variation; the rest stays as it is

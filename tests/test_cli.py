@@ -199,7 +199,9 @@ def test_help_is_quick_to_import():
     # The command's help must not wait for torch.
     import subprocess
 
-    code = "import sys, faceanon_hub.cli; print(sorted({'torch', 'diffusers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
+    code = (
+        "import sys, faceanon_hub.cli; print(sorted({'torch', 'diffusers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 
