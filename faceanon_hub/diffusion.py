@@ -1,4 +1,8 @@
-"""What is used of diffusers, imported without its model zoo and PyTorch's compiler: they would be most of a start."""
+"""What is used of diffusers, imported without its model zoo and PyTorch's compiler: they would be most of a start.
+
+Marks that diffusers' hooks put on functions for the compiler are lost. Who compiles models of diffusers with hooks in
+the same process imports diffusers before faceanon_hub.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class AutoencoderKL(metaclass=_AutoencoderKL):
 def _imported_lightly() -> Iterator[None]:
     """Within it diffusers' pipelines are imported without autoencoders, and marks for the compiler are passed over."""
     compiler: Any = ModuleType("torch._dynamo")
-    compiler.allow_in_graph = compiler.disable = lambda function=None, *_, **__: function
+    compiler.allow_in_graph = compiler.disable = lambda function=None, *_, **__: function or (lambda marked: marked)
     sys.modules["torch._dynamo"] = compiler
     try:
         models: Any = importlib.import_module("diffusers.models")
@@ -47,6 +51,7 @@ def _asked_where_compiled(is_compiled: Callable[[Any], bool]) -> Callable[[Any],
 
 if not {"diffusers", "torch._dynamo"} & sys.modules.keys():  # whoever imported them first has them whole
     with _imported_lightly():
+        importlib.import_module("diffusers.hooks")
         from diffusers.pipelines import pipeline_loading_utils, pipeline_utils
 
     for _module in (pipeline_loading_utils, pipeline_utils):
