@@ -769,8 +769,7 @@ def train(
     try:
         from dataclasses import replace
 
-        from diffusers.utils import logging
-
+        from .diffusion import logging
         from .training.config import read_config
         from .training.trainer import train as run
 
@@ -799,8 +798,7 @@ def grow(
 ) -> None:
     """Add a resolution to a checkpoint. It paints the same as before until it is trained further."""
     try:
-        from diffusers.utils import logging
-
+        from .diffusion import logging
         from .training.weights import grow_checkpoint
 
         logging.disable_progress_bar()
@@ -824,8 +822,8 @@ def push_checkpoint(
 
     try:
         import torch
-        from diffusers.utils import logging
 
+        from .diffusion import logging
         from .hub import read_record
         from .pipeline import FaceAnonPipeline
         from .preview import seeds_sheet

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from diffusers.configuration_utils import register_to_config
 
 from .component import Component
+from .diffusion import register_to_config
 from .lighting import to_linear, to_srgb
 from .ranges import check_number
 

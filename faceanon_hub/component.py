@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
-from diffusers.utils import PushToHubMixin
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HTTPError
 
+from .diffusion import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES, ConfigMixin, ModelMixin, PushToHubMixin
 from .errors import CheckpointError, FaceAnonError
 from .files import check_checkpoint
 

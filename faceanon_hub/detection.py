@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
-from diffusers.configuration_utils import register_to_config
 
 from .centerface import load_centerface
 from .component import Component
+from .diffusion import register_to_config
 from .faces import Face
 from .ranges import check_number
 

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from .component import loading
+from .diffusion import ConfigMixin, ModelMixin, register_to_config
 from .errors import CheckpointError
 from .ranges import check_number
 

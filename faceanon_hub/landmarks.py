@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
-from diffusers.configuration_utils import register_to_config
 
 from .alignment import CROP_SCALE, align, invert, placement, similarity, transform, warp_in
 from .component import Component, component_file
+from .diffusion import register_to_config
 from .faces import Face
 from .landmarker import BUNDLED_TASK, DETECTOR_SIZE, MESH_SIZE, TASK, FaceLandmarker, landmarker_pool
 from .ranges import check_number

@@ -6,10 +6,10 @@ import functools
 
 import cv2
 import numpy as np
-from diffusers.configuration_utils import register_to_config
 
 from . import landmarks as lm
 from .component import Component
+from .diffusion import register_to_config
 from .landmarker import BUNDLED_TASK, landmarker_pool
 from .ranges import check_number
 

@@ -14,9 +14,6 @@ import cv2
 import numpy as np
 import PIL.Image
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.configuration_utils import FrozenDict
-from diffusers.utils import BaseOutput
 from huggingface_hub import create_repo, file_exists
 
 from . import blending, conditioning
@@ -25,6 +22,7 @@ from .alignment import align, transform, warp_in
 from .color import SkinColorTransfer
 from .component import loading
 from .detection import FaceDetector
+from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict
 from .faces import Face, FaceStatus
 from .files import read_json
 from .generator import FaceAnonGenerator

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 
 from . import landmarks as lm
 from .component import loading
+from .diffusion import ConfigMixin, ModelMixin, register_to_config
 from .ranges import check_number
 
 POINTS = 478
