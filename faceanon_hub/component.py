@@ -31,16 +31,22 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
     Raises:
         CheckpointError: something is missing, damaged, or out of its range.
     """
-    folder = Path(checkpoint, subfolder or "")
-    check_checkpoint(folder)
+    name = str(Path(checkpoint, subfolder)) if subfolder else str(checkpoint)
+    check_checkpoint(Path(name))
     try:
         yield
+    except CheckpointError as error:
+        if error.checkpoint == name:
+            raise
+        # Of a part of it: the caller knows the whole.
+        part = error.checkpoint.removeprefix(name).lstrip("/")
+        raise CheckpointError(name, f"{part}: {error.cause}") from error
     except (FaceAnonError, ImportError):
         raise
     except Exception as error:
         # Where the Hub refused, diffusers tells of its cache.
         cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
-        raise CheckpointError(folder, str(cause) or type(cause).__name__) from error
+        raise CheckpointError(name, str(cause) or type(cause).__name__) from error
 
 
 class Component(ConfigMixin, PushToHubMixin):

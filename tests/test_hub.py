@@ -304,6 +304,7 @@ def test_pushed_pipeline_gives_the_same_picture(hub, portrait):
     assert address.startswith(f"{hub.url}/{ID}/commit/")
     assert set(files) == {
         *("README.md", "model_index.json", "pipeline.py", WEIGHTS, WEIGHTS.replace("generator", "retargeter")),
+        "landmark_extractor/face_landmarker.task",
         *(f"{name}/config.json" for name in COMPONENTS),
     }
     assert not [name for name, content in files.items() if name.endswith("json") and b"_name_or_path" in content]
