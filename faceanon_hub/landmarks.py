@@ -256,10 +256,14 @@ def _likeliest(networks: FaceLandmarker, image: np.ndarray) -> tuple[np.ndarray,
 def _twice(
     networks: FaceLandmarker, image: np.ndarray, center: np.ndarray, side: float, roll: float
 ) -> tuple[np.ndarray, float]:
-    """The mesh of a turned square, and then of the square round it: the first look says too little of how certain."""
-    points, _ = _mesh(networks, image, center, side, roll)
-    middle, extent, roll = placement(points)
-    return _mesh(networks, image, middle, CROP_SCALE * extent, roll)
+    """The mesh of a turned square, or that of the square round this mesh, whichever is more certain.
+
+    The second look knows better where the face is, but of a face that the photo cuts the first one can see more.
+    """
+    first = _mesh(networks, image, center, side, roll)
+    middle, extent, roll = placement(first[0])
+    second = _mesh(networks, image, middle, CROP_SCALE * extent, roll)
+    return max(second, first, key=lambda mesh: min(mesh[1], CERTAIN))
 
 
 def _mesh(

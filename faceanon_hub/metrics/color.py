@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from skimage.color import deltaE_ciede2000
 
 from ..color import to_lab
 
@@ -67,6 +66,10 @@ def color_errors(
         `dict[str, float]`: `"ciede2000"` (Sharma 2005; 1 is about the smallest difference one sees), `"chroma"`
         (distance of a* and b* alone) and `"ita"` (difference of typology angles in degrees). 0 is perfect.
     """
+    try:
+        from skimage.color import deltaE_ciede2000
+    except ImportError as error:
+        raise MissingDependencyError("scikit-image", "faceanon-hub[eval]") from error
     new = median_skin(image, skin)
     old = median_skin(reference, skin if reference_skin is None else reference_skin)
     return {
