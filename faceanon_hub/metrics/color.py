@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..color import to_lab
+from ..errors import MissingDependencyError
 
 # Boundaries of the individual typology angle, in degrees, after Del Bino and Bernerd 2013: brown and dark; tan and
 # intermediate; light and very light.
@@ -65,6 +66,9 @@ def color_errors(
     Returns:
         `dict[str, float]`: `"ciede2000"` (Sharma 2005; 1 is about the smallest difference one sees), `"chroma"`
         (distance of a* and b* alone) and `"ita"` (difference of typology angles in degrees). 0 is perfect.
+
+    Raises:
+        MissingDependencyError: scikit-image is not installed.
     """
     try:
         from skimage.color import deltaE_ciede2000
