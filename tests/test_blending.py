@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from faceanon_hub import landmarks as lm
 from faceanon_hub.alignment import align, similarity, transform, window
-from faceanon_hub.blending import CELLS, CONTEXT, FALLBACKS, FEATHER, core, erase, obfuscate, opacity, paste, soften
+from faceanon_hub.blending import CELLS, CONTEXT, FEATHER, core, erase, obfuscate, opacity, paste, soften
 from faceanon_hub.conditioning import draw_maps
+from faceanon_hub.options import FALLBACKS
 
 SIZE = 128
 SHAPE = (300, 400, 3)
