@@ -28,7 +28,7 @@ def main() -> None:
     if folder is not None:
         pictures = [np.asarray(PIL.Image.open(path).convert("RGB")) for path in photos(folder, 100, 0)]
     # Looks at the whole photo at its own scale, so that a face's width is that in the network's input.
-    plain = FaceDetector(overview_size=2048, tile_size=2048, min_face_size=SMALLEST_RELIABLE)
+    plain = FaceDetector(overview_size=100_000, min_face_size=SMALLEST_RELIABLE)
     print("| threshold | " + " | ".join(f"{width} px" for width in WIDTHS) + " |")
     print("|---" * (len(WIDTHS) + 1) + "|")
     for threshold in (0.2, 0.3, 0.5):

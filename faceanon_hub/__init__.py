@@ -25,7 +25,7 @@ _HOMES = {
     "FaceAnonPipeline": "pipeline",
     "FaceAnonPipelineOutput": "pipeline",
     "FaceDetector": "detection",
-    "FaceRetargeter": "retargeting",
+    "FaceRecognizer": "recognition",
     "FaceStatus": "faces",
     "FolderReport": "folders",
     "ImageTooLargeError": "errors",
@@ -36,6 +36,7 @@ _HOMES = {
     "Options": "options",
     "PhotoEditor": "editor",
     "SkinColorTransfer": "color",
+    "StyleSampler": "sampling",
     "UnreadableError": "errors",
     "UnreadableImageError": "errors",
     "UnreadableVideoError": "errors",
@@ -76,7 +77,8 @@ if TYPE_CHECKING:
     from .lighting import LightingTransfer
     from .options import Options
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
-    from .retargeting import FaceRetargeter
+    from .recognition import FaceRecognizer
+    from .sampling import StyleSampler
     from .video import VideoReport
 
 

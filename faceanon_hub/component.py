@@ -3,50 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES
+from diffusers.utils import PushToHubMixin
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HTTPError
 
-from .diffusion import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES, ConfigMixin, ModelMixin, PushToHubMixin
-from .errors import CheckpointError, FaceAnonError
-from .files import check_checkpoint
+from .errors import CheckpointError
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
-
-
-@contextmanager
-def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) -> Iterator[None]:
-    """Makes a [`CheckpointError`] of what loading raises: of a damaged checkpoint, diffusers raises nearly anything.
-
-    Args:
-        checkpoint (`str` or `os.PathLike`):
-            Folder or Hub id. Of a folder, it is made sure first that it holds regular files only.
-        subfolder (`str`, *optional*):
-            Folder inside it.
-
-    Raises:
-        CheckpointError: something is missing, damaged, or out of its range.
-    """
-    name = str(Path(checkpoint, subfolder)) if subfolder else str(checkpoint)
-    check_checkpoint(Path(name))
-    try:
-        yield
-    except CheckpointError as error:
-        if error.checkpoint == name:
-            raise
-        # Of a part of it: the caller knows the whole.
-        part = error.checkpoint.removeprefix(name).lstrip("/")
-        raise CheckpointError(name, f"{part}: {error.cause}") from error
-    except (FaceAnonError, ImportError):
-        raise
-    except Exception as error:
-        # Where the Hub refused, diffusers tells of its cache.
-        cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
-        raise CheckpointError(name, str(cause) or type(cause).__name__) from error
 
 
 class Component(ConfigMixin, PushToHubMixin):
@@ -70,19 +37,15 @@ class Component(ConfigMixin, PushToHubMixin):
                 Folder inside the repository, e.g. `"detector"`.
             kwargs (*optional*):
                 Hub options (`revision`, `token`, `cache_dir`, ...) and values that replace those of the config.
-
-        Raises:
-            CheckpointError: there is no `config.json`, it is damaged, or holds a value that is out of its range.
         """
-        with loading(pretrained_model_name_or_path, subfolder):
-            config, unused, _ = cls.load_config(
-                pretrained_model_name_or_path,
-                subfolder=subfolder,
-                return_unused_kwargs=True,
-                return_commit_hash=True,
-                **kwargs,
-            )
-            return cls.from_config(config, **unused)
+        config, unused, _ = cls.load_config(
+            pretrained_model_name_or_path,
+            subfolder=subfolder,
+            return_unused_kwargs=True,
+            return_commit_hash=True,
+            **kwargs,
+        )
+        return cls.from_config(config, **unused)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import files
 from .errors import MissingDependencyError, UnreadableVideoError, UnwritableVideoError
 
 if TYPE_CHECKING:
@@ -22,12 +23,8 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob"}
     | {".webm", ".wmv"}
 )
-# FFmpeg's names of the containers that are opened, told by their content: none that names other files.
-DEMUXERS = ("mov", "matroska", "avi", "flv", "mpegts", "mpeg", "ogg", "asf")
 HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 TO_SDR = "HDR ({}): convert it to SDR first, as with ffmpeg's zscale and tonemap filters"
-# Of these, where not interlaced, each packet with a picture gives a frame.
-ONE_TO_ONE = {"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1"}
 LOST = 0.5  # seconds that may be missing at the end of a file before it counts as cut short
 # ITU-T H.273's matrices as swscale counts them; it takes what is not stated for BT.601, there and back.
 MATRICES = {1: 1, 4: 4, 7: 7, 9: 9}
@@ -45,12 +42,6 @@ SCALES = {
     "mpeg4": ("qscale", 31, 1),
     "mjpeg": ("qscale", 31, 1),
     "mpeg2video": ("qscale", 31, 1),
-}
-CODEC_OPTIONS = {
-    "libvpx": {"b": "0"},
-    "libvpx-vp9": {"b": "0"},
-    # Else x264 decides by what the processor's own code returns, and no two runs need be the same to the bit.
-    "libx264": {"x264-params": "cpu-independent=1"},
 }
 CHAPTERS = {"mp4", "mov", "ipod", "matroska", "webm", "ogg"}
 
@@ -84,13 +75,13 @@ class VideoReader:
 
     Args:
         source (`str` or `os.PathLike`):
-            File in one of the containers of `DEMUXERS`, in any codec that PyAV reads.
+            File in any container and codec that PyAV reads.
         start, end (`float`, *optional*):
             Seconds between which to read.
 
     Raises:
         MissingDependencyError: PyAV is not installed.
-        UnreadableVideoError: missing, no regular file, empty, no such container or codec, damaged, cut short, or HDR.
+        UnreadableVideoError: missing, empty, no video, damaged, cut short, or HDR.
     """
 
     def __init__(self, source: str | os.PathLike[str], start: float | None = None, end: float | None = None) -> None:
@@ -102,14 +93,9 @@ class VideoReader:
         if not videos:
             self.container.close()
             raise UnreadableVideoError(self.source, "no video in it")
-        videos = [stream for stream in videos if stream.codec_context is not None]
-        if not videos:
-            self.container.close()
-            raise UnreadableVideoError(self.source, "its codec is not known")
         best = self.container.streams.best("video")
         self.stream = best if best in videos else videos[0]
-        # Decoders of several frames at a time swallow errors of the last ones.
-        self.stream.thread_type = "SLICE"
+        self.stream.thread_type = "AUTO"
         # Damage is to be an error, not guessed pixels.
         self.stream.codec_context.options = {"err_detect": "explode"}
         began = (self.container.start_time or 0) / self._av.time_base
@@ -122,29 +108,21 @@ class VideoReader:
             raise ValueError(f"`start` is {start:g} s, but {self.source} lasts {length:g} s")
 
     def _open(self) -> av.container.InputContainer:
+        path = Path(self.source)
         try:
-            with files.open_regular(self.source) as file:
-                if os.fstat(file.fileno()).st_size == 0:
-                    raise UnreadableVideoError(self.source, "the file is empty")
-                # FFmpeg gets the open file, not its name, and may open nothing else: what the file is, its content
-                # tells, and what it names stays closed.
-                options = {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
-                options["format_whitelist"] = ",".join(DEMUXERS)
-                return self._av.open("fd:", options=options, metadata_errors="ignore")
+            if path.stat().st_size == 0:
+                raise UnreadableVideoError(self.source, "the file is empty")
+            # With a protocol before it, no part of a name is taken for one.
+            return self._av.open(f"file:{self.source}", metadata_errors="ignore")
         except FileNotFoundError as error:
             raise UnreadableVideoError(self.source, "no such file") from error
         except IsADirectoryError as error:
             raise UnreadableVideoError(self.source, "a folder, not a video file") from error
         except PermissionError as error:
             raise UnreadableVideoError(self.source, "no permission to read it") from error
-        except self._av.ArgumentError as error:
-            known = ", ".join(sorted(VIDEO_SUFFIXES))
-            cause = f"a playlist, a list of files, or another format that is not opened; known are {known}"
+        except (self._av.FFmpegError, OSError) as error:
+            cause = "a folder, not a video file" if path.is_dir() else f"damaged, or no video ({error.strerror})"
             raise UnreadableVideoError(self.source, cause) from error
-        except self._av.FFmpegError as error:
-            raise UnreadableVideoError(self.source, f"damaged, or no video ({error.strerror})") from error
-        except (OSError, ValueError) as error:
-            raise UnreadableVideoError(self.source, getattr(error, "strerror", None) or str(error)) from error
 
     def beside(self, audio: bool) -> tuple[list[Any], list[str]]:
         """Streams to be copied, and which ones are not, in words."""
@@ -160,7 +138,6 @@ class VideoReader:
         size: tuple[int, ...] | None = None
         open_streams = {self.stream.index, *(s.index for s in beside if s.type == "audio")}
         last_pts = -1
-        awaited = _Awaited(self)
         try:
             if self.start:
                 self.container.seek(int(self.origin * self._av.time_base))
@@ -173,9 +150,7 @@ class VideoReader:
                     if self._within(packet, open_streams):
                         yield packet
                 elif self.stream.index in open_streams:
-                    awaited.enter(packet)
                     for decoded in self._decode(packet, number):
-                        awaited.leave(decoded)
                         frame = self._frame(decoded, number, last_pts)
                         if frame is None:
                             continue
@@ -195,8 +170,6 @@ class VideoReader:
             raise UnreadableVideoError(self.source, f"damaged at {latest:.2f} s ({error.strerror})") from error
         if number == 0:
             raise UnreadableVideoError(self.source, "no frame in it can be decoded")
-        if self.stream.index in open_streams:
-            awaited.finish()
         if open_streams and self._is_short(latest):
             whole = (self.container.duration or 0) / self._av.time_base
             raise UnreadableVideoError(self.source, f"cut short: it ends at {latest:.2f} s of {whole:.2f} s")
@@ -251,45 +224,6 @@ class VideoReader:
     def close(self) -> None:
         """Closes the file."""
         self.container.close()
-
-
-class _Awaited:
-    """Packets whose frames are still to come: decoders drop some without a word."""
-
-    def __init__(self, reader: VideoReader) -> None:
-        self.source, self.base = reader.source, reader.stream.time_base
-        self.known = reader.stream.codec_context.codec.canonical_name in ONE_TO_ONE
-        # AVI has no times of frames that are shown in another order, but always begins with a whole one.
-        self.timed = reader.container.format.name != "avi"
-        self.known &= self.timed or not reader.start
-        self.pts: set[int] = set()
-        self.missing, self.begun = 0, False
-
-    def enter(self, packet: av.Packet) -> None:
-        """A packet goes to the decoder."""
-        if self.known and packet.size and packet.pts is not None and not packet.is_discard:
-            self.pts.add(packet.pts)
-            self.missing += 1
-
-    def leave(self, frame: av.VideoFrame) -> None:
-        """A frame has come; they come in the order of their times."""
-        self.missing -= 1
-        self.known &= not frame.interlaced_frame and frame.pts is not None
-        if self.known and self.timed:
-            if self.begun and min(self.pts, default=frame.pts) < frame.pts:
-                self._refuse()
-            # What precedes the first one refers to what came before the beginning.
-            self.pts = {pts for pts in self.pts if pts > frame.pts}
-            self.begun = True
-
-    def finish(self) -> None:
-        """No more frames will come."""
-        if self.known and (self.pts if self.timed else self.missing > 0):
-            self._refuse()
-
-    def _refuse(self) -> None:
-        where = f"the frame at {float(min(self.pts) * self.base):.2f} s is" if self.timed else "frames are"
-        raise UnreadableVideoError(self.source, f"damaged: {where} lost")
 
 
 class VideoWriter:
@@ -390,7 +324,7 @@ class VideoWriter:
                 context.qscale, context.global_quality = True, value * 118
                 context.flags |= 2
             else:
-                context.options = {name: str(value)} | CODEC_OPTIONS.get(codec, {})
+                context.options = {name: str(value)} | ({"b": "0"} if codec.startswith("libvpx") else {})
         return stream
 
     def _add_copies(self, reader: VideoReader, audio: bool) -> dict[int, Any]:
@@ -474,9 +408,23 @@ class VideoWriter:
             raise UnwritableVideoError(self.target, error.strerror or str(error)) from error
 
 
-def replacing(target: Path) -> AbstractContextManager[Path]:
-    """A file to write a video to, see [`files.replacing`]."""
-    return files.replacing(target, UnwritableVideoError)
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A file to write to that takes the target's place once the block is done, and is gone where it fails."""
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    try:
+        yield temporary
+        try:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
+        except OSError as error:
+            raise UnwritableVideoError(target, error.strerror or str(error)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def load_av() -> Any:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import math
 import os
 import secrets
 import tarfile
@@ -26,26 +24,21 @@ from . import __version__
 from .errors import (
     FaceAnonError,
     MissingDependencyError,
-    UnreadableError,
     UnreadableImageError,
     UnwritableImageError,
     cause_of,
 )
 from .faces import Face, FaceStatus
-from .files import SPECIAL, open_regular
 from .folders import STATUSES, weights_digest
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from .options import Options
-from .ranges import check_number
 from .workers import check_dtype, load
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
 
 Engine = Literal["local", "ray"]
-PARTIAL = "partial-"  # names of files in SIDE that are being written
-FULL = (errno.ENOSPC, errno.EDQUOT)
 SIDE = "_faceanon"  # readers of Parquet and of image folders pass over names that begin so
 FOLDER_SHARD = 64  # photos of an image folder that one actor takes at a time
 
@@ -104,7 +97,8 @@ class AnonymizeBatch:
         threads: int | None = None,
         **options: Any,
     ) -> None:
-        check_number("quality", quality, 1, 100, whole=True)
+        if not 1 <= quality <= 100:
+            raise ValueError(f"`quality` must lie between 1 and 100, not {quality}")
         check_dtype(dtype)
         Options(**options)  # says what is wrong with them
         self.column, self.errors, self.checkpoint, self.device, self.dtype = column, errors, checkpoint, device, dtype
@@ -141,22 +135,15 @@ class AnonymizeBatch:
             self.errors: [error for _, error, _ in rows],
         }
 
-    def rows(self, values: Sequence[Any], source: str | None = None) -> list[tuple[Any, str | None, list[Face]]]:
-        """New values, errors and faces of a few photos; what fails does so alone.
-
-        Args:
-            values (`list`):
-                As in the column.
-            source (`str`, *optional*):
-                Folder of the dataset, which paths in the values must not lead out of.
-        """
+    def rows(self, values: Sequence[Any]) -> list[tuple[Any, str | None, list[Face]]]:
+        """New values, errors and faces of a few photos; what fails does so alone."""
         results: list[tuple[Any, str | None, list[Face]]] = [(None, None, []) for _ in values]
         ready: list[tuple[int, Photo, int]] = []
         for number, value in enumerate(values):
             if value is None:
                 continue
             try:
-                content = _content(value, source)
+                content = _content(value)
                 photo = read_photo(content)
                 ready.append((number, photo, self._seed_of(photo)))
             except Exception as error:
@@ -166,7 +153,7 @@ class AnonymizeBatch:
                 results[number] = None, failure, []
                 continue
             try:
-                results[number] = _like(values[number], image, self.quality, source), None, faces
+                results[number] = _like(values[number], image, self.quality), None, faces
             except Exception as error:
                 results[number] = None, cause_of(error), []
         return results
@@ -194,30 +181,21 @@ class AnonymizeBatch:
         return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _content(value: Any, source: str | None = None) -> Any:
+def _content(value: Any) -> Any:
     if isinstance(value, dict):
         if value.get("bytes") is not None:
             return value["bytes"]
         if value.get("path") is None:
             raise UnreadableImageError("a row", "holds neither bytes nor a path")
-        path = value["path"]
-        return _read(*_system(path if source is None else _inside(source, path)))
+        with fsspec.open(value["path"], "rb") as file:
+            return file.read()
     return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
-def _inside(source: str, path: str) -> str:
-    """A path that a dataset names; relative ones are those of its folder."""
-    relative = "://" not in path and not PurePosixPath(path).is_absolute()
-    place = f"{source}/{path}" if relative else path
-    if ".." in PurePosixPath(path).parts or not _below(place, source):
-        raise UnreadableImageError(path, "lies outside of the dataset")
-    return place
-
-
-def _like(value: Any, image: PIL.Image.Image, quality: int, source: str | None = None) -> Any:
+def _like(value: Any, image: PIL.Image.Image, quality: int) -> Any:
     """An anonymized photo as what its original came as."""
     if isinstance(value, dict):
-        content = _content(value, source)
+        content = _content(value)
         # A path to the original would lead back to it.
         path = value.get("path")
         named = {"path": PurePosixPath(path).name} if path is not None else {}
@@ -344,11 +322,11 @@ def anonymize_dataset(
     """
     if engine not in ("local", "ray"):
         raise ValueError(f"`engine` must be 'local' or 'ray', not {engine!r}")
-    for name, number, least in (("actors", actors, 1), ("batch_rows", batch_rows, 1), ("retries", retries, 0)):
-        check_number(name, number, least, math.inf, whole=True)
-    for name, share in (("cpus", cpus), ("gpus", gpus)):
-        check_number(name, share, 0, math.inf)
-    check_number("quality", quality, 1, 100, whole=True)
+    for name, least in {"actors": actors, "batch_rows": batch_rows}.items():
+        if least < 1:
+            raise ValueError(f"`{name}` must be at least 1, not {least}")
+    if retries < 0:
+        raise ValueError(f"`retries` must be at least 0, not {retries}")
     check_dtype(dtype)
     Options(**options)  # says what is wrong with them before a worker does
     places = os.fspath(source), os.fspath(target)
@@ -390,7 +368,7 @@ def anonymize_dataset(
         report.failures += [{"shard": shard.name, **failure} for failure in mark["failures"]]
     report.anonymized, report.obfuscated, report.kept = (faces[status] for status in STATUSES)
     system, root = _system(places[1])
-    for path in system.glob(f"{root}/{SIDE}/{PARTIAL}*"):  # of actors that were killed
+    for path in system.glob(f"{root}/{SIDE}/partial-*"):  # of actors that were killed
         system.rm(path)
     lines = "".join(json.dumps(failure) + "\n" for failure in report.failures)
     _put(places[1], f"{SIDE}/failures.jsonl", lines.encode())
@@ -401,8 +379,6 @@ def anonymize_dataset(
 def _below(place: str, other: str) -> bool:
     """Whether a folder is another one, or lies in it."""
     (system, path), (owner, folder) = _system(place), _system(other)
-    if _is_local(system) and _is_local(owner):
-        return Path(path).resolve().is_relative_to(Path(folder).resolve())
     inside = PurePosixPath(path).is_relative_to(PurePosixPath(folder))
     return inside and type(system) is type(owner)
 
@@ -412,25 +388,17 @@ def _find_shards(source: str) -> list[_Shard]:
     if not system.isdir(root):
         raise UnreadableImageError(source, "no such folder")
     files = sorted(PurePosixPath(path).relative_to(PurePosixPath(root)).as_posix() for path in system.find(root))
-    special = [path for path in files if _is_local(system) and not Path(root, path).is_file()]
     for kind in ("parquet", "tar"):
         found = [path for path in files if path.lower().endswith(f".{kind}")]
         if found:
-            _refuse(source, set(special).intersection(found))
             return [_Shard(path, kind, (path,)) for path in found]
     photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
     if not photos:
         raise UnreadableImageError(source, "holds neither Parquet files, WebDataset tars nor photos")
-    _refuse(source, set(special).intersection(photos))
     return [
         _Shard(f"part-{start // FOLDER_SHARD:06d}", "folder", tuple(photos[start : start + FOLDER_SHARD]))
         for start in range(0, len(photos), FOLDER_SHARD)
     ]
-
-
-def _refuse(source: str, special: set[str]) -> None:
-    if special:
-        raise UnreadableImageError(f"{source}/{min(special)}", f"a link to nothing, or {SPECIAL}")
 
 
 def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int, bool]:
@@ -439,7 +407,7 @@ def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int
     place = f"{root}/{SIDE}/run.json"
     drawn = seed is None
     if system.exists(place):
-        before = _read_json(system, place)
+        before = json.loads(system.cat_file(place))
         other = [name for name, value in promised.items() if before.get(name) != value]
         if seed is not None and before["seed"] != seed:
             other.append("seed")
@@ -447,7 +415,7 @@ def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int
             raise FaceAnonError(f"{target}: holds a run with another {', '.join(other)}; choose another folder")
         if before["seed"] is not None:
             seed, drawn = before["seed"], before["drawn"]
-    elif system.exists(root) and not all(_is_partial(path, root) for path in system.find(root)):
+    elif system.exists(root) and system.find(root):
         raise FaceAnonError(f"{target}: holds files that were not made here; choose another folder")
     seed = secrets.randbits(63) if seed is None else seed
     _put_json(target, f"{SIDE}/run.json", {**promised, "seed": seed, "drawn": drawn})
@@ -457,7 +425,7 @@ def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int
 def _read_marks(target: str, shards: list[_Shard]) -> dict[str, dict[str, Any]]:
     system, root = _system(target)
     names = {shard.name: f"{root}/{_mark(shard)}" for shard in shards}
-    return {name: _read_json(system, path) for name, path in names.items() if system.exists(path)}
+    return {name: json.loads(system.cat_file(path)) for name, path in names.items() if system.exists(path)}
 
 
 def _mark(shard: _Shard) -> str:
@@ -497,9 +465,6 @@ class _Work:
                 if attempt == self.retries:
                     raise
             except OSError as error:
-                if error.errno in FULL:
-                    told = f"{error.strerror} in the folder for temporary files"
-                    raise UnwritableImageError(f"{self.places[1]}/{shard.paths[0]}", told) from error
                 if attempt == self.retries:
                     return {"shard": shard.name, "error": error.strerror or str(error)}
         return mark
@@ -514,7 +479,7 @@ class _Work:
         system, root = _system(self.places[0])
         for start in range(0, len(shard.paths), self.batch_rows):
             paths = shard.paths[start : start + self.batch_rows]
-            values = [_read(system, f"{root}/{path}") for path in paths]
+            values = [system.cat_file(f"{root}/{path}") for path in paths]
             for path, (content, error, faces) in zip(paths, self.batch.rows(values), strict=True):
                 self._note(mark, path, error, faces)
                 if content is not None:
@@ -525,7 +490,7 @@ class _Work:
         with tempfile.TemporaryFile() as made:
             try:
                 with (
-                    _open(system, f"{root}/{shard.paths[0]}") as file,
+                    system.open(f"{root}/{shard.paths[0]}", "rb") as file,
                     tarfile.open(fileobj=file, mode="r|") as old,
                     tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as new,
                 ):
@@ -571,7 +536,7 @@ class _Work:
             raise _missing("pyarrow", error) from error
         system, root = _system(self.places[0])
         try:
-            with _open(system, f"{root}/{shard.paths[0]}") as file, tempfile.TemporaryFile() as made:
+            with system.open(f"{root}/{shard.paths[0]}", "rb") as file, tempfile.TemporaryFile() as made:
                 table = pq.ParquetFile(file)
                 schema = table.schema_arrow
                 column = self.column or _photo_column(schema, shard.name)
@@ -582,7 +547,7 @@ class _Work:
                     for group in range(table.num_row_groups):
                         made_rows = []
                         for rows in table.iter_batches(self.batch_rows, row_groups=[group]):
-                            results = self.batch.rows(rows.column(place).to_pylist(), self.places[0])
+                            results = self.batch.rows(rows.column(place).to_pylist())
                             for _, cause, faces in results:
                                 self._note(mark, mark["rows"], cause, faces)
                             values = pa.array([value for value, _, _ in results], schema.field(place).type)
@@ -659,38 +624,12 @@ def _system(place: str) -> tuple[Any, str]:
     return system, root.rstrip("/")
 
 
-def _is_local(system: Any) -> bool:
-    return isinstance(system, fsspec.implementations.local.LocalFileSystem)
-
-
-def _open(system: Any, path: str) -> Any:
-    """A file to read; here, a regular one."""
-    return open_regular(path) if _is_local(system) else system.open(path, "rb")
-
-
-def _read(system: Any, path: str) -> bytes:
-    with _open(system, path) as file:
-        return file.read()
-
-
-def _read_json(system: Any, path: str) -> Any:
-    try:
-        return json.loads(_read(system, path))
-    except ValueError as error:
-        raise UnreadableError(path, f"no JSON: {error}") from error
-
-
-def _is_partial(path: str, root: str) -> bool:
-    """Whether a file is one that [`_put`] was writing when its process was killed."""
-    return PurePosixPath(path).is_relative_to(f"{root}/{SIDE}") and PurePosixPath(path).name.startswith(PARTIAL)
-
-
 def _put(target: str, name: str, content: Any) -> None:
     """Puts a file in its place once it is complete: renamed here, uploaded whole elsewhere."""
     system, root = _system(target)
     path = f"{root}/{name}"
-    local = _is_local(system)
-    partial = f"{root}/{SIDE}/{PARTIAL}{secrets.token_hex(8)}" if local else path
+    local = isinstance(system, fsspec.implementations.local.LocalFileSystem)
+    partial = f"{root}/{SIDE}/partial-{secrets.token_hex(8)}" if local else path
     try:
         system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         system.makedirs(f"{root}/{SIDE}", exist_ok=True)

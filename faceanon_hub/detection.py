@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
+from diffusers.configuration_utils import register_to_config
 
 from .centerface import load_centerface
 from .component import Component
-from .diffusion import register_to_config
 from .faces import Face
-from .ranges import check_number
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
 SMALLEST_RELIABLE = 10.0
@@ -32,16 +31,13 @@ class FaceDetector(Component):
 
     Args:
         threshold (`float`, *optional*, defaults to `0.2`):
-            Lowest confidence of a face, 0.01 to 0.9. Low on purpose: a missed face is worse than a blurred tree.
+            Lowest confidence of a face. Low on purpose: a missed face is worse than a blurred tree.
         min_face_size (`float`, *optional*, defaults to `12`):
-            Width in pixels of the smallest face to be found, 6 to 256. Time grows with its inverse square.
+            Width in pixels of the smallest face to be found. Time grows with its inverse square.
         overview_size (`int`, *optional*, defaults to `512`):
-            Longer side, in pixels, of the coarsest level, 64 to `tile_size`: in several tiles, large faces were cut.
+            Longer side, in pixels, of the coarsest level.
         tile_size (`int`, *optional*, defaults to `576`):
-            Longest side of a tile in pixels, 256 to 2048.
-
-    Raises:
-        ValueError: a value is out of its range.
+            Longest side of a tile in pixels.
 
     Example:
         ```py
@@ -61,10 +57,6 @@ class FaceDetector(Component):
         overview_size: int = 512,
         tile_size: int = 576,
     ) -> None:
-        check_number("threshold", threshold, 0.01, 0.9)
-        check_number("min_face_size", min_face_size, 6, 256)
-        check_number("tile_size", tile_size, 256, 2048, whole=True)
-        check_number("overview_size", overview_size, 64, tile_size, whole=True)
         self._network = load_centerface()
 
     def __call__(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
@@ -74,16 +66,12 @@ class FaceDetector(Component):
             image (`np.ndarray` of shape `(H, W, 3)`, uint8):
                 Upright RGB photo of any size.
             threshold (`float`, *optional*):
-                Lowest confidence, 0 to 1, in place of the configured one.
+                Lowest confidence, in place of the configured one.
 
         Returns:
             `list[Face]`: from left to right, with `box`, `score` and `keypoints`.
-
-        Raises:
-            ValueError: the threshold is out of its range.
         """
         threshold = self.config.threshold if threshold is None else threshold
-        check_number("threshold", threshold, 0, 1)
         whole = min(1.0, self.config.overview_size / max(image.shape[:2]))
         scale = max(SMALLEST_RELIABLE / self.config.min_face_size, whole)
         found = []

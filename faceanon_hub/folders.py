@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import math
 import multiprocessing
 import os
 import secrets
@@ -24,19 +23,10 @@ from filelock import FileLock, Timeout
 
 from . import __version__
 from .container import VIDEO_SUFFIXES
-from .errors import (
-    FaceAnonError,
-    UnreadableError,
-    UnreadableImageError,
-    UnwritableError,
-    UnwritableImageError,
-    cause_of,
-)
-from .files import PARTIAL, open_regular, read_json, read_regular
+from .errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
 from .options import Options
-from .ranges import check_number
 from .workers import check_dtype, load, start, work
 
 if TYPE_CHECKING:
@@ -234,12 +224,14 @@ def anonymize_folder(
     if not source.is_dir():
         raise UnreadableImageError(source, "is no folder" if source.exists() else "no such folder")
     _keep_apart(source, [target] if reports is None else [target, reports])
-    check_number("workers", workers, 1, math.inf, whole=True)
+    if workers < 1:
+        raise ValueError(f"`workers` must be at least 1, not {workers}")
     if photo_format is not None:
         photo_format = f".{photo_format.lower().lstrip('.')}"
         if photo_format not in WRITABLE:
             raise ValueError(f"`photo_format` must be one of {', '.join(WRITABLE)}, not {photo_format!r}")
-    check_number("quality", quality, 1, 100, whole=True)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"`quality` must lie between 1 and 100, not {quality}")
     if os.sep in suffix or "/" in suffix:
         raise ValueError(f"`suffix` goes into names and holds no slash, unlike {suffix!r}")
 
@@ -368,8 +360,6 @@ def _walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
         links += sum(Path(folder, name).is_symlink() for name in folders)
         for name in names:
             path = Path(folder, name)
-            if name.startswith(PARTIAL):  # what a killed run was writing
-                continue
             if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
                 files.append(path.relative_to(source).as_posix())
             else:
@@ -407,9 +397,11 @@ def _plain(entries: Sequence[Any]) -> list[Any]:
 
 def _read_zones(path: Path, files: list[str]) -> dict[str, dict[str, Any]]:
     try:
-        zones = read_json(path)
-    except UnreadableError as error:
-        raise UnreadableImageError(path, error.cause) from error
+        zones = json.loads(path.read_text())
+    except OSError as error:
+        raise UnreadableImageError(path, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise UnreadableImageError(path, f"no JSON: {error}") from error
     if not isinstance(zones, dict):
         raise UnreadableImageError(path, 'expected {pattern: {"keep": [...], "hide": [...]}}')
     for pattern, entry in zones.items():
@@ -427,11 +419,7 @@ def _read_zones(path: Path, files: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _is_box(entry: Any) -> bool:
-    return (
-        isinstance(entry, list)
-        and len(entry) == 4
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < math.inf for v in entry)
-    )
+    return isinstance(entry, list) and len(entry) == 4 and all(isinstance(v, int | float) for v in entry)
 
 
 def _is_number(entry: Any) -> bool:
@@ -459,7 +447,7 @@ def _keep_foreign(target: Path, jobs: list[_Job], redo: bool) -> None:
 
 def _read_settings(state: Path) -> dict[str, Any] | None:
     path = state / "run.json"
-    return read_json(path) if path.is_file() else None
+    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def _keep_promise(
@@ -551,7 +539,7 @@ def _is_done(job: _Job, record: dict[str, Any] | None) -> bool:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with open_regular(path) as file:
+    with path.open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
@@ -714,7 +702,7 @@ def _copy(job: _Job) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_regular(path)
+        return path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(path, f"cannot be opened: {error.strerror}") from error
 
@@ -745,7 +733,7 @@ def _finish(job: _Job, record: dict[str, Any], told: dict[str, Any], settings: _
 def _failed(job: _Job, error: Exception | str) -> dict[str, Any]:
     """The record of a file without a result, also without an older one: that may show what is now to be hidden."""
     if isinstance(error, UnwritableError) and getattr(error.__cause__, "errno", None) in _DISK:
-        raise UnwritableImageError(job.target, error.cause) from error.__cause__
+        raise error
     for path in (job.target, job.report):
         if path is not None:
             path.unlink(missing_ok=True)

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from .errors import UnreadableError
-from .files import inside, read_regular
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "Relu": F.relu,
@@ -42,14 +41,14 @@ class GraphModel(nn.Module):
     def __init__(self, path: Path, outputs: Sequence[str]) -> None:
         super().__init__()
         try:
-            spec = json.loads(read_regular(path))
+            spec = json.loads(path.read_text())
             nodes = {node["name"]: node for node in spec["modelTopology"]["node"]}
             self.order = _sorted(nodes, outputs)
             for number, (name, value) in enumerate(_read_weights(path, spec["weightsManifest"])):
                 if name in nodes:
                     nodes[name]["buffer"] = f"weight_{number}"
                     self.register_buffer(f"weight_{number}", torch.from_numpy(value), persistent=False)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, ValueError) as error:
             raise UnreadableError(path, f"no graph model of TensorFlow.js: {error!r}") from error
         self.outputs = list(outputs)
         unknown = sorted({node["op"] for node in self.order} - set(OPERATIONS))
@@ -64,10 +63,14 @@ class GraphModel(nn.Module):
             values[node["name"]] = OPERATIONS[node["op"]](self, node, inputs)
         return [values[name] for name in self.outputs]
 
+    def constants(self) -> dict[str, torch.Tensor]:
+        """The weights, float32, by the names of their nodes."""
+        return {node["name"]: getattr(self, node["buffer"]) for node in self.order if node["op"] == "Const"}
+
 
 def _read_weights(path: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
     for group in manifest:
-        content, start = b"".join(read_regular(inside(path.parent, name)) for name in group["paths"]), 0
+        content, start = b"".join((path.parent / name).read_bytes() for name in group["paths"]), 0
         for weight in group["weights"]:
             packed = weight.get("quantization", {})
             kind = np.dtype(packed.get("dtype", weight["dtype"]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,8 +20,6 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
 from .errors import AnimatedImageError, FaceAnonError, ImageTooLargeError, UnreadableImageError, UnwritableImageError
-from .files import open_regular, replacing
-from .ranges import check_number
 
 if TYPE_CHECKING:
     import torch
@@ -168,7 +168,6 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
 
     Raises:
         UnwritableImageError: Unknown suffix, no such folder, no permission, no space left.
-        ValueError: The quality is out of its range.
     """
     path = Path(path)
     kind = WRITABLE.get(path.suffix.lower())
@@ -176,15 +175,21 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")
     if kind == "HEIF" and not _register_heif():
         raise UnwritableImageError(path, _NO_HEIF)
-    check_number("quality", quality, 1, 100, whole=True)
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         content = encode_photo(image, kind, quality=quality)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except UnwritableImageError:
-        raise
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
     except Exception as error:
         raise UnwritableImageError(path, _cause(error)) from error
+    finally:
+        with suppress(OSError, ValueError):
+            temporary.unlink()
     return path
 
 
@@ -237,18 +242,15 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     Raises:
         UnwritableImageError: No such folder, no permission, no space left.
     """
+    temporary = temporary or path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
-        if temporary is None:
-            with replacing(path) as temporary:
-                temporary.write_text(text)
-        else:
-            try:
-                temporary.write_text(text)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        temporary.write_text(text)
+        temporary.replace(path)
     except OSError as error:
         raise UnwritableImageError(path, _cause(error)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def is_media(content: bytes) -> bool:
@@ -323,7 +325,7 @@ def _stream(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> IO[
         if isinstance(source, bytes):
             return io.BytesIO(source)
         if isinstance(source, str | os.PathLike):
-            return open_regular(source)
+            return Path(source).open("rb")
         if not hasattr(source, "read"):
             raise UnreadableImageError(name, "neither a path, bytes, a binary file, an image, an array nor a tensor")
         if not source.seekable():

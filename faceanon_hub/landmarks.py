@@ -11,13 +11,12 @@ from typing import Any, Self
 
 import cv2
 import numpy as np
+from diffusers.configuration_utils import register_to_config
 
 from .alignment import CROP_SCALE, align, invert, placement, similarity, transform, warp_in
 from .component import Component, component_file
-from .diffusion import register_to_config
 from .faces import Face
 from .landmarker import BUNDLED_TASK, DETECTOR_SIZE, MESH_SIZE, TASK, FaceLandmarker, landmarker_pool
-from .ranges import check_number
 
 # Indices of MediaPipe's face mesh (468 points and two irises of 5). Left and right are those of the picture.
 OVAL = [
@@ -115,16 +114,16 @@ class LandmarkExtractor(Component):
 
     Args:
         min_presence (`float`, *optional*, defaults to `0.5`):
-            Confidence, 0.1 to 1, under which there is no face for the mesh.
+            Confidence, 0 to 1, under which there is no face for the mesh.
         max_deviation (`float`, *optional*, defaults to `0.25`):
             Largest distance between the middles of mesh and detector's keypoints, in sides of the box, that still
-            counts as the same face; 0.01 to 0.5.
+            counts as the same face.
         task_path (`str`, *optional*, defaults to `"face_landmarker.task"`):
             Name of the networks' file in the folder that the component is loaded from; nothing outside of it is ever
             opened. Made without a folder, or with None, it takes the file that comes with the package.
 
     Raises:
-        ValueError: a value is out of its range, or `task_path` is no plain name.
+        ValueError: `task_path` is no plain name.
         CheckpointError: the folder lacks the file, or it is not MediaPipe's.
 
     Example:
@@ -140,8 +139,6 @@ class LandmarkExtractor(Component):
 
     @register_to_config
     def __init__(self, min_presence: float = 0.5, max_deviation: float = 0.25, task_path: str | None = TASK) -> None:
-        check_number("min_presence", min_presence, 0.1, 1)
-        check_number("max_deviation", max_deviation, 0.01, 0.5)
         if task_path is not None and not re.fullmatch(r"[\w-][\w.-]*\.task", task_path):
             raise ValueError(f"`task_path` must name a .task file of the component's own folder, not {task_path!r}")
         self.task = BUNDLED_TASK
@@ -256,14 +253,10 @@ def _likeliest(networks: FaceLandmarker, image: np.ndarray) -> tuple[np.ndarray,
 def _twice(
     networks: FaceLandmarker, image: np.ndarray, center: np.ndarray, side: float, roll: float
 ) -> tuple[np.ndarray, float]:
-    """The mesh of a turned square, or that of the square round this mesh, whichever is more certain.
-
-    The second look knows better where the face is, but of a face that the photo cuts the first one can see more.
-    """
-    first = _mesh(networks, image, center, side, roll)
-    middle, extent, roll = placement(first[0])
-    second = _mesh(networks, image, middle, CROP_SCALE * extent, roll)
-    return max(second, first, key=lambda mesh: min(mesh[1], CERTAIN))
+    """The mesh of a turned square, and then of the square round it: the first look says too little of how certain."""
+    points, _ = _mesh(networks, image, center, side, roll)
+    middle, extent, roll = placement(points)
+    return _mesh(networks, image, middle, CROP_SCALE * extent, roll)
 
 
 def _mesh(

@@ -6,12 +6,11 @@ import functools
 
 import cv2
 import numpy as np
+from diffusers.configuration_utils import register_to_config
 
 from . import landmarks as lm
 from .component import Component
-from .diffusion import register_to_config
 from .landmarker import BUNDLED_TASK, landmarker_pool
-from .ranges import check_number
 
 # Real spherical harmonics of second order; what a Lambertian surface keeps of each order (Ramamoorthi and Hanrahan
 # 2001), so that a lamp's shading is `harmonics(normal) @ (KEPT * harmonics(lamp))`.
@@ -37,19 +36,15 @@ class LightingTransfer(Component):
         strength (`float`, *optional*, defaults to `1.0`):
             0 leaves the face as generated, 1 applies the whole ratio.
         limit (`float`, *optional*, defaults to `2.5`):
-            Largest factor by which a pixel is made brighter or darker, in linear light, 1 to 10.
+            Largest factor by which a pixel is made brighter or darker, in linear light.
         order (`int`, *optional*, defaults to `2`):
             Of the harmonics: 1 moves the light's direction alone, 2 also how it is spread.
-
-    Raises:
-        ValueError: a value is out of its range.
     """
 
     @register_to_config
     def __init__(self, strength: float = 1.0, limit: float = 2.5, order: int = 2) -> None:
-        check_number("strength", strength, 0, 1)
-        check_number("limit", limit, 1, 10)
-        check_number("order", order, 1, 2, whole=True)
+        if order not in COUNTS:
+            raise ValueError(f"`order` must be 1 or 2, not {order}")
 
     def estimate(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Fits the shading of a face: all that this component takes from an original.

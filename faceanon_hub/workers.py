@@ -53,8 +53,8 @@ def load(checkpoint: str, device: str = "cpu", threads: int | None = 1, dtype: s
 def load_quietly(checkpoint: str, device: str = "cpu", dtype: str = "float32") -> FaceAnonPipeline:
     """Loads a pipeline without bars of progress; arguments as of [`load`]. All but the network stays float32."""
     import torch
+    from diffusers.utils import logging as diffusers_logging
 
-    from .diffusion import logging as diffusers_logging
     from .pipeline import FaceAnonPipeline
 
     diffusers_logging.disable_progress_bar()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import subprocess
 import sys
 
@@ -15,12 +14,8 @@ from diffusers.pipelines import pipeline_loading_utils, pipeline_utils
 import faceanon_hub
 from faceanon_hub import (
     DEFAULT_CHECKPOINT,
-    CheckpointError,
     Component,
-    FaceAnonGenerator,
-    FaceAnonPipeline,
     FaceDetector,
-    FaceRetargeter,
     LandmarkExtractor,
     LightingTransfer,
     ModelMixin,
@@ -34,14 +29,6 @@ CONFIGS = [
     (LightingTransfer, {"strength": 0.5, "limit": 1.4, "order": 1}),
     (SkinColorTransfer, {"strength": 0.5, "limit": 1.2, "method": "reinhard"}),
 ]
-FOLDERS = {
-    FaceDetector: "detector",
-    LandmarkExtractor: "landmark_extractor",
-    LightingTransfer: "lighting_transfer",
-    SkinColorTransfer: "skin_color_transfer",
-    FaceRetargeter: "retargeter",
-    FaceAnonGenerator: "generator",
-}
 configs = pytest.mark.parametrize(("part", "config"), CONFIGS, ids=[part.__name__ for part, _ in CONFIGS])
 
 
@@ -59,7 +46,9 @@ def test_diffusers_table_holds_our_entry():
 
 def test_diffusers_finds_our_load_methods():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
-    for library, name in (value for value in index.values() if isinstance(value, list)):
+    parts = [value for value in index.values() if isinstance(value, list)]
+    assert len(parts) == 9
+    for library, name in (part for part in parts if part != [None, None]):  # optional ones may be absent
         kind, candidates = pipeline_loading_utils.get_class_obj_and_candidates(
             library, name, pipeline_loading_utils.ALL_IMPORTABLE_CLASSES, diffusers.pipelines, is_pipeline_module=False
         )
@@ -159,74 +148,10 @@ def test_unknown_values_are_ignored_with_a_warning(tmp_path, caplog):
     assert "also_unknown" not in loaded.config
 
 
-# Of every number and name of every component, values that would stop it, or switch it off in silence.
-BAD = [
-    *((FaceDetector, "threshold", value) for value in (2, 1.0, 0, -1, math.nan, "0.2", None, True, [0.2])),
-    *((FaceDetector, "min_face_size", value) for value in (0, 1e-4, math.nan, math.inf, 1e9, "12")),
-    *((FaceDetector, "tile_size", value) for value in (0, -576, 1, 10**9, math.nan, 576.5, None)),
-    *((FaceDetector, "overview_size", value) for value in (0, 577, 100_000, math.nan, 300.5)),
-    *((LandmarkExtractor, "min_presence", value) for value in (0, 2, math.nan, "0.5")),
-    *((LandmarkExtractor, "max_deviation", value) for value in (0, 5, math.inf, math.nan, None)),
-    *((LightingTransfer, "strength", value) for value in (-1, 2, math.nan, "1", None)),
-    *((LightingTransfer, "limit", value) for value in (0, 0.5, 1e6, math.nan)),
-    *((LightingTransfer, "order", value) for value in (0, 3, 1.5, True, "2")),
-    *((SkinColorTransfer, "strength", value) for value in (-1, 2, math.nan)),
-    *((SkinColorTransfer, "limit", value) for value in (0, 0.5, math.inf, math.nan)),
-    *((SkinColorTransfer, "method", value) for value in ("best", ["mean"], None)),
-    *((FaceRetargeter, "patterns", value) for value in (0, 61, 10**9, 20.5, math.nan)),
-    *((FaceRetargeter, "strength", value) for value in (-1, 2, math.nan)),
-    *((FaceAnonGenerator, "sample_size", value) for value in (0, -64, 96, 10**9, 64.5, math.nan)),
-    *((FaceAnonGenerator, name, value) for name in ("latent_size", "style_size") for value in (0, -1, 10**9, 6.5)),
-    *((FaceAnonGenerator, "condition_channels", value) for value in (0, 10**9, math.nan)),
-    *((FaceAnonGenerator, "channels", value) for value in ([], 8, [8] * 40, [8, 0, 8], [8, 10**9, 8], ["8"] * 6)),
-    *((FaceAnonGenerator, "lid_emphasis", value) for value in (-1, 1e9, math.nan)),
-]
-
-
-@pytest.mark.parametrize(("part", "name", "value"), BAD, ids=[f"{p.__name__}-{n}-{v}" for p, n, v in BAD])
-def test_numbers_are_checked(part, name, value, tmp_path):
-    with pytest.raises(ValueError, match=name):
-        part(**{name: value})
-    whole = DEFAULT_CHECKPOINT / FOLDERS[part]
-    for path in whole.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    config = json.loads((whole / "config.json").read_text())
-    (tmp_path / "config.json").unlink()
-    (tmp_path / "config.json").write_text(json.dumps({**config, name: value}))
-    with pytest.raises(CheckpointError, match=name) as caught:
-        part.from_pretrained(tmp_path)
-    assert str(tmp_path) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("batch_size", value) for value in (0, 10**9, 2.5, math.nan)),
-        *((name, value) for name in ("mask_margin", "context_blur") for value in (math.nan, 9, -1)),
-        ("fallback", "none"),
-    ],
-)
-def test_numbers_of_the_pipeline_are_checked(name, value, tmp_path):
-    for path in DEFAULT_CHECKPOINT.iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
-    (tmp_path / "model_index.json").unlink()
-    (tmp_path / "model_index.json").write_text(json.dumps({**index, name: value}))
-    with pytest.raises(CheckpointError, match=name):
-        FaceAnonPipeline.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["[]", "3", "null", '{"threshold": NaN}', "[" * 5000, "\xff", ""])
-def test_any_other_json_is_no_configuration(text, tmp_path):
-    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(CheckpointError):
-        FaceDetector.from_pretrained(tmp_path)
-
-
-def test_a_call_cannot_switch_the_detector_off(portrait):
-    for value in (2, math.nan, math.inf, "0.2"):
-        with pytest.raises(ValueError, match="threshold"):
-            FaceDetector()(portrait, value)
+def test_values_are_checked_while_loading(tmp_path):
+    (tmp_path / "config.json").write_text('{"method": "third"}')
+    with pytest.raises(ValueError, match="method"):
+        SkinColorTransfer.from_pretrained(tmp_path)
 
 
 def test_folder_without_configuration_is_an_error(tmp_path):

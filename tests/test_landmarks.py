@@ -6,14 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
-import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from faceanon_hub import CheckpointError, FaceDetector, LandmarkExtractor, landmarks
 from faceanon_hub.alignment import align, transform
@@ -232,15 +230,6 @@ def test_a_crop_is_read_without_a_box(extractor, portrait, upright, size):
     assert mesh.points.shape == (478, 3) and mesh.blendshapes.shape == (52,) and mesh.pose.shape == (3, 3)
     assert {array.dtype for array in (mesh.points, mesh.blendshapes, mesh.pose)} == {np.dtype(np.float32)}
     assert mesh.presence > 0.99
-
-
-def test_a_face_turned_away_that_the_photo_cuts_has_a_mesh(detector, extractor, shared):
-    # A second look, round the mesh of the first, is the less certain one here.
-    with tarfile.open(shared / "data" / "eval-portraits.tar") as archive:
-        name = next(name for name in archive.getnames() if name.endswith("p02022.webp"))
-        photo = np.array(Image.open(archive.extractfile(name)).convert("RGB"))
-    (face,) = extractor(photo, detector(photo))
-    assert face.landmarks is not None
 
 
 def test_a_picture_without_face_is_not_read(extractor, portrait):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from skimage.color import deltaE_ciede2000
 
 from ..color import to_lab
-from ..errors import MissingDependencyError
 
 # Boundaries of the individual typology angle, in degrees, after Del Bino and Bernerd 2013: brown and dark; tan and
 # intermediate; light and very light.
@@ -19,7 +19,7 @@ def median_skin(image: np.ndarray, skin: np.ndarray) -> np.ndarray:
         image (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crop.
         skin (`np.ndarray` of shape `(S, S)`):
-            Where skin is, non-zero, see [`~faceanon_hub.conditioning.skin_masks`].
+            Where skin is, non-zero, see [`~faceanon_hub.regions.skin_region`].
 
     Returns:
         `np.ndarray` of shape `(3,)`, float64: CIELAB (D65), each channel's median; NaN without skin.
@@ -66,14 +66,7 @@ def color_errors(
     Returns:
         `dict[str, float]`: `"ciede2000"` (Sharma 2005; 1 is about the smallest difference one sees), `"chroma"`
         (distance of a* and b* alone) and `"ita"` (difference of typology angles in degrees). 0 is perfect.
-
-    Raises:
-        MissingDependencyError: scikit-image is not installed.
     """
-    try:
-        from skimage.color import deltaE_ciede2000
-    except ImportError as error:
-        raise MissingDependencyError("scikit-image", "faceanon-hub[eval]") from error
     new = median_skin(image, skin)
     old = median_skin(reference, skin if reference_skin is None else reference_skin)
     return {

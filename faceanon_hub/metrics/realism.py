@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, MissingDependencyError
-from ..files import open_regular
 
 FEATURE_SIZE = 224
 
@@ -62,8 +61,7 @@ class InceptionFeatures:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         try:
-            with open_regular(self._path) as file:
-                self._network = torch.jit.load(file, map_location="cpu").eval()
+            self._network = torch.jit.load(self._path, map_location="cpu").eval()
         except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(self._path, "is no TorchScript network") from error
 

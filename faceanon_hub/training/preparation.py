@@ -23,15 +23,14 @@ import numpy as np
 import PIL.Image
 import torch
 
-from .. import conditioning
 from ..alignment import align, transform, warp_in
 from ..detection import FaceDetector
-from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
+from ..errors import FaceAnonError, UnreadableImageError, UnwritableError, cause_of
 from ..faces import Face
-from ..files import read_json, read_regular
 from ..io import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..workers import obey_parent
+from . import conditioning
 
 BORDER = 0.15  # kept beyond each side of the generator's crop, in sides, for the jitter that training draws
 SHARD_PHOTOS = 256  # photos of which one process makes one shard
@@ -78,7 +77,7 @@ def prepare_faces(
     workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    r"""Detects, meshes and aligns the faces of photos as the pipeline does, and writes crops for training.
+    r"""Detects, meshes and aligns the faces of photos, and writes crops for training.
 
     Each sample of a shard, a WebDataset tar, is `KEY.jpg`, the crop with a border of 15 % on each side; `KEY.npy`, its
     mesh, `(478, 3)` float32 in pixels of that crop; `KEY.valid.png`, 0 where the crop reaches beyond the photo or into
@@ -143,7 +142,7 @@ def prepare_faces(
         tell(done, total)
 
     for name in names:
-        marks = [read_json(_mark(folder, chunk)) for chunk in chunks if chunk.source == name]
+        marks = [json.loads(_mark(folder, chunk).read_text()) for chunk in chunks if chunk.source == name]
         entry = manifest["sources"][name]
         entry["photos"] = sum(mark["photos"] for mark in marks)
         entry["samples"] = {split: sum(mark["samples"][split] for mark in marks) for split in SPLITS}
@@ -159,8 +158,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
         UnreadableImageError: there is none.
     """
     try:
-        return read_json(Path(folder, "manifest.json"))
-    except UnreadableError as error:
+        return json.loads(Path(folder, "manifest.json").read_text())
+    except (OSError, ValueError) as error:
         raise UnreadableImageError(str(folder), "holds no manifest.json: `faceanon prepare` makes it") from error
 
 
@@ -385,7 +384,7 @@ def _contents(chunk: _Chunk) -> Iterator[tuple[str, bytes]]:
     place = Path(chunk.place)
     if place.is_dir():
         for name in chunk.photos:
-            yield f"{place.name}/{name}", read_regular(place / name)
+            yield f"{place.name}/{name}", (place / name).read_bytes()
         return
     with tarfile.open(place) as tar:
         for name in chunk.photos:

@@ -12,10 +12,10 @@ import PIL.Image
 import pytest
 import webdataset
 
-from faceanon_hub import FaceAnonError, UnreadableImageError, conditioning
+from faceanon_hub import FaceAnonError, FaceDetector, LandmarkExtractor, UnreadableImageError
 from faceanon_hub.alignment import align, transform, warp_in
-from faceanon_hub.training import preparation, prepare_faces
-from faceanon_hub.training.preparation import FaceCropper, Settings, stored_size
+from faceanon_hub.training import conditioning, preparation, prepare_faces
+from faceanon_hub.training.preparation import FaceCropper, Settings, describe, stored_size
 
 SIZE = 64
 
@@ -42,8 +42,8 @@ def test_every_face_becomes_a_sample_and_every_other_photo_a_reason(prepared):
     assert source["licence"] == "CC0-1.0"
 
 
-def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait):
-    (face,) = pipe.find_faces(portrait)
+def test_a_crop_is_the_aligned_face_with_a_border(portrait):
+    (face,) = LandmarkExtractor()(portrait, FaceDetector()(portrait))
     (sample,) = FaceCropper(Settings(SIZE, True, 0.0))(portrait)
     matrix = align(face.landmarks, SIZE)
     margin = (stored_size(SIZE) - SIZE) // 2
@@ -55,11 +55,17 @@ def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait):
 
 def test_a_sample_tells_what_it_shows(portrait):
     cropper = FaceCropper(Settings(SIZE, True, 0.0))
-    straight, mirrored, dark = (
-        next(cropper(np.ascontiguousarray(picture)))["facts"]
+    sample, mirrored, shaded = (
+        next(cropper(np.ascontiguousarray(picture)))
         for picture in (portrait, portrait[:, ::-1], (portrait * 0.3).astype(np.uint8))
     )
-    assert straight["yaw"] * mirrored["yaw"] < 0 and abs(straight["yaw"] + mirrored["yaw"]) < 5
+    straight, dark = sample["facts"], shaded["facts"]
+    assert abs(straight["yaw"] + mirrored["facts"]["yaw"]) < 5
+    for degrees in (-30, 30):
+        yaw = np.radians(degrees)
+        turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]], np.float32)
+        turned = (sample["points"] - sample["points"][1]) @ turn + sample["points"][1]
+        assert describe(sample["image"], turned)["yaw"] - straight["yaw"] == pytest.approx(degrees, abs=0.1)
     assert straight["eyes"] > 20 and straight["mouth"] > 5  # she smiles, with her teeth
     assert dark["ita"] < straight["ita"] - 30
 
