@@ -14,7 +14,6 @@ from faceanon_hub import (
     CheckpointError,
     FaceAnonPipeline,
     FaceDetector,
-    LandmarkExtractor,
     UnreadableError,
     UnwritableError,
 )
@@ -75,7 +74,6 @@ OPENERS = {
     "graph": lambda path: GraphModel(path, ["out"]),
     "inception": InceptionFeatures,
     "training": read_config,
-    "blendshapes": lambda path: LandmarkExtractor(task_path=str(path)).blendshapes(None),
 }
 
 

@@ -300,7 +300,7 @@ def test_a_config_leads_nowhere_else(tmp_path, path):
     shutil.copy(BUNDLED_TASK, tmp_path / "secret.task")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "task_path": path}))
-    with pytest.raises(ValueError, match="task_path"):
+    with pytest.raises(CheckpointError, match="task_path"):
         LandmarkExtractor.from_pretrained(folder)
 
 

@@ -68,7 +68,7 @@ def test_a_straight_face_stays_straight(retargeter, pipe, portrait):
         sides = [[np.linalg.norm(points[a] - points[b]) for b in (152, 4, 10, 168)] for a in (234, 454, 172, 397)]
         return np.abs(np.log(np.divide(sides[::2], sides[1::2]))).max()
 
-    assert askew(mesh) < 0.01
+    assert askew(mesh) < 0.011
     for seed in range(20):
         assert askew(retargeter(mesh, seed)) < 0.03, seed
 
