@@ -209,7 +209,9 @@ def _inside(source: str, path: str) -> str:
     """A path that a dataset names; relative ones are those of its folder."""
     relative = "://" not in path and not PurePosixPath(path).is_absolute()
     place = f"{source}/{path}" if relative else path
-    if ".." in PurePosixPath(path).parts or not _below(place, source):
+    scheme, own = (name.partition("://")[0] if "://" in name else "file" for name in (place, source))
+    # A file system of another kind is not asked: its package may not even be installed.
+    if scheme != own or ".." in PurePosixPath(path).parts or not _below(place, source):
         raise UnreadableImageError(path, "lies outside of the dataset")
     return place
 
