@@ -15,7 +15,7 @@ import webdataset
 from faceanon_hub import FaceAnonError, UnreadableImageError, conditioning
 from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.training import preparation, prepare_faces
-from faceanon_hub.training.preparation import FaceCropper, Settings, stored_size
+from faceanon_hub.training.preparation import FaceCropper, Settings, describe, stored_size
 
 SIZE = 64
 
@@ -55,11 +55,17 @@ def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait):
 
 def test_a_sample_tells_what_it_shows(portrait):
     cropper = FaceCropper(Settings(SIZE, True, 0.0))
-    straight, mirrored, dark = (
-        next(cropper(np.ascontiguousarray(picture)))["facts"]
+    sample, mirrored, shaded = (
+        next(cropper(np.ascontiguousarray(picture)))
         for picture in (portrait, portrait[:, ::-1], (portrait * 0.3).astype(np.uint8))
     )
-    assert abs(straight["yaw"] + mirrored["yaw"]) < 5
+    straight, dark = sample["facts"], shaded["facts"]
+    assert abs(straight["yaw"] + mirrored["facts"]["yaw"]) < 5
+    for degrees in (-30, 30):
+        yaw = np.radians(degrees)
+        turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]], np.float32)
+        turned = (sample["points"] - sample["points"][1]) @ turn + sample["points"][1]
+        assert describe(sample["image"], turned)["yaw"] - straight["yaw"] == pytest.approx(degrees, abs=0.1)
     assert straight["eyes"] > 20 and straight["mouth"] > 5  # she smiles, with her teeth
     assert dark["ita"] < straight["ita"] - 30
 
