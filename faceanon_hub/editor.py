@@ -106,9 +106,9 @@ class PhotoEditor:
         missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._drawn]
         faces = self.pipe.draw_faces([job for job, _ in missing], asked)
         self._drawn |= {key: face for (_, key), face in zip(missing, faces, strict=True) if face is not None}
-        result = self.pipe.compose(scene, [self._drawn.get(key) for key in keys], asked)
-        if any(job.composed is None for job in result.jobs):
+        if any(key not in self._drawn for key in keys):
             self._prepared = None  # whatever failed is tried again the next time
+        result = self.pipe.compose(scene, [self._drawn.get(key) for key in keys], asked)
         numbers = {id(face): number for number, face in enumerate(self.faces)}
         self._jobs = {numbers[id(job.face)]: job for job in result.jobs if job.composed is not None}
         self.pixels = result.canvas

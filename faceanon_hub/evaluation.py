@@ -343,10 +343,11 @@ class Geometry:
 
     @cached_property
     def independent(self) -> np.ndarray:
-        """dlib's landmarks (68, 2) in the photo."""
+        """Landmarks by dlib, (68, 2), in the photo."""
         return metrics.dlib_landmarks(self.photo.pixels, self.landmarks)
 
     def in_crop(self, points: np.ndarray) -> np.ndarray:
+        """Points of the photo, in pixels of the crop."""
         return transform(points, self.matrix)
 
     def color_and_light(self, crop: np.ndarray, skin: np.ndarray, independent: np.ndarray) -> dict[str, float]:

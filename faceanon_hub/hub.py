@@ -57,8 +57,8 @@ SHEET_LINE = f"\n![A portrait in the public domain, and what becomes of it by se
 TABLE_START, TABLE_END = "<!-- evaluation: made by `faceanon evaluate --card` -->", "<!-- end of evaluation -->"
 PROJECT = "https://arxiv.org/abs/2603.17567"
 BASE_LICENCE_NOTE = (
-    "Derived from the bundled base checkpoint. Its generator, MobileStyleGAN, is a copy of a StyleGAN2 trained on FFHQ\n"
-    "(CC BY-NC-SA 4.0): for non-commercial research only."
+    "Derived from the bundled base checkpoint, whose generator, MobileStyleGAN, was distilled from a StyleGAN2\n"
+    "trained on FFHQ (CC BY-NC-SA 4.0): for non-commercial research only."
 )
 
 

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.scenes import turned
-from faceanon_hub import FaceAnonPipeline, __version__
+from faceanon_hub import __version__
 from faceanon_hub.cli import app
 from faceanon_hub.hub import TABLE_END, TABLE_START
 
@@ -147,34 +147,6 @@ def test_wrong_usage(photo, tmp_path):
     assert run("image", photo).exit_code == 2
     assert run("image", photo, tmp_path / "out.png", "--light", 2).exit_code == 2
     assert run("image", photo, tmp_path / "out.png", "--fallback", "fog").exit_code == 2
-    assert run("image", photo, tmp_path / "out.png", "--privacy", 1.5).exit_code == 2
-    assert run("image", photo, tmp_path / "out.png", "--attributes", "hair").exit_code == 2
-    for gone in ("--no-hint", "--identity-shape=0"):
-        assert run("image", photo, tmp_path / "out.png", gone).exit_code == 2
-    assert not (tmp_path / "out.png").exists()
-
-
-def test_privacy_and_attributes_reach_the_pipeline(photo, tmp_path, monkeypatch):
-    asked = []
-    call = FaceAnonPipeline.__call__
-    monkeypatch.setattr(
-        FaceAnonPipeline, "__call__", lambda *args, **options: [asked.append(options), call(*args, **options)][1]
-    )
-    run("image", photo, tmp_path / "out.png", "--privacy", 1, "--attributes", "none", "--quiet")
-    assert (asked[0]["privacy"], asked[0]["attributes"]) == (1, "none")
-
-
-def test_the_commands_that_fit():
-    commands = set(typer.main.get_command(app).commands)
-    assert "fit-sampler" in commands and not commands & {"fit-shapes", "fit-latents"}
-    assert "--judge" in run("fit-sampler", "--help").stdout
-
-
-def test_fit_sampler_says_what_is_wrong(tmp_path):
-    assert run("fit-sampler", tmp_path / "bank", tmp_path / "out").exit_code == 2  # no judge
-    result = run("fit-sampler", tmp_path / "bank", tmp_path / "out", "--judge", tmp_path / "none.json")
-    assert result.exit_code != 0 and "none.json" in without_blanks(result.stderr)
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_original_is_not_overwritten_by_mistake(photo):

@@ -8,7 +8,6 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-
 from graph_models import judging_graph, write_graph
 
 from faceanon_hub import FaceAnonError, UnreadableImageError

@@ -1,7 +1,8 @@
 """How well the light on a face is kept, by an estimator that shares nothing with the one that makes it.
 
-[`~faceanon_hub.lighting.LightingTransfer`] reads light off the normals of MediaPipe's mesh. Here dlib's 68 landmarks say
-how an ellipsoid stands in the picture, and its normals are those of the face.
+[`~faceanon_hub.lighting.LightingTransfer`] reads light off the normals of MediaPipe's mesh. Here dlib's 68 landmarks
+say how an ellipsoid stands in the picture, and its normals are those of the face. Chin and lips turn down more than an
+ellipsoid: light from below reads as coming from farther above than it does, of original and result alike.
 """
 
 from __future__ import annotations
