@@ -106,9 +106,9 @@ class PhotoEditor:
         missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._drawn]
         faces = self.pipe.draw_faces([job for job, _ in missing], asked)
         self._drawn |= {key: face for (_, key), face in zip(missing, faces, strict=True) if face is not None}
-        result = self.pipe.compose(scene, [self._drawn.get(key) for key in keys], asked)
-        if any(job.composed is None for job in result.jobs):
+        if any(key not in self._drawn for key in keys):
             self._prepared = None  # whatever failed is tried again the next time
+        result = self.pipe.compose(scene, [self._drawn.get(key) for key in keys], asked)
         numbers = {id(face): number for number, face in enumerate(self.faces)}
         self._jobs = {numbers[id(job.face)]: job for job in result.jobs if job.composed is not None}
         self.pixels = result.canvas
@@ -177,7 +177,7 @@ class PhotoEditor:
         old, new = scale * job.points, scale * job.new.points
         skins = [regions.skin_region(points, SIZE) for points in (old, new)]
         values = {
-            "light": metrics.light_angle(after, before, new[metrics.AS_DLIB, :2], old[metrics.AS_DLIB, :2]),
+            "light": metrics.light_angle(after, before, new, old),
             "ciede2000": metrics.color_errors(after, before, skins[1], skins[0])["ciede2000"],
         }
         if again.landmarks is not None:

@@ -35,7 +35,7 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import AT, look
+from .look import look
 from .options import Attributes, Fallback, Options
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
@@ -54,7 +54,6 @@ logger = logging.getLogger(__name__)
 CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
-FREE_FOREHEAD = 5.0  # wanted colour difference of forehead to skin: the original's own hair stays in front
 ATTEMPTS = 3  # how often a face is drawn until one fits
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
 # behind hair, hat or hand.
@@ -62,7 +61,7 @@ MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
 
-Callback = Callable[..., Any]
+Callback = Callable[..., dict[str, Any] | None]
 
 
 @dataclass
@@ -206,7 +205,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         batch_size: int | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        callback_on_step_end: Callback | None = None,
+        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("styles",),
     ) -> Any:
         r"""Anonymizes photos.
@@ -244,10 +243,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             return_dict (`bool`, *optional*, defaults to `True`):
                 False returns the tuple `(images, faces)`.
             callback_on_step_end (`Callable`, *optional*):
-                Called after each batch of faces as `callback(pipe, step, faces_done, tensors)`, to look on; what it
-                returns changes nothing.
+                Called after each batch of faces as `callback(pipe, step, faces_done, tensors)`; the tensors it returns
+                replace those of the step.
             callback_on_step_end_tensor_inputs (`list[str]`, *optional*, defaults to `("styles",)`):
-                Which tensors it gets: `"styles"` of shape `(B, 512)`, what the faces were drawn from; 0 where none was.
+                Which tensors it gets: `"styles"` of shape `(B, 512)`, what the faces are drawn from.
 
         Returns:
             [`FaceAnonPipelineOutput`] or `tuple`.
@@ -547,7 +546,6 @@ class FaceAnonPipeline(DiffusionPipeline):
         estimator = self.attribute_estimator if options.attributes == "face" else None
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
         job.goal = look(crop, mesh, None if estimator is None else estimator.coarse)
-        job.goal[AT["forehead"]] = FREE_FOREHEAD
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
@@ -597,26 +595,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         for job, crop in zip(scene.jobs, crops, strict=True):
             job.surroundings = crop
         if options.attributes == "surroundings" and self.surroundings_encoder is not None:
-            told = [job for job in scene.jobs if self._read_surroundings(self.surroundings_encoder, job)]
             for job in scene.jobs:
-                if all(job is not other for other in told):
-                    blending.obfuscate(canvas, job.face.box, options.fallback)
-                    job.face.status = FaceStatus.OBFUSCATED
-            scene.jobs = told
+                self.surroundings_encoder.complete(job.goal, job.surroundings, job.hidden)
         return scene
 
-    @staticmethod
-    def _read_surroundings(encoder: SurroundingsEncoder, job: FaceJob) -> bool:
-        """Completes a job's goal by what is left of the photo; False, and the face's reason, where that fails."""
-        try:
-            encoder.complete(job.goal, job.surroundings, job.hidden)
-            return True
-        except Exception as error:
-            logger.exception("reading the surroundings of a face failed; it is obfuscated")
-            job.face.reason = f"reading the surroundings failed: {error}"
-            return False
-
-    @torch.no_grad()
     def draw_faces(
         self,
         jobs: Sequence[FaceJob],
@@ -640,27 +622,19 @@ class FaceAnonPipeline(DiffusionPipeline):
         faces: list[NewFace | None] = []
         for step, start in enumerate(range(0, len(jobs), options.batch_size)):
             batch = jobs[start : start + options.batch_size]
-            drawn = self._draw_or_fail(batch, options)
-            faces += [face for face, _ in drawn]
-            if callback is not None:
+            drawn: list[tuple[NewFace | None, np.ndarray]] = []
+            try:
+                drawn = self.draw_batch(batch, options)
+            except Exception as error:  # the originals are erased already, so what failed stays hidden
+                logger.exception("drawing %d faces failed; they are obfuscated", len(batch))
+                for job in batch:
+                    job.face.reason = f"generation failed: {error}"
+            faces += [face for face, _ in drawn] or [None] * len(batch)
+            if drawn and callback is not None:
                 tensors = {"styles": torch.from_numpy(np.stack([style for _, style in drawn]))}
                 callback(self, step, start + len(batch), {name: tensors[name] for name in callback_tensors})
             advance(len(batch))
         return faces
-
-    def _draw_or_fail(self, jobs: Sequence[FaceJob], options: Options) -> list[tuple[NewFace | None, np.ndarray]]:
-        """As [`draw_batch`]; the originals are erased already, so a face whose drawing fails stays hidden."""
-        try:
-            return self.draw_batch(jobs, options)
-        except Exception as error:
-            if len(jobs) > 1:  # a face that fails takes no other along
-                return [one for job in jobs for one in self._draw_or_fail([job], options)]
-            logger.exception("drawing a face failed; it is obfuscated")
-            jobs[0].face.reason = f"generation failed: {error}"
-            return [(None, self._no_style())]
-
-    def _no_style(self) -> np.ndarray:
-        return np.zeros(self.generator.config.style_size, np.float32)
 
     def draw_batch(self, jobs: Sequence[FaceJob], options: Options) -> list[tuple[NewFace | None, np.ndarray]]:
         """Draws a batch, and draws again with another seed, up to `ATTEMPTS` times, what does not fit.
@@ -676,7 +650,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             drawn = self.sample(waiting, [derived_seed(s, attempt) if attempt else s for s in seeds], options)
             faces = each(lambda pair: self.fit_face(*pair), zip(waiting, drawn, strict=True))
             for number, face, one in zip(open_, faces, drawn, strict=True):
-                results[number] = face, self._no_style() if one is None else one.style.numpy()
+                results[number] = (
+                    face,
+                    np.zeros(self.generator.config.style_size, np.float32) if one is None else one.style.numpy(),
+                )
             open_ = [number for number in open_ if results[number][0] is None]
             if not open_:
                 break

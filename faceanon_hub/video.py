@@ -41,8 +41,8 @@ LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
-# A new picture of a track's person is drawn where pose and expression are farther from all that were tried, in standard
-# deviations over drawn faces; at most so many that fit, and so many tries.
+# A new picture of a track's person is drawn where pose and expression are farther from all that were tried, in
+# standard deviations over drawn faces; at most so many that fit, and so many tries.
 NEAR, MOST_KEYS, MOST_TRIES = 0.8, 6, 24
 # Frames 32 pixels wide that differ by so many levels in the mean, and by so many times the usual, are of two scenes.
 CUT_LEVEL, CUT_RATIO = 22.0, 4.0
@@ -147,9 +147,9 @@ def anonymize_video(
     """Anonymizes a video, frame by frame; memory does not grow with its length.
 
     Every frame is searched. A face is tracked by overlap and motion, and through frames in which it is not detected it
-    is followed by its landmarks or filled in. One seed makes one new person of a track, and of
-    a later track whose landmarks are shaped alike: a few pictures are drawn of this person, and each frame shows the
-    one nearest in pose and expression, laid onto the face by its mesh. Landmarks and coefficients are smoothed over the frames around.
+    is followed by its landmarks or filled in. One seed makes one new person of a track, and of a later track whose
+    landmarks are shaped alike: a few pictures are drawn of this person, and each frame shows the one nearest in pose
+    and expression, laid onto the face by its mesh. Landmarks and coefficients are smoothed over the frames around.
 
     Sound and subtitles are copied, chapters kept; metadata, covers, attachments and data streams, which may tell the
     place, are not. Frames come out upright, with 8 bits and, where they were odd, a side one pixel longer.

@@ -46,9 +46,7 @@ def test_diffusers_table_holds_our_entry():
 
 def test_diffusers_finds_our_load_methods():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
-    parts = [value for value in index.values() if isinstance(value, list)]
-    assert len(parts) == 9
-    for library, name in (part for part in parts if part != [None, None]):  # optional ones may be absent
+    for library, name in (value for value in index.values() if isinstance(value, list)):
         kind, candidates = pipeline_loading_utils.get_class_obj_and_candidates(
             library, name, pipeline_loading_utils.ALL_IMPORTABLE_CLASSES, diffusers.pipelines, is_pipeline_module=False
         )

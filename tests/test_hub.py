@@ -79,7 +79,7 @@ def diffusers_log(caplog):
 
 
 def tiny(seed: int = 0, **options) -> FaceAnonPipeline:
-    """A pipeline whose generator has few and random weights, configured unlike the defaults; no face that it draws fits."""
+    """A pipeline of few and random weights, configured unlike the defaults: no face that it draws fits."""
     torch.manual_seed(seed)
     parts = {
         "detector": FaceDetector(threshold=0.4),
