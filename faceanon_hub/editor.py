@@ -177,7 +177,7 @@ class PhotoEditor:
         old, new = scale * job.points, scale * job.new.points
         skins = [regions.skin_region(points, SIZE) for points in (old, new)]
         values = {
-            "light": metrics.light_angle(after, before, new[metrics.AS_DLIB, :2], old[metrics.AS_DLIB, :2]),
+            "light": metrics.light_angle(after, before, new, old),
             "ciede2000": metrics.color_errors(after, before, skins[1], skins[0])["ciede2000"],
         }
         if again.landmarks is not None:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import cv2
 import numpy as np
 
+from .landmarks import BLENDSHAPES, FaceMesh
 from .lighting import fit_lamp, skin_luminance, vertex_normals
 
-BLENDSHAPES = (
-    "_neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
-    "cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight "
-    "eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft "
-    "eyeWideRight jawForward jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft "
-    "mouthFrownRight mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight "
-    "mouthPucker mouthRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft "
-    "mouthSmileRight mouthStretchLeft mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft "
-    "noseSneerRight"
-).split()
+# fmt: off
 ANGLES = ("yaw", "pitch", "roll")
 SKIN = ("skinL", "skinA", "skinB")
 LIGHT = ("lightX", "lightY", "lightZ")
@@ -39,31 +30,23 @@ FRAME = ((9, 197), (230, 118), (450, 347), (231, 101), (451, 330))
 FRAME_STEPS = 40
 
 
-class Mesh(Protocol):
-    """What [`LandmarkExtractor.read`] finds: points (478, 3), pose (3, 3), blendshapes (52,)."""
-
-    points: np.ndarray
-    pose: np.ndarray
-    blendshapes: np.ndarray
-
-
 # Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, and years.
 Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def look(image: np.ndarray, mesh: Mesh, estimator: Estimator | None = None) -> np.ndarray:
+def look(image: np.ndarray, mesh: FaceMesh, estimator: Estimator | None = None) -> np.ndarray:
     """Looks at a face.
 
     Args:
         image (`np.ndarray` of shape `(S, S, 3)`, uint8):
             Upright RGB crop of one face.
-        mesh ([`Mesh`]):
+        mesh ([`FaceMesh`]):
             Of that face, in pixels of the crop.
         estimator (`Estimator`, *optional*):
             Tells apparent sex and age; None leaves them NaN.
 
     Returns:
-        `np.ndarray` of shape `(68,)`, float64, in the order of `ROWS`: angles in degrees, log odds of the blendshapes
+        `np.ndarray` of shape `(66,)`, float64, in the order of `ROWS`: angles in degrees, log odds of the blendshapes
         ([`shape_logits`]), CIELAB of the skin, the lamp ([`lighting.fit_lamp`]); colour difference of forehead to skin
         (hair on it); log of the strongest edge where a frame of glasses would be; lightness of chin and upper lip less
             that of the cheeks; log odds of a man, years.
@@ -72,7 +55,7 @@ def look(image: np.ndarray, mesh: Mesh, estimator: Estimator | None = None) -> n
     return np.concatenate([pose_and_shapes(mesh), appearance(image, mesh.points), told])
 
 
-def pose_and_shapes(mesh: Mesh) -> np.ndarray:
+def pose_and_shapes(mesh: FaceMesh) -> np.ndarray:
     """The rows `SEEN` of a look, `(55,)`."""
     return np.concatenate([angles_of(mesh.pose), shape_logits(mesh.blendshapes)])
 

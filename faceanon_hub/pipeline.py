@@ -26,7 +26,6 @@ from . import blending, placing, regions, seam
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .color import SkinColorTransfer
-from .component import component_file
 from .detection import FaceDetector
 from .errors import CheckpointError
 from .faces import Face, FaceStatus, derived_seed
@@ -35,7 +34,7 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import AT, look
+from .look import look
 from .options import Attributes, Fallback, Options
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
@@ -54,12 +53,10 @@ logger = logging.getLogger(__name__)
 CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
-FREE_FOREHEAD = 5.0  # wanted colour difference of forehead to skin: the original's own hair stays in front
 ATTEMPTS = 3  # how often a face is drawn until one fits
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
 # behind hair, hat or hand.
 MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
-OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
 
 Callback = Callable[..., Any]
@@ -247,7 +244,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Called after each batch of faces as `callback(pipe, step, faces_done, tensors)`, to look on; what it
                 returns changes nothing.
             callback_on_step_end_tensor_inputs (`list[str]`, *optional*, defaults to `("styles",)`):
-                Which tensors it gets: `"styles"` of shape `(B, 512)`, what the faces were drawn from; 0 where none was.
+                Which tensors it gets: `"styles"` of shape `(B, 512)`, what faces were drawn from, 0 where none was.
 
         Returns:
             [`FaceAnonPipelineOutput`] or `tuple`.
@@ -547,9 +544,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         estimator = self.attribute_estimator if options.attributes == "face" else None
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
         job.goal = look(crop, mesh, None if estimator is None else estimator.coarse)
-        job.goal[AT["forehead"]] = FREE_FOREHEAD
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
+            if not np.isfinite(job.identity).all():  # the sampler would push away from nobody
+                raise ValueError("the recognizer gives no numbers")
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
         points = points * (SMALL / LOOK_SIZE)
         if self.lighting_transfer is not None and options.lighting_strength:
@@ -787,8 +785,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 `revision`, `token`, ...
 
         Raises:
-            CheckpointError: there is no such folder or repository, files are missing from it, or it is of an earlier
-                kind, whose generator was a U-Net.
+            CheckpointError: there is no such folder or repository, or files are missing from it.
         """
         checkpoint = str(pretrained_model_name_or_path)
         try:
@@ -796,8 +793,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         except (OSError, ValueError, HTTPError) as error:
             # Where the Hub refused, diffusers tells of its cache.
             cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
-            told = OLD_KIND if _of_old_kind(checkpoint, kwargs) else str(cause)
-            raise CheckpointError(checkpoint, told) from error
+            raise CheckpointError(checkpoint, str(cause)) from error
         return pipe
 
     def save_pretrained(
@@ -858,16 +854,6 @@ class FaceAnonPipeline(DiffusionPipeline):
             return self._upload_folder(
                 folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr
             )
-
-
-def _of_old_kind(checkpoint: str, options: dict[str, Any]) -> bool:
-    """Whether a checkpoint that cannot be loaded has a generator, but no sampler that tells it what to draw."""
-    try:  # what there is of it has been downloaded
-        index = component_file(checkpoint, None, "model_index.json", **{**options, "local_files_only": True})
-        parts = json.loads(index.read_text())
-    except (OSError, ValueError):
-        return False
-    return "generator" in parts and "sampler" not in parts
 
 
 def _as_list(image: Any) -> list[Any]:

@@ -91,7 +91,7 @@ class FaceRecognizer(ModelMixin, ConfigMixin):
         """
         template = self.template.to(points)
         matrix = fit_similarity(points[:, FIVE], template.expand(len(points), -1, -1))
-        x = warp(image, matrix.to(image), CROP_SIZE) * (GRAY / 128)
+        x = warp(image, matrix, CROP_SIZE) * (GRAY / 128)
         x = self.slope(self.stem(x))
         for stage in self.stages:
             x = stage(x)
@@ -155,7 +155,8 @@ def warp(image: torch.Tensor, matrix: torch.Tensor, size: int) -> torch.Tensor:
     shift = grid - matrix[:, None, :, 2].float()
     source = torch.linalg.solve(matrix[:, :, :2].float(), shift.transpose(1, 2)).transpose(1, 2)
     source = ((source + 0.5) * 2 / image.shape[-1] - 1).view(-1, size, size, 2)
-    return F.grid_sample(image, source.to(image), padding_mode="reflection", align_corners=False)
+    # In half precision, places are a quarter of a pixel apart, and reflected ones are no numbers.
+    return F.grid_sample(image.float(), source, padding_mode="reflection", align_corners=False).to(image)
 
 
 def fit_similarity(points: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from .synthesis import FaceAnonGenerator, Head, Level, StyledConv
+    from .generator import FaceAnonGenerator, Level, StyledConv
 
 ROWS = 32  # of a level's input that are worked off at a time: large levels then fit a processor's caches
 OPSET, IR_VERSION = 18, 9
-UINT8 = 2  # onnx.TensorProto.UINT8
 # What the four bands of a Haar transform add to each 2 x 2 pixels.
 HAAR = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], np.float32).reshape(4, 1, 2, 2)
 
@@ -21,7 +20,7 @@ HAAR = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], 
 class OnnxRuntime:
     r"""Draws pictures by a chain of sessions, each made when it is first needed.
 
-    Sessions hand features on, from one resolution to the next, so each weight is held once. They compute
+    Sessions hand features on, from one size to the next, so each weight is held once whatever the sizes. They compute
     what [`FaceAnonGenerator.forward`] does, in single precision, another way: a transposed convolution, whose few
     weights the style scales, does the inverse Haar transform, and large levels are worked off in strips. The result
     does not depend on the number of threads, which is torch's.
@@ -33,7 +32,7 @@ class OnnxRuntime:
 
     def __init__(self, generator: FaceAnonGenerator) -> None:
         self.generator = generator
-        self.resolutions = sorted(set(generator.config.resolutions))
+        self.sizes = [int(size) for size in generator.heads]
         self.sessions: dict[tuple[str, int], Any] = {}
         self.building = threading.Lock()
 
@@ -50,28 +49,20 @@ class OnnxRuntime:
             `np.ndarray` of shape `(B, size, size, 3)`, uint8: RGB.
         """
         pictures = np.empty((len(styles), size, size, 3), np.uint8)
-        resolution = self.generator.resolution(size)
-        zoom = size // resolution
         for picture, style in zip(pictures, styles, strict=True):
-            # The largest features are never put together: their strips go to the head one by one.
-            features = self.features(style, resolution)
-            # The colours of 1 or 2 x 2 pixels are channels.
-            squares = self._run("picture", size, style, features).reshape(3, zoom, zoom, resolution, resolution)
-            picture.reshape(resolution, zoom, resolution, zoom, 3)[:] = squares.transpose(3, 1, 4, 2, 0)
+            values = {"style": style[None]}
+            for step in self._steps(size):
+                (result,) = self._session(*step).run(None, values)
+                values["features"] = result
+            # Twelve values of half the size are the colours of 2 x 2 pixels.
+            squares = result.reshape(3, 2, 2, size // 2, size // 2).transpose(3, 1, 4, 2, 0)
+            picture.reshape(size // 2, 2, size // 2, 2, 3)[:] = squares
         return pictures
 
-    def features(self, style: np.ndarray, resolution: int) -> np.ndarray | None:
-        """Features `(1, C, R, R)` of one face: of this resolution, or the last but one that heads read."""
-        features = None
-        for each in self.resolutions[:-1]:
-            if each <= resolution:
-                features = self._run("features", each, style, features)
-        return features
-
-    def _run(self, kind: str, number: int, style: np.ndarray, features: np.ndarray | None) -> np.ndarray:
-        session = self._session(kind, number)
-        given = {"style": style[None], "features": features}
-        return session.run(None, {each.name: given[each.name] for each in session.get_inputs()})[0]
+    def _steps(self, size: int) -> list[tuple[str, int]]:
+        # The largest features are never put together: its strips go to the head one by one.
+        passed = [each for each in self.sizes if each <= size and each != self.sizes[-1]]
+        return [*(("features", each) for each in passed), ("picture", size)]
 
     def _session(self, kind: str, size: int) -> Any:
         import onnxruntime
@@ -91,47 +82,49 @@ class OnnxRuntime:
             return self.sessions[kind, size]
 
 
-def synthesis_model(generator: FaceAnonGenerator, kind: str, number: int) -> Any:
+def synthesis_model(generator: FaceAnonGenerator, kind: str, size: int) -> Any:
     """The ONNX model of a part of a generator's synthesis.
 
     Args:
         generator ([`FaceAnonGenerator`]):
             Whose weights are taken.
         kind (`str`):
-            `"features"` or `"picture"`.
-        number (`int`):
-            Of features, a resolution R that a head reads: from those of the next lower such resolution, or from none,
-            to `(1, C, R, R)`. Of a picture, its size: from the features that
-            its head reads, or for the largest size from the next lower ones, to `(1, 3 Z Z, R, R)`, uint8: red, green
-            and blue of Z x Z pixels in the order of [`torch.nn.functional.pixel_shuffle`].
+            `"features"`: from those of the next smaller size, or from none, to what the head of this size reads, of
+            shape `(1, C, size / 2, size / 2)`, the four bands of a channel side by side. `"picture"`: from these, or
+            for the largest size from the next smaller size's, to shape `(1, 12, size / 2, size / 2)`, uint8: red,
+            green and blue of 2 x 2 pixels in the order of [`torch.nn.functional.pixel_shuffle`].
+        size (`int`):
+            One of the generator's sizes.
 
     Returns:
         `onnx.ModelProto`: its inputs are `style`, of shape `(1, style_layers, style_size)`, and `features`.
     """
     graph = _Graph()
     styles = graph.styles(generator.style_layers)
-    resolutions = sorted(set(generator.config.resolutions))
-    resolution = number if kind == "features" else generator.resolution(number)
-    finest = resolution == resolutions[-1]
-    lower = max((each for each in resolutions if each < resolution), default=0)
+    sizes = [int(each) for each in generator.heads]
+    largest = size == sizes[-1]
+    smaller = sizes[sizes.index(size) - 1] if size != sizes[0] else 0
+    synthesis = kind == "features" or largest
     parts = ["features"]
-    synthesis = kind == "features" or finest
+    if synthesis and not smaller:
+        stem = generator.stem
+        x = graph.add("Mul", graph.constant(_array(generator.constant)), graph.scale(stem.scale, styles[0]))
+        parts = [graph.mix(stem, x, graph.mixing(stem, _by_channel(stem.mix.out_channels)), slice(None))]
     if synthesis:
-        if not lower:
-            stem = generator.stem
-            x = graph.add("Mul", graph.constant(_array(generator.constant)), graph.scale(stem.scale, styles[0]))
-            parts = [graph.mix(stem, x, graph.mixing(stem), slice(None))]
-        for i, level in enumerate(generator.levels):
-            if lower < level.first.noise.shape[2] <= resolution:
-                parts = graph.level(level, graph.joined(parts), styles[1 + 2 * i], styles[2 + 2 * i])
-    inputs: dict[str, list[int] | None] = {"style": [1, generator.style_layers, generator.config.style_size]}
-    if lower or not synthesis:
-        inputs["features"] = None
+        for number, level in enumerate(generator.levels):
+            if smaller < 16 * 2**number <= size:
+                x = graph.joined(parts)
+                channels = level.second.mix.out_channels
+                order = slice(None) if number == len(generator.levels) - 1 else _by_channel(channels)
+                parts = graph.level(level, x, styles[1 + 2 * number], styles[2 + 2 * number], order)
     if kind == "picture":
-        head = generator.heads[str(number)]
-        factors = graph.factors(generator, styles, resolution)
-        parts = [graph.head(head, part, factors) for part in parts]
+        head = generator.heads[str(size)]
+        order = slice(None) if largest else _by_channel(head.mix.in_channels)
+        parts = graph.head(head, parts, styles[generator.head_layer(size) :], order)
     graph.add("Identity", graph.joined(parts), outputs=["result"])
+    inputs: dict[str, list[int] | None] = {"style": [1, generator.style_layers, generator.config.style_size]}
+    if smaller or not synthesis:
+        inputs["features"] = None
     return graph.model(inputs)
 
 
@@ -156,7 +149,7 @@ class _Graph:
         """Strips one below the other."""
         return strips[0] if len(strips) == 1 else self.add("Concat", *strips, axis=2)
 
-    def constant(self, value: np.ndarray | np.float32) -> str:
+    def constant(self, value: np.ndarray | float) -> str:
         import onnx
 
         name = f"constant{len(self.constants)}"
@@ -177,20 +170,10 @@ class _Graph:
         parts = [self.add("Slice", "style", *pair, axis) for pair in zip(ends, ends[1:], strict=False)]
         return [self.add("Reshape", part, shape) for part in parts]
 
-    def scale(self, linear: Any, style: str, shape: tuple[int, ...] = (1, -1, 1, 1), step: int = 1) -> str:
-        """Factors of every so many-th channel, one each."""
-        weight, bias = self.constant(_array(linear.weight)[::step]), self.constant(_array(linear.bias)[::step])
-        return self.reshape(self.add("Gemm", style, weight, bias, transB=1), *shape)
-
-    def reshape(self, x: str, *shape: int) -> str:
-        """A value in another shape."""
-        return self.add("Reshape", x, self.constant(np.array(shape)))
-
-    def bands(self, level: Level, style: str) -> str:
-        """Factors of the four bands of the channels that a level's first filter sees, of shape (C, 4)."""
-        channels = level.first.scale.out_features
-        own = self.scale(level.scale, style, (channels, 4))
-        return self.add("Mul", own, self.scale(level.first.scale, style, (channels, 1)))
+    def scale(self, linear: Any, style: str, shape: tuple[int, ...] = (1, -1, 1, 1), order: Any = slice(None)) -> str:
+        """Factors of channels, one each."""
+        weight, bias = self.constant(_array(linear.weight)[order]), self.constant(_array(linear.bias)[order])
+        return self.add("Reshape", self.add("Gemm", style, weight, bias, transB=1), self.constant(np.array(shape)))
 
     def mix(self, layer: StyledConv, x: str, mixing: tuple[str, str], rows: slice) -> str:
         """What follows a styled convolution's filter, on these rows of its output."""
@@ -198,18 +181,20 @@ class _Graph:
         x = self.add("Add", x, self.constant(_array(layer.noise)[:, :, rows]))
         return self.add("LeakyRelu", x, alpha=0.2)
 
-    def mixing(self, layer: StyledConv) -> tuple[str, str]:
-        return self.constant(_array(layer.mix.weight)), self.constant(_array(layer.mix.bias))
+    def mixing(self, layer: StyledConv, order: Any = slice(None)) -> tuple[str, str]:
+        return self.constant(_array(layer.mix.weight)[order]), self.constant(_array(layer.mix.bias)[order])
 
-    def level(self, level: Level, x: str, style: str, next_style: str) -> list[str]:
-        """A level's features, in strips of rows from top to bottom."""
+    def level(self, level: Level, x: str, style: str, next_style: str, order: Any) -> list[str]:
+        """A level's features, in strips of rows from top to bottom, their channels in this order."""
         first, second = level.first, level.second
         channels, height = first.scale.out_features, first.noise.shape[2] // 2
-        bands = self.reshape(self.bands(level, style), -1, 1, 1, 1)
-        haar = self.add("Mul", self.constant(np.tile(HAAR, (channels, 1, 1, 1))), bands)
+        bands = self.scale(level.scale, style, (channels, 4), _by_channel(4 * channels))
+        factors = self.add("Mul", bands, self.scale(first.scale, style, (channels, 1)))
+        factors = self.add("Reshape", factors, self.constant(np.array([-1, 1, 1, 1])))
+        haar = self.add("Mul", self.constant(np.tile(HAAR, (channels, 1, 1, 1))), factors)
         scale = self.scale(second.scale, next_style)
-        filters = [self.constant(_array(layer.filter.weight)) for layer in (first, second) if layer.filter is not None]
-        mixing = [self.mixing(first), self.mixing(second)]
+        filters = [self.constant(_array(layer.filter.weight)) for layer in (first, second)]
+        mixing = [self.mixing(first), self.mixing(second, order)]
         axis = self.constant(np.array([2]))
         parts = []
         for start in range(0, height, ROWS):
@@ -228,37 +213,22 @@ class _Graph:
             parts.append(self.mix(second, y, mixing[1], slice(2 * start, 2 * end)))
         return parts
 
-    def factors(self, generator: FaceAnonGenerator, styles: list[str], resolution: int) -> list[str]:
-        """What [`FaceAnonGenerator.factors`] says, each of shape (1, C, 1, 1)."""
-        found: list[str] = []
-        for i, level in enumerate(generator.levels):
-            if level.first.noise.shape[2] > resolution:
-                own, last = styles[1 + 2 * i : 3 + 2 * i]
-                if found:
-                    low = self.scale(level.scale, own, step=4)
-                    found.append(self.add("Mul", low, self.scale(level.first.scale, own)))
-                else:
-                    found.append(self.reshape(self.bands(level, own), 1, -1, 1, 1))
-                found.append(self.scale(level.second.scale, last))
-        return [*found, self.scale(generator.scale, styles[-1])]
+    def head(self, head: Any, parts: list[str], styles: list[str], order: Any) -> list[str]:
+        """Levels of 0 to 255 of the pictures that a head reads off strips of features."""
+        style = styles[0]
+        if len(styles) > 1:
+            style = self.add("Mul", self.add("Sum", *styles), self.constant(np.float32(1 / len(styles))))
+        weight = self.constant(127.5 * _array(head.mix.weight)[:, order])
+        weight = self.add("Mul", weight, self.scale(head.scale, style, order=order))
+        bias = self.constant(127.5 * _array(head.mix.bias) + np.float32(127.5))
+        low, high = self.constant(np.float32(0)), self.constant(np.float32(255))
+        pictures = [self.add("Clip", self.add("Conv", part, weight, bias), low, high) for part in parts]
+        return [self.add("Cast", self.add("Round", picture), to=2) for picture in pictures]
 
-    def head(self, head: Head, x: str, factors: list[str]) -> str:
-        """Levels of 0 to 255 of the picture that a head reads off features."""
-        seen = x
-        for layer, factor in zip(head.layers, factors, strict=False):
-            x = self.add("LeakyRelu", self.scaled(x, layer, factor), alpha=0.2)
-        x = self.scaled(x, head.mix, factors[-1], 127.5, 127.5)
-        if head.skip is not None:
-            x = self.add("Add", x, self.scaled(seen, head.skip, factors[0], 127.5))
-        x = self.add("Clip", x, self.constant(np.float32(0)), self.constant(np.float32(255)))
-        return self.add("Cast", self.add("Round", x), to=UINT8)
 
-    def scaled(self, x: str, layer: Any, factor: str, gain: float = 1.0, offset: float = 0.0) -> str:
-        """A 1 x 1 convolution of channels scaled by these factors; of its result, a gain and an offset."""
-        weight = self.add("Mul", self.constant(np.float32(gain) * _array(layer.weight)), factor)
-        if layer.bias is None:
-            return self.add("Conv", x, weight)
-        return self.add("Conv", x, weight, self.constant(np.float32(gain) * _array(layer.bias) + np.float32(offset)))
+def _by_channel(channels: int) -> np.ndarray:
+    """Index that puts the four bands of a channel side by side, from four blocks of all channels' bands."""
+    return np.arange(channels).reshape(4, -1).T.ravel()
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -16,10 +16,9 @@ from .look import ANGLES, AT, ROWS, SEEN, Estimator, look
 
 EMBEDDING = 256
 LINEARIZED = 3  # times within a step: looks bend, see `_Model.jacobian`
-STEP_NOISE = 1.0  # of what a row's fit misses: the picture is looked at again
+STEP_NOISE = 0.5  # of what a row's fit misses: the picture is looked at again
 PUSH_NOISE, LEAVE_NOISE = 0.2, 0.3
 POSE_TRUST = 4.0  # a wrong angle tears the placed face
-LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
 POSE_LIMIT, ROW_LIMIT = 2.6, 2.5  # standard deviations of a row that are asked for at most
 UNTOLD = 0.95  # a row of which more than this share is missed is left free
 SHRINK = 0.8  # of a style whose picture shows no face
@@ -44,8 +43,7 @@ class Drawn:
             What the picture shows less what was asked for, in the units of a look; NaN where nothing was asked for or
             the picture was not looked at.
         error (`float`):
-            Root mean square of the residuals of pose and expression, in standard deviations of drawn faces; what
-            shows most counts most.
+            Root mean square of the residuals of pose and expression, in standard deviations of drawn faces.
     """
 
     style: torch.Tensor
@@ -80,8 +78,7 @@ class StyleSampler(ModelMixin, ConfigMixin):
         push (`float`, *optional*, defaults to `2.5`):
             Standard deviations of the style that a face is pushed away by at `privacy=1`.
         leave (`float`, *optional*, defaults to `0.0`):
-            How far the push leaves the expression alone, 0 (not at all) to 1; pose, age, sex, skin and the like it
-            always does.
+            How far the push leaves pose and expression alone, 0 (not) to 1 (it moves no row).
 
     Example:
         ```py
@@ -175,8 +172,7 @@ class StyleSampler(ModelMixin, ConfigMixin):
             drawn = style - model.mean
             identity = None if identities is None else identities[number]
             goal = model.goal(goals[number][rows])
-            direction = model.away(identity, goal, self.config.leave)
-            job = _Job(self.config.truncation * drawn, goal, model.trust(goal), direction)
+            job = _Job(truncation * drawn, goal, model.away(identity, goal, self.config.leave))
             job.style = model.step(job, model.predict(job.style), privacy * self.config.push)
             jobs.append(job)
         best: list[Drawn | None] = [None] * len(jobs)
@@ -191,7 +187,7 @@ class StyleSampler(ModelMixin, ConfigMixin):
                     continue
                 shown = (look(picture, mesh, estimator)[rows] - model.middle) / model.spread
                 missed = shown - job.goal
-                error = model.error(missed, job.trust)
+                error = float(np.sqrt(np.nanmean(missed[SEEN] ** 2))) if (~np.isnan(missed[SEEN])).any() else 0.0
                 held = best[number]
                 if held is None or error < held.error:
                     best[number] = Drawn(styles[number], picture, mesh, missed * model.spread, error)
@@ -220,7 +216,6 @@ class StyleSampler(ModelMixin, ConfigMixin):
 class _Job:
     style: np.ndarray  # less the mean
     goal: np.ndarray  # in standard deviations
-    trust: np.ndarray
     direction: np.ndarray
 
 
@@ -249,18 +244,6 @@ class _Model(NamedTuple):
         limit = np.where(self.pose, POSE_LIMIT, ROW_LIMIT)
         return scaled.clip(-limit, limit)
 
-    def trust(self, goal: np.ndarray) -> np.ndarray:
-        """What each row counts: a blendshape that hardly shows at the goal counts less than one that does."""
-        low, high = (1 / (1 + np.exp(-(self.middle + self.spread * (goal + side)))) for side in (-1, 1))
-        moved = np.where(self.seen & ~self.pose, high - low, np.nan)
-        shapes = (moved / np.nanmean(moved)).clip(LEAST_TRUST, MOST_TRUST) if (~np.isnan(moved)).any() else moved
-        return np.where(self.pose, POSE_TRUST, np.where(np.isnan(shapes), 1.0, shapes))
-
-    def error(self, missed: np.ndarray, trust: np.ndarray) -> float:
-        """Root mean square of what is missed of pose and expression, weighted."""
-        use = self.seen & ~np.isnan(missed)
-        return float(np.sqrt(np.average(missed[use] ** 2, weights=trust[use]))) if use.any() else 0.0
-
     def predict(self, style: np.ndarray) -> np.ndarray:
         x = style @ self.inner + self.bias
         return style @ self.linear + (x / (1 + np.exp(-x))) @ self.outer + self.offset
@@ -272,23 +255,22 @@ class _Model(NamedTuple):
         return self.linear + (self.inner * (gate + x * gate * (1 - gate))) @ self.outer
 
     def away(self, identity: np.ndarray | None, goal: np.ndarray, leave: float) -> np.ndarray:
-        """The direction, of unit deviation, along which faces grow like an identity and the rows that are asked for stay."""
+        """The direction, of unit deviation, along which faces grow like an identity; `leave` takes rows off it."""
         if identity is None or np.isnan(identity).any():
             return np.zeros(len(self.mean))
         direction = self.identity @ (identity - self.stranger)
-        # What is not expression is left alone in full: a woman must not become a man to be hidden.
-        weight = np.where(self.seen & ~self.pose, leave, 1.0)
-        asked = ~np.isnan(goal) & (weight > 0)
-        slopes = self.linear[:, asked]
-        rows = self.factor.T @ slopes
-        noise = np.diag(LEAVE_NOISE * self.missed[asked] / weight[asked])
-        direction -= slopes @ np.linalg.solve(rows.T @ rows + noise, rows.T @ (self.factor.T @ direction))
+        if leave:
+            asked = ~np.isnan(goal)
+            slopes = self.linear[:, asked]
+            rows = self.factor.T @ slopes
+            noise = LEAVE_NOISE * np.diag(self.missed[asked])
+            direction -= leave * slopes @ np.linalg.solve(rows.T @ rows + noise, rows.T @ (self.factor.T @ direction))
         return direction / max(np.linalg.norm(self.factor.T @ direction), 1e-9)
 
     def step(self, job: _Job, shown: np.ndarray, push: float) -> np.ndarray:
         """The style nearest to the job's, as the prior measures, that is expected to show the goal."""
         use = ~np.isnan(job.goal)
-        noise = STEP_NOISE * self.missed[use] / job.trust[use]
+        noise = STEP_NOISE * self.missed[use] / np.where(self.pose[use], POSE_TRUST, 1)
         bent = shown - self.predict(job.style)  # what the fit misses here, and as likely nearby
         pushed = bool(job.direction.any()) and push > 0
         if pushed:

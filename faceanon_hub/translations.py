@@ -105,8 +105,8 @@ _TEXTS = {
 }  # fmt: skip
 
 _SAID_KEYS = [
-    "face", "status_new", "status_hidden", "status_kept", "stage_hidden", "stage_landmarks", "stage_drawn",
-    "stage_composed", "expression_kept", "expression_roughly", "expression_changed", "expression_unknown",
+    "face", "status_new", "status_hidden", "status_kept", "stage_hidden", "stage_landmarks", "stage_generated",
+    "stage_corrected", "expression_kept", "expression_roughly", "expression_changed", "expression_unknown",
     "light_kept", "light_roughly", "light_changed", "light_diffuse", "color_kept", "color_roughly", "color_changed",
     "recognized", "not_recognized", "similarity_unknown", "no_guarantee", "no_face", "weak", "choose_face",
     "choose_photo", "too_many", "some_failed", "unusable", "choose_video", "too_long", "span", "starts_late",
@@ -115,7 +115,7 @@ _SAID_KEYS = [
 
 _SAID = {
     "en": [
-        "Face", "new face", "hidden", "kept", "What is left of the photo", "478 landmarks", "Drawn",
+        "Face", "new face", "hidden", "kept", "What the network sees", "478 landmarks", "Painted",
         "Light and colour of the original", "expression kept", "expression roughly kept", "expression changed",
         "expression not measurable", "light kept", "light roughly kept", "light changed", "light from all around",
         "skin colour kept", "skin colour nearly kept", "skin colour changed",
@@ -138,7 +138,7 @@ _SAID = {
         "Too many jobs of yours are waiting. Try again later.",
     ],
     "de": [
-        "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was vom Foto übrig ist", "478 Punkte", "Gezeichnet",
+        "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was das Netz sieht", "478 Punkte", "Gemalt",
         "Licht und Farbe des Originals", "Ausdruck erhalten", "Ausdruck ungefähr erhalten", "Ausdruck verändert",
         "Ausdruck nicht messbar", "Licht erhalten", "Licht ungefähr erhalten", "Licht verändert",
         "Licht von allen Seiten", "Hautfarbe erhalten", "Hautfarbe fast erhalten", "Hautfarbe verändert",
@@ -163,7 +163,7 @@ _SAID = {
         "Zu viele Ihrer Aufträge warten. Versuchen Sie es später wieder.",
     ],
     "fr": [
-        "Visage", "nouveau visage", "caché", "laissé", "Ce qui reste de la photo", "478 points", "Dessiné",
+        "Visage", "nouveau visage", "caché", "laissé", "Ce que voit le réseau", "478 points", "Peint",
         "Lumière et couleur de l'original", "expression conservée", "expression à peu près conservée",
         "expression changée", "expression non mesurable", "lumière conservée", "lumière à peu près conservée",
         "lumière changée", "lumière de tous côtés", "couleur de peau conservée", "couleur de peau presque conservée",
@@ -187,7 +187,7 @@ _SAID = {
         "Trop de vos demandes attendent. Réessayez plus tard.",
     ],
     "es": [
-        "Cara", "cara nueva", "oculta", "intacta", "Lo que queda de la foto", "478 puntos", "Dibujada",
+        "Cara", "cara nueva", "oculta", "intacta", "Lo que ve la red", "478 puntos", "Pintada",
         "Luz y color del original", "expresión conservada", "expresión casi conservada", "expresión cambiada",
         "expresión no medible", "luz conservada", "luz casi conservada", "luz cambiada", "luz de todos lados",
         "color de piel conservado", "color de piel casi conservado", "color de piel cambiado",
@@ -211,7 +211,7 @@ _SAID = {
         "Esperan demasiados trabajos suyos. Inténtelo más tarde.",
     ],
     "it": [
-        "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che resta della foto", "478 punti", "Disegnato",
+        "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che vede la rete", "478 punti", "Dipinto",
         "Luce e colore dell'originale", "espressione conservata", "espressione quasi conservata",
         "espressione cambiata", "espressione non misurabile", "luce conservata", "luce quasi conservata",
         "luce cambiata", "luce da ogni lato", "colore della pelle conservato", "colore della pelle quasi conservato",
@@ -235,7 +235,7 @@ _SAID = {
         "Troppe sue richieste in attesa. Riprovi più tardi.",
     ],
     "ja": [
-        "顔", "新しい顔", "隠した顔", "そのままの顔", "写真に残るもの", "478の点", "描いた顔", "元の光と色",
+        "顔", "新しい顔", "隠した顔", "そのままの顔", "ネットワークに見えるもの", "478の点", "描いた顔", "元の光と色",
         "表情は保たれています", "表情はおおよそ保たれています", "表情が変わりました", "表情は測定できません",
         "光は保たれています", "光はおおよそ保たれています", "光が変わりました", "全方向からの光",
         "肌の色は保たれています", "肌の色はほぼ保たれています", "肌の色が変わりました",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -36,14 +35,13 @@ __all__ = ["VIDEO_SUFFIXES", "VideoReport", "anonymize_video"]
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3  # seeds that are tried for the first picture of a track's person
 LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
-# A new picture of a track's person is drawn where pose and expression are farther from all that were tried, in standard
-# deviations over drawn faces; at most so many that fit, and so many tries.
-NEAR, MOST_KEYS, MOST_TRIES = 0.8, 6, 24
+# A new picture of a track's person is drawn where pose and expression are farther from every one there is, in
+# standard deviations over drawn faces, and at most so many.
+NEAR, MOST_KEYS = 0.8, 6
 # Frames 32 pixels wide that differ by so many levels in the mean, and by so many times the usual, are of two scenes.
 CUT_LEVEL, CUT_RATIO = 22.0, 4.0
 
@@ -122,10 +120,8 @@ class Key:
     """A picture of a track's new person, and what of the original it was drawn for."""
 
     goal: np.ndarray
-    size: int
     identity: np.ndarray | None
-    seed: int
-    drawn: Drawn | None  # None where no picture fitted
+    drawn: Drawn | None
 
 
 def anonymize_video(
@@ -148,8 +144,7 @@ def anonymize_video(
 
     Every frame is searched. A face is tracked by overlap and motion, and through frames in which it is not detected it
     is followed by its landmarks or filled in. One seed makes one new person of a track, and of
-    a later track whose landmarks are shaped alike: a few pictures are drawn of this person, and each frame shows the
-    one nearest in pose and expression, laid onto the face by its mesh. Landmarks and coefficients are smoothed over the frames around.
+    a later track whose landmarks are shaped alike. Landmarks and coefficients are smoothed over the frames around.
 
     Sound and subtitles are copied, chapters kept; metadata, covers, attachments and data streams, which may tell the
     place, are not. Frames come out upright, with 8 bits and, where they were odd, a side one pixel longer.
@@ -484,46 +479,26 @@ class _Window:
         return job
 
     def _draw(self, number: int, line: list[FaceJob]) -> list[tuple[FaceJob, NewFace | None]]:
-        """The faces of a track: its person's nearest picture that fits, laid where the face is."""
+        """The faces of a track: its person's nearest picture, laid where the face is; a new one where none is near."""
         keys, faces = self._keys.setdefault(number, []), []
         for job in line:
             face = None
             try:
-                self._draw_key(keys, job)
-                found = (self.pipe.fit_face(job, key.drawn) for key in self._usable(keys, job))
-                face = next((face for face in found if face is not None), None)
+                near = min(keys, key=lambda key: self._distance(key, job), default=None)
+                if near is None or (self._distance(near, job) > NEAR and len(keys) < MOST_KEYS):
+                    if keys:  # the same person for the whole track
+                        job.identity = keys[0].identity
+                    (drawn,) = self.pipe.sample([job], [job.face.seed or 0], self.options)
+                    near = Key(job.goal, job.identity, drawn)
+                    keys.append(near)
+                face = self.pipe.fit_face(job, near.drawn)
                 if face is None:
-                    job.face.reason = "no drawn face fits"
+                    job.face.reason = "the drawn face does not fit"
             except Exception as error:
                 logger.exception("drawing a face failed; it is obfuscated")
                 job.face.reason = f"generation failed: {error}"
             faces.append((job, face))
         return faces
-
-    def _draw_key(self, keys: list[Key], job: FaceJob) -> None:
-        """Draws a new picture of a track's person where none, as fine as the face, was tried for one like it."""
-        tried = [self._distance(key, job) for key in keys if key.size >= job.size]
-        fine = sum(key.drawn is not None and key.size >= job.size for key in keys)
-        if min(tried, default=math.inf) <= NEAR or fine == MOST_KEYS or len(keys) == MOST_TRIES:
-            return
-        # One person for the whole track: seed and embedding of the first picture that fitted.
-        first = next((key for key in keys if key.drawn is not None), None)
-        own = job.face.seed or 0
-        seeds = [derived_seed(own, number) if number else own for number in range(ATTEMPTS)]
-        if first is not None:
-            seeds, job.identity = [first.seed], first.identity
-        for seed in seeds:
-            (drawn,) = self.pipe.sample([job], [seed], self.options)
-            if self.pipe.fit_face(job, drawn) is not None:
-                break
-        else:
-            drawn = None
-        keys.append(Key(job.goal, job.size, job.identity, seed, drawn))
-
-    def _usable(self, keys: list[Key], job: FaceJob) -> list[Key]:
-        """Pictures of a track's person, those as fine as the face first, and the nearest of these."""
-        drawn = [key for key in keys if key.drawn is not None]
-        return sorted(drawn, key=lambda key: (key.size < job.size, self._distance(key, job)))
 
     def _distance(self, key: Key, job: FaceJob) -> float:
         return self.pipe.sampler.distance(key.goal, job.goal)

@@ -73,10 +73,11 @@ def test_pasting_changes_nothing_outside_the_hidden_region(mask, spot, scale, ro
     canvas, matrix = noise(), crop_at(spot, scale, roll)
     before = canvas.copy()
     lay(canvas, noise((SIZE, SIZE, 3), 1), mask, matrix)
-    # Interpolation looks two pixels further, each of them a mean; a crop that is enlarged is read two of its own away.
+    # Interpolation looks two pixels further along each axis, each of them a mean; a crop that is enlarged is read two
+    # of its own away; and places are rounded here.
     away = cv2.distanceTransform(1 - np.pad(mask, 400).astype(np.uint8), cv2.DIST_L2, 5)
     at = np.round(in_crop(matrix, SHAPE)).astype(int).clip(-400, SIZE + 399) + 400
-    outside = away[at[..., 1], at[..., 0]] > 2 + 3 * scale
+    outside = away[at[..., 1], at[..., 0]] > 2 * np.sqrt(2) + 0.75 + 3 * scale
     assert np.array_equal(canvas[outside], before[outside])
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from faceanon_hub import Face, FaceStatus
 from faceanon_hub.io import read_photo
+from faceanon_hub.look import ROWS
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "points": (478, 3),
         "pose": (3, 3),
         "hidden": (job.size, job.size),
-        "goal": (68,),
+        "goal": (len(ROWS),),
         "identity": (256,),
         "lighting": (9,),
         "color": (9,),

@@ -33,11 +33,10 @@ from faceanon_hub import (
     FaceAnonGenerator,
     FaceAnonPipeline,
     FaceDetector,
-    FaceRecognizer,
+    FaceRetargeter,
     LandmarkExtractor,
     LightingTransfer,
     SkinColorTransfer,
-    StyleSampler,
 )
 from faceanon_hub.cli import app
 
@@ -46,13 +45,10 @@ COMPONENTS = {
     "generator": "FaceAnonGenerator",
     "landmark_extractor": "LandmarkExtractor",
     "lighting_transfer": "LightingTransfer",
-    "recognizer": "FaceRecognizer",
-    "sampler": "StyleSampler",
+    "retargeter": "FaceRetargeter",
     "skin_color_transfer": "SkinColorTransfer",
 }
-FILE = "diffusion_pytorch_model.safetensors"
-WEIGHTS = f"generator/{FILE}"
-WEIGHED = ("generator", "recognizer", "sampler")
+WEIGHTS = "generator/diffusion_pytorch_model.safetensors"
 ID = "someone/some-anonymizer"
 
 
@@ -79,19 +75,16 @@ def diffusers_log(caplog):
 
 
 def tiny(seed: int = 0, **options) -> FaceAnonPipeline:
-    """A pipeline whose generator has few and random weights, configured unlike the defaults; no face that it draws fits."""
+    """A pipeline that runs, with few and random weights, and configured unlike the defaults."""
     torch.manual_seed(seed)
     parts = {
         "detector": FaceDetector(threshold=0.4),
         "landmark_extractor": LandmarkExtractor(min_presence=0.4),
-        "generator": FaceAnonGenerator(latent_size=16, channels=(8, 8, 8, 8, 8, 8, 12), sizes=(128, 512)),
+        "generator": FaceAnonGenerator(sample_size=64, style_size=16, channels=(8, 8, 8, 8, 12)),
         "lighting_transfer": LightingTransfer(limit=1.4),
         "skin_color_transfer": SkinColorTransfer(strength=0.9),
-        "sampler": StyleSampler.from_pretrained(DEFAULT_CHECKPOINT, subfolder="sampler", truncation=0.5),
-        "recognizer": FaceRecognizer.from_pretrained(DEFAULT_CHECKPOINT, subfolder="recognizer"),
+        "retargeter": FaceRetargeter.from_pretrained(DEFAULT_CHECKPOINT, subfolder="retargeter", strength=0.8),
         "mask_margin": 0.12,
-        "privacy": 0.25,
-        "attributes": "none",
         "batch_size": 2,
         "fallback": "solid",
     }
@@ -113,8 +106,8 @@ def public(config) -> dict:
     return json.loads(json.dumps({name: value for name, value in config.items() if not name.startswith("_")}))
 
 
-def fingerprint(network: torch.nn.Module) -> str:
-    weights = network.state_dict()
+def fingerprint(generator: FaceAnonGenerator) -> str:
+    weights = generator.state_dict()
     return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
 
 
@@ -128,7 +121,7 @@ def jsons(folder: Path) -> dict[str, str]:
 def test_bundled_checkpoint_names_every_component():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
     assert index["_class_name"] == "FaceAnonPipeline"
-    parts = {name: value for name, value in index.items() if isinstance(value, list) and value != [None, None]}
+    parts = {name: value for name, value in index.items() if isinstance(value, list)}
     assert parts == {name: ["faceanon_hub", kind] for name, kind in COMPONENTS.items()}
     for name in COMPONENTS:
         assert (DEFAULT_CHECKPOINT / name / "config.json").is_file()
@@ -143,10 +136,9 @@ def test_bundled_checkpoint_holds_no_path():
 
 
 def test_bundled_weights_are_small():
-    assert sum(file.stat().st_size for file in DEFAULT_CHECKPOINT.rglob("*") if file.is_file()) <= 44_000_000
-    for name in WEIGHED:
-        with safe_open(DEFAULT_CHECKPOINT / name / FILE, "pt") as weights:
-            assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
+    assert (DEFAULT_CHECKPOINT / WEIGHTS).stat().st_size <= 50_000_000
+    with safe_open(DEFAULT_CHECKPOINT / WEIGHTS, "pt") as weights:
+        assert {weights.get_slice(key).get_dtype() for key in weights.keys()} == {"F16"}  # noqa: SIM118
 
 
 @pytest.mark.parametrize(("asked", "dtype"), [({}, torch.float32), ({"dtype": torch.float16}, torch.float16)])
@@ -161,9 +153,8 @@ def test_bundled_checkpoint_loads_without_a_network(asked, dtype, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", watch)
     pipeline = FaceAnonPipeline.from_pretrained(**asked)
     assert not called
-    for part in (pipeline.generator, pipeline.sampler, pipeline.recognizer):
-        assert {weight.dtype for weight in part.state_dict().values() if weight.is_floating_point()} == {dtype}
-        assert not part.training
+    assert {weight.dtype for weight in pipeline.generator.parameters()} == {dtype}
+    assert not pipeline.generator.training
 
 
 # The command
@@ -244,20 +235,18 @@ def test_configurations_survive(tmp_path):
     saved.save_pretrained(tmp_path)
     loaded = FaceAnonPipeline.from_pretrained(tmp_path)
     assert settings(loaded) == settings(saved)
-    assert list(loaded.generator.config.channels) == [8, 8, 8, 8, 8, 8, 12]
-    assert list(loaded.generator.config.sizes) == [128, 512] and loaded.sampler.config.truncation == 0.5
+    assert list(loaded.generator.config.channels) == [8, 8, 8, 8, 12]
     assert loaded.detector.config.threshold == 0.4
     assert (loaded.config.fallback, loaded.config.mask_margin, loaded.config.batch_size) == ("solid", 0.12, 2)
-    assert (loaded.config.privacy, loaded.config.attributes) == (0.25, "none")
     assert fingerprint(loaded.generator) == fingerprint(saved.generator)
 
 
 def test_missing_optional_components_survive(tmp_path):
-    saved = tiny(lighting_transfer=None, skin_color_transfer=None, recognizer=None)
+    saved = tiny(lighting_transfer=None, skin_color_transfer=None)
     saved.save_pretrained(tmp_path)
-    assert not (tmp_path / "lighting_transfer").exists() and not (tmp_path / "recognizer").exists()
+    assert not (tmp_path / "lighting_transfer").exists()
     loaded = FaceAnonPipeline.from_pretrained(tmp_path)
-    assert loaded.lighting_transfer is None and loaded.skin_color_transfer is None and loaded.recognizer is None
+    assert loaded.lighting_transfer is None and loaded.skin_color_transfer is None
     assert settings(loaded) == settings(saved)
     assert fingerprint(loaded.generator) == fingerprint(saved.generator)
 
@@ -282,8 +271,7 @@ def test_wrong_components_are_complained_about(tmp_path, diffusers_log):
 
 def test_variants(tmp_path):
     full, half = tiny(), tiny()
-    for part in (half.generator, half.sampler, half.recognizer):
-        part.to(torch.float16)
+    half.generator.to(torch.float16)
     full.save_pretrained(tmp_path)
     half.save_pretrained(tmp_path, variant="fp16")
     size = (tmp_path / WEIGHTS).stat().st_size
@@ -291,35 +279,29 @@ def test_variants(tmp_path):
 
     loaded = FaceAnonPipeline.from_pretrained(tmp_path, variant="fp16", dtype=torch.float16)
     assert loaded.generator.dtype == torch.float16
-    for name in WEIGHED:
-        assert fingerprint(loaded.components[name]) == fingerprint(half.components[name])
+    assert fingerprint(loaded.generator) == fingerprint(half.generator)
     assert fingerprint(FaceAnonPipeline.from_pretrained(tmp_path).generator) == fingerprint(full.generator)
 
 
 # The Hub
 
 
-def test_pushed_pipeline_gives_the_same_picture(hub, pipe, portrait):
-    address = pipe.push_to_hub(ID, token=OWNER)
+def test_pushed_pipeline_gives_the_same_picture(hub, portrait):
+    pushed = tiny()
+    address = pushed.push_to_hub(ID, token=OWNER)
     files = hub.repos[ID].files
     assert address.startswith(f"{hub.url}/{ID}/commit/")
     assert set(files) == {
-        *("README.md", "model_index.json", "pipeline.py", "landmark_extractor/face_landmarker.task"),
-        *(f"{name}/{FILE}" for name in WEIGHED),
+        *("README.md", "model_index.json", "pipeline.py", WEIGHTS, WEIGHTS.replace("generator", "retargeter")),
         *(f"{name}/config.json" for name in COMPONENTS),
     }
     assert not [name for name, content in files.items() if name.endswith("json") and b"_name_or_path" in content]
 
     loaded = FaceAnonPipeline.from_pretrained(ID)
-    assert settings(loaded) == settings(pipe)
-    expected = picture(pipe, portrait)
+    assert settings(loaded) == settings(pushed)
+    expected = picture(pushed, portrait)
     assert np.array_equal(picture(loaded, portrait), expected)
-    # The weights do show.
-    with torch.no_grad():
-        for head in loaded.generator.heads.values():
-            head.mix.bias += 0.2
-    loaded.generator._runtime = None
-    assert (picture(loaded, portrait) != expected).any()
+    assert (picture(tiny(seed=1), portrait) != expected).any()  # the weights do show
 
 
 def test_card(hub, portrait, tmp_path, monkeypatch):
@@ -437,10 +419,7 @@ def test_components_load_from_the_pipelines_repository(hub):
     pushed.push_to_hub(ID, token=OWNER)
     generator = FaceAnonGenerator.from_pretrained(ID, subfolder="generator")
     assert fingerprint(generator) == fingerprint(pushed.generator)
-    for part in (StyleSampler, FaceRecognizer):
-        (name,) = (name for name, kind in COMPONENTS.items() if kind == part.__name__)
-        assert fingerprint(part.from_pretrained(ID, subfolder=name)) == fingerprint(pushed.components[name])
-    for part in (FaceDetector, LandmarkExtractor, LightingTransfer, SkinColorTransfer, StyleSampler, FaceRecognizer):
+    for part in (FaceDetector, LandmarkExtractor, LightingTransfer, SkinColorTransfer):
         (name,) = (name for name, kind in COMPONENTS.items() if kind == part.__name__)
         loaded = part.from_pretrained(ID, subfolder=name)
         assert public(loaded.config) == public(pushed.components[name].config)
@@ -492,7 +471,7 @@ def make_a_file(folder: Path) -> None:
 
 def drop_a_weight(folder: Path) -> None:
     weights = load_file(folder / WEIGHTS)
-    del weights["stem.mix.weight"]
+    del weights["stem.weight"]
     save_file(weights, folder / WEIGHTS)
 
 
@@ -512,8 +491,8 @@ def broken(name, action, *marks):
         broken("no such class", lambda folder: edit(folder / "model_index.json", "FaceDetector", "NoDetector")),
         broken("no configuration", lambda folder: shutil.rmtree(folder / "detector")),
         broken("not utf-8", lambda folder: (folder / "detector/config.json").write_bytes(b"\xff\xfe")),
-        broken("impossible size", lambda folder: edit(folder / "generator/config.json", " 512\n  ]", " 64\n  ]")),
-        broken("weights of another shape", lambda folder: edit(folder / "generator/config.json", " 12\n", " 8\n")),
+        broken("impossible size", lambda folder: edit(folder / "generator/config.json", '_size": 64', '_size": 32')),
+        broken("weights of another shape", lambda folder: edit(folder / "generator/config.json", "12", "8")),
         broken("no weights", lambda folder: (folder / WEIGHTS).unlink()),
         broken("empty weights", lambda folder: (folder / WEIGHTS).write_bytes(b"")),
         broken("weights cut short", lambda folder: os.truncate(folder / WEIGHTS, 5000)),
@@ -521,9 +500,6 @@ def broken(name, action, *marks):
             "git-lfs pointer", lambda folder: (folder / WEIGHTS).write_text("version https://git-lfs.github.com\n")
         ),
         broken("one weight missing", drop_a_weight),
-        broken("no sampler", lambda folder: shutil.rmtree(folder / "sampler")),
-        broken("no weights of the sampler", lambda folder: (folder / "sampler" / FILE).unlink()),
-        broken("recognizer cut short", lambda folder: os.truncate(folder / "recognizer" / FILE, 5000)),
     ],
 )
 def test_broken_folders_are_named(break_it, tmp_path):
@@ -543,40 +519,6 @@ def test_missing_weights_are_named(tmp_path):
     (tmp_path / WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match="diffusion_pytorch_model"):
         FaceAnonPipeline.from_pretrained(tmp_path)
-
-
-def old_kind(folder: Path) -> Path:
-    """A checkpoint of the versions whose generator was a U-Net."""
-    tiny().save_pretrained(folder)
-    index = json.loads((folder / "model_index.json").read_text())
-    for name in ("sampler", "recognizer", "attribute_estimator", "surroundings_encoder"):
-        del index[name]
-        shutil.rmtree(folder / name, ignore_errors=True)
-    index |= {"retargeter": ["faceanon_hub", "FaceRetargeter"]}
-    (folder / "model_index.json").write_text(json.dumps(index))
-    (folder / "generator/config.json").write_text('{"_class_name": "FaceAnonGenerator", "sample_size": 128}')
-    save_file({"stem.weight": torch.zeros(8, 4, 3, 3)}, folder / WEIGHTS)
-    return folder
-
-
-@pytest.mark.parametrize("retargeter", [True, False])
-def test_a_checkpoint_of_the_old_kind_is_told(retargeter, tmp_path):
-    folder = old_kind(tmp_path / "old")
-    if not retargeter:
-        edit(folder / "model_index.json", '["faceanon_hub", "FaceRetargeter"]', "[null, null]")
-    with pytest.raises(CheckpointError, match="of an earlier kind, whose generator is a U-Net") as caught:
-        FaceAnonPipeline.from_pretrained(folder)
-    assert caught.value.checkpoint == str(folder)
-
-
-def test_a_checkpoint_of_the_old_kind_on_the_hub_is_told(hub, tmp_path):
-    folder = old_kind(tmp_path / "old")
-    tiny().push_to_hub(ID, token=OWNER)
-    hub.repos[ID].files.clear()
-    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    hub.repos[ID].commit(files, "main")
-    with pytest.raises(CheckpointError, match="of an earlier kind, whose generator is a U-Net"):
-        FaceAnonPipeline.from_pretrained(ID)
 
 
 @pytest.mark.parametrize("name", ["someone/nothing", "nothing", "not an id", "a/b/c", ""])

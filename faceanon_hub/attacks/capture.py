@@ -176,6 +176,8 @@ class Capture:
                 "alone": self.recognizer(np.where(inside[..., None], pixels, np.uint8(GREY)), geometry.landmarks),
                 "expression": self._expression(pixels, face),
             }
+        if len(record["settings"]) < len(self.settings):
+            return {"failed": "the face cannot be replaced"}
         return record
 
     def _numbers(self, geometry: Geometry) -> dict[str, np.ndarray]:
@@ -183,7 +185,7 @@ class Capture:
         job = self.pipe.place_face(geometry.face)
         self.pipe.measure_face(geometry.photo.pixels, job, self.pipe.resolve())
         numbers = {
-            "look": job.goal[~np.isnan(job.goal)],  # what nobody estimates is told of no face
+            "look": job.goal,
             "light": job.lighting,
             "color": job.color,
             "shape": geometry.points[:, :2].ravel(),
@@ -191,20 +193,20 @@ class Capture:
         return {name: value for name, value in numbers.items() if value is not None}
 
     def _results(self, geometry: Geometry, number: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-        """Photos as the settings leave them, with the new face's mask and crop. Each face is drawn once."""
+        """Photos as the settings leave them, with the new face's mask and crop. Each face is painted once."""
         pixels = geometry.photo.pixels
-        drawn: dict[tuple[Any, ...], list[str]] = {}
+        painted: dict[tuple[Any, ...], list[str]] = {}
         for name in self.settings:
             setting = SETTINGS[name]
             if setting.kind == "pipeline":
                 others = tuple(sorted((k, v) for k, v in setting.options.items() if k not in STRENGTHS))
-                drawn.setdefault((others, setting.one_seed), []).append(name)
+                painted.setdefault((others, setting.one_seed), []).append(name)
                 continue
             canvas = pixels.copy()
             if setting.kind == "blur":
                 blending.obfuscate(canvas, geometry.face.box, "blur")
             yield name, canvas, geometry.region, geometry.matrix
-        for (others, one_seed), names in drawn.items():
+        for (others, one_seed), names in painted.items():
             face = replace(geometry.face, seed=None)
             deal_seeds([face], self.seed if one_seed else self.seed + 1 + number)
             options = self.pipe.resolve(**dict(others))
@@ -212,11 +214,9 @@ class Capture:
             faces = self.pipe.draw_faces(scene.jobs, options)
             for name in names:
                 result = self.pipe.compose(scene, faces, self.pipe.resolve(**SETTINGS[name].options))
-                if result.jobs and result.jobs[0].composed is not None:
-                    (job,) = result.jobs
-                    yield name, result.canvas, (job.hidden > 0.5).astype(np.uint8), job.matrix
-                else:  # hidden by the fallback, as it would be
-                    yield name, result.canvas, geometry.region, geometry.matrix
+                for job in result.jobs:
+                    if job.composed is not None:
+                        yield name, result.canvas, (job.hidden > 0.5).astype(np.uint8), job.matrix
 
     def _expression(self, pixels: np.ndarray, face: Face) -> dict[str, float]:
         again = Face(face.box, face.score, face.keypoints)

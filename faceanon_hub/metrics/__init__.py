@@ -16,7 +16,7 @@ from .identity import (
     protection_rate,
     verify,
 )
-from .lighting import AS_DLIB, light_angle, light_distance, light_vector, side_ratio, side_ratio_error
+from .lighting import light_angle, light_vector, shading_distance, side_ratio, side_ratio_error
 from .pose import head_rotation, pose_error
 from .realism import (
     EfficientNetFeatures,
@@ -28,7 +28,6 @@ from .realism import (
 )
 
 __all__ = [
-    "AS_DLIB",
     "DlibFaces",
     "DlibRecognizer",
     "EfficientNetFeatures",
@@ -52,7 +51,6 @@ __all__ = [
     "iris_positions",
     "kernel_distance",
     "light_angle",
-    "light_distance",
     "light_vector",
     "median_interval",
     "median_skin",
@@ -61,6 +59,7 @@ __all__ = [
     "protection_rate",
     "ratio_errors",
     "redetected",
+    "shading_distance",
     "side_ratio",
     "side_ratio_error",
     "skin_tone",
