@@ -230,6 +230,8 @@ def main() -> None:
                         arguments.out.mkdir(parents=True, exist_ok=True)
                         (arguments.out / file).write_bytes(content)
                 path.unlink()
+                if counts.total() % 50 == 0:
+                    print(f"{counts.total()} {kind}s: {dict(counts)}", file=sys.stderr, flush=True)
             bad += sum(counts[fault] for fault in FAULTS)
             told = {name: counts[name] for name in ("done", "no face", "refused", *FAULTS)}
             print(f"{count} {kind}s: " + ", ".join(f"{number} {name}" for name, number in told.items()), flush=True)

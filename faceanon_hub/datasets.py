@@ -209,11 +209,15 @@ def _inside(source: str, path: str) -> str:
     """A path that a dataset names; relative ones are those of its folder."""
     relative = "://" not in path and not PurePosixPath(path).is_absolute()
     place = f"{source}/{path}" if relative else path
-    scheme, own = (name.partition("://")[0] if "://" in name else "file" for name in (place, source))
-    # A file system of another kind is not asked: its package may not even be installed.
-    if scheme != own or ".." in PurePosixPath(path).parts or not _below(place, source):
+    # Schemes first: another file system is not even set up.
+    elsewhere = _scheme(place) != _scheme(source) or "::" in path or ".." in PurePosixPath(path).parts
+    if elsewhere or not _below(place, source):
         raise UnreadableImageError(path, "lies outside of the dataset")
     return place
+
+
+def _scheme(place: str) -> str:
+    return place.partition("://")[0] if "://" in place else "file"
 
 
 def _like(value: Any, image: PIL.Image.Image, quality: int, source: str | None = None) -> Any:

@@ -745,7 +745,7 @@ def _finish(job: _Job, record: dict[str, Any], told: dict[str, Any], settings: _
 def _failed(job: _Job, error: Exception | str) -> dict[str, Any]:
     """The record of a file without a result, also without an older one: that may show what is now to be hidden."""
     if isinstance(error, UnwritableError) and getattr(error.__cause__, "errno", None) in _DISK:
-        raise UnwritableImageError(job.target, error.cause) from error.__cause__
+        raise type(error)(job.target, error.cause) from error.__cause__
     for path in (job.target, job.report):
         if path is not None:
             path.unlink(missing_ok=True)
