@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import inspect
 import json
-import math
 import os
 import platform
 import shutil
@@ -106,7 +105,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
         for flag, entry in flags.items():
             low, high = entry.metadata.get("range", (None, None))
             kind = types[entry.name] if entry.default is not None else types[entry.name] | None
-            option = typer.Option(min=low, max=None if high == math.inf else high, help=entry.metadata["help"])
+            option = typer.Option(min=low, max=high, help=entry.metadata["help"])
             parameters.append(parameter.replace(name=flag, default=entry.default, annotation=Annotated[kind, option]))
 
     @functools.wraps(command)

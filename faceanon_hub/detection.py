@@ -13,7 +13,7 @@ from .centerface import load_centerface
 from .component import Component
 from .diffusion import register_to_config
 from .faces import Face
-from .ranges import check_number
+from .ranges import THRESHOLD, check_number
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
 SMALLEST_RELIABLE = 10.0
@@ -61,7 +61,7 @@ class FaceDetector(Component):
         overview_size: int = 512,
         tile_size: int = 576,
     ) -> None:
-        check_number("threshold", threshold, 0.01, 0.9)
+        check_number("threshold", threshold, *THRESHOLD)
         check_number("min_face_size", min_face_size, 6, 256)
         check_number("tile_size", tile_size, 256, 2048, whole=True)
         check_number("overview_size", overview_size, 64, tile_size, whole=True)

@@ -105,10 +105,10 @@ class PhotoEditor:
         missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._generated]
         crops = self.pipe.generate_all([job for job, _ in missing], asked)
         self._generated |= {key: crop for (_, key), crop in zip(missing, crops, strict=True) if crop is not None}
-        if any(key not in self._generated for key in keys):
-            self._prepared = None  # whatever failed is tried again the next time
         drawn = [self._generated.get(key) for key in keys]
         result = self.pipe.compose(scene, drawn, asked)
+        if any(job.generated is None for job in result.jobs):
+            self._prepared = None  # whatever failed is tried again the next time
         numbers = {id(face): number for number, face in enumerate(self.faces)}
         self._jobs = {
             numbers[id(job.face)]: (job, crop)

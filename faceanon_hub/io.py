@@ -459,7 +459,8 @@ def _clean(exif: Image.Exif) -> bytes | None:
         for group, tags in ((ExifTags.IFD.Exif, _CAMERA_TAGS), (ExifTags.IFD.GPSInfo, _GPS_TAGS)):
             if kept := {tag: value for tag, value in exif.get_ifd(group).items() if tag in tags and _plain(value)}:
                 clean.get_ifd(group).update(kept)
-        return clean.tobytes() if len(clean) or clean._ifds else None  # noqa: SLF001 - Pillow has no public way to ask for empty groups
+        # Pillow has no public way to ask for empty groups.
+        return clean.tobytes() if len(clean) or clean._ifds else None  # noqa: SLF001
     return None
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from .ranges import check_number
+from .ranges import THRESHOLD, check_number
 
 Fallback = Literal["blur", "mosaic", "solid"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
 
 
-def _option(flag: str, help: str, low: float = -math.inf, high: float = math.inf, default: Any = None) -> Any:
+def _option(flag: str, help: str, *span: float, default: Any = None) -> Any:
     """A field of `Options`: its name on the command line, what it does in a line, and the range of a number."""
-    span = {} if math.isinf(low) else {"range": (low, high)}
-    return field(default=default, metadata={"flag": flag, "help": help, **span})
+    return field(default=default, metadata={"flag": flag, "help": help, **({"range": span} if span else {})})
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Options:
         context_blur (`float`, *optional*):
             0 to 0.3: blur of hair, ears and neck, a standard deviation in heights of the face.
         threshold (`float`, *optional*):
-            0 to 1: lowest confidence of the detector.
+            0.01 to 0.9: lowest confidence of the detector.
         batch_size (`int`, *optional*):
             At least 1: faces that go through the network at a time.
         use_hint (`bool`, *optional*, defaults to `True`):
@@ -52,13 +50,13 @@ class Options:
     fallback: Fallback = _option("fallback", "For faces that cannot be replaced.")
     mask_margin: float = _option("mask_margin", "Hidden rim, in face heights.", 0.05, 0.3)
     context_blur: float = _option("context_blur", "Blur of hair, ears and neck, in face heights; 0 is none.", 0, 0.3)
-    threshold: float | None = _option("threshold", "Lowest confidence of the detector.", 0, 1)
+    threshold: float | None = _option("threshold", "Lowest confidence of the detector.", *THRESHOLD)
     batch_size: int = _option("batch_size", "Faces per run of the network.", 1, 1024)
     use_hint: bool = _option("hint", "Give the network the blurred skin colour of the hidden face.", default=True)
     lighting_strength: float = _option("light", "Strength of the light transfer.", 0, 1)
     color_strength: float = _option("color", "Strength of the skin colour transfer.", 0, 1)
     identity_shape: float = _option("identity_shape", "0 the face's own shape, 1 a new one.", 0, 1)
-    truncation: float = _option("truncation", "0 average faces, 1 full variety.", 0, 1, 0.85)
+    truncation: float = _option("truncation", "0 average faces, 1 full variety.", 0, 1, default=0.85)
 
     def __post_init__(self) -> None:
         if self.fallback not in (None, *FALLBACKS):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur")  # options of which a pipeline has its own
 GREY = 2  # largest difference between the channels of a photo without colour
 
 Callback = Callable[..., dict[str, Any] | None]
@@ -113,12 +114,18 @@ class FaceAnonPipeline(DiffusionPipeline):
         skin_color_transfer: SkinColorTransfer | None = None,
         retargeter: FaceRetargeter | None = None,
         batch_size: int = 8,
-        fallback: Fallback = "blur",
+        fallback: str = "blur",
         mask_margin: float = conditioning.MASK_MARGIN,
         context_blur: float = 0.0,
     ) -> None:
         super().__init__()
-        Options(fallback=fallback, mask_margin=mask_margin, context_blur=context_blur, batch_size=batch_size)
+        configured: dict[str, Any] = {
+            "batch_size": batch_size,
+            "fallback": fallback,
+            "mask_margin": mask_margin,
+            "context_blur": context_blur,
+        }
+        Options(**configured)  # says what is wrong with them
         self.register_modules(
             detector=detector,
             landmark_extractor=landmark_extractor,
@@ -127,9 +134,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             skin_color_transfer=skin_color_transfer,
             retargeter=retargeter,
         )
-        self.register_to_config(
-            batch_size=batch_size, fallback=fallback, mask_margin=mask_margin, context_blur=context_blur
-        )
+        self.register_to_config(**configured)
 
     @torch.no_grad()
     def __call__(
@@ -292,7 +297,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         given = Options(**options)
         configured = {
-            **{name: self.config[name] for name in ("fallback", "mask_margin", "context_blur", "batch_size")},
+            **{name: self.config[name] for name in CONFIGURED},
             "lighting_strength": _strength(self.lighting_transfer),
             "color_strength": _strength(self.skin_color_transfer),
             "identity_shape": _strength(self.retargeter),
@@ -346,9 +351,8 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def with_generator(self, generator: FaceAnonGenerator) -> Self:
         """A pipeline of the same components and configuration, but with another network."""
-        names = ("batch_size", "fallback", "mask_margin", "context_blur")
         components = {**self.components, "generator": generator}
-        return type(self)(**components, **{name: self.config[name] for name in names})
+        return type(self)(**components, **{name: self.config[name] for name in CONFIGURED})
 
     def video(self, source: str | os.PathLike[str], target: str | os.PathLike[str], **kwargs: Any) -> VideoReport:
         """Anonymizes a video; needs the extra `video`. Arguments, result and errors: [`video.anonymize_video`].
@@ -389,8 +393,9 @@ class FaceAnonPipeline(DiffusionPipeline):
             face will be obfuscated.
 
         Raises:
-            ValueError: a zone is empty or outside the photo.
+            ValueError: a zone is empty or outside the photo, or the threshold is out of its range.
         """
+        Options(threshold=threshold)  # says what is wrong with it
         zones = check_zones(hide, image.shape)
         covered = cover_zones(image, zones, fallback or self.config.fallback)
         faces = self.detector(covered, threshold)

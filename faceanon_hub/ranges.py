@@ -7,6 +7,9 @@ import numbers
 import reprlib
 from typing import Any
 
+# Of the detector's confidence: beyond it, a threshold finds every leaf, or no face at all.
+THRESHOLD = 0.01, 0.9
+
 
 def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = False) -> None:
     """Makes sure that a value is a number in range.

@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -195,10 +196,28 @@ def test_the_readme_shows_every_option_by_example():
     assert len(options) > 30 and options - shown <= {"--help"}
 
 
+def test_nothing_is_said_where_nothing_is_wrong(photo, tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "faceanon_hub",
+            "image",
+            str(photo),
+            str(tmp_path / "out.png"),
+            "--seed",
+            "1",
+            "--quiet",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_help_is_quick_to_import():
     # The command's help must not wait for torch.
-    import subprocess
-
     code = (
         "import sys, faceanon_hub.cli; print(sorted({'torch', 'diffusers', 'onnxruntime', 'cv2'} & set(sys.modules)))"
     )

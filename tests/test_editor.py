@@ -121,6 +121,18 @@ def test_a_failing_network_leaves_faces_hidden(editor, pipe, two, monkeypatch):
     assert {(face.status, face.reason) for face in editor.faces} == {(FaceStatus.ANONYMIZED, "")}
 
 
+def test_a_face_that_failed_once_keeps_no_reason(editor, pipe, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("no light today")
+
+    monkeypatch.setattr(pipe, "correct", fail)
+    editor.render()
+    assert all("no light today" in face.reason for face in editor.faces)
+    monkeypatch.undo()
+    editor.render()
+    assert {(face.status, face.reason) for face in editor.faces} == {(FaceStatus.ANONYMIZED, "")}
+
+
 def test_options_are_checked(editor):
     with pytest.raises(ValueError, match="truncation"):
         editor.render(truncation=2)

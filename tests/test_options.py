@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import pytest
 
-from faceanon_hub import CheckpointError, FaceAnonPipeline, Options
+from faceanon_hub import CheckpointError, FaceAnonPipeline, Options, PhotoEditor
 
 NUMBERS = ["mask_margin", "context_blur", "threshold", "lighting_strength", "color_strength", "identity_shape"]
 
@@ -39,10 +40,11 @@ def test_what_is_not_given_is_as_configured(pipe):
         pipe.resolve(surprise=1)
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 2}, {"threshold": math.nan}])
+@pytest.mark.parametrize("wrong", [{"threshold": 2}, {"threshold": 1}, {"threshold": 0.95}, {"threshold": math.nan}])
 def test_no_call_switches_detection_off(pipe, portrait, wrong):
-    with pytest.raises(ValueError, match="threshold"):
-        pipe(portrait, **wrong)
+    for call in (pipe, pipe.find_faces, functools.partial(PhotoEditor, pipe)):
+        with pytest.raises(ValueError, match="threshold"):
+            call(portrait, **wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"mask_margin": math.nan}, {"fallback": "none"}])
