@@ -20,7 +20,7 @@ HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "re
 
 @contextmanager
 def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) -> Iterator[None]:
-    """Makes a [`CheckpointError`] of what loading raises: of a damaged checkpoint, diffusers raises nearly anything.
+    """Turns every error of loading into a [`CheckpointError`]: diffusers raises many kinds for a damaged checkpoint.
 
     Args:
         checkpoint (`str` or `os.PathLike`):
@@ -100,7 +100,7 @@ def component_file(
         pretrained_model_name_or_path (`str` or `os.PathLike`), subfolder (`str`, *optional*):
             See [`Component.from_pretrained`].
         name (`str`):
-            Plain name of the file: whoever takes it out of a config checks that it leads nowhere else.
+            Plain name of the file. A caller that takes it from a config has to check it.
         kwargs (*optional*):
             Hub options; others are passed over.
 

@@ -49,7 +49,7 @@ SCALES = {
 CODEC_OPTIONS = {
     "libvpx": {"b": "0"},
     "libvpx-vp9": {"b": "0"},
-    # Else x264 decides by what the processor's own code returns, and no two runs need be the same to the bit.
+    # Without it, x264's result depends on code paths of the processor and differs from run to run.
     "libx264": {"x264-params": "cpu-independent=1"},
 }
 CHAPTERS = {"mp4", "mov", "ipod", "matroska", "webm", "ogg"}
@@ -254,7 +254,7 @@ class VideoReader:
 
 
 class _Awaited:
-    """Packets whose frames are still to come: decoders drop some without a word."""
+    """Keeps track of packets whose frames have not come yet: decoders drop frames without an error."""
 
     def __init__(self, reader: VideoReader) -> None:
         self.source, self.base = reader.source, reader.stream.time_base

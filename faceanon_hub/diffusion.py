@@ -1,7 +1,7 @@
-"""What is used of diffusers, imported without its model zoo and PyTorch's compiler: they would be most of a start.
+"""Imports from diffusers without its models and without PyTorch's compiler, which take most of the start-up time.
 
-Marks that diffusers' hooks put on functions for the compiler are lost. Who compiles models of diffusers with hooks in
-the same process imports diffusers before faceanon_hub.
+The hooks of diffusers then lack their `torch.compiler.disable` marks. To compile diffusers models that use hooks in
+the same process, import diffusers before faceanon_hub.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-import torch  # noqa: F401 - before its compiler is stood in for
+import torch  # noqa: F401 - must be imported before its compiler is replaced
 
 
 class _AutoencoderKL(type):
-    """Diffusers' pipelines ask whether something is one: the class is imported when they do."""
+    """Imports the real class when a pipeline checks `isinstance` against it."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -26,12 +26,12 @@ class _AutoencoderKL(type):
 
 
 class AutoencoderKL(metaclass=_AutoencoderKL):
-    """Stands in diffusers' pipelines for the class of that name."""
+    """Placeholder for the class of this name in diffusers' pipelines."""
 
 
 @contextmanager
 def _imported_lightly() -> Iterator[None]:
-    """Within it diffusers' pipelines are imported without autoencoders, and marks for the compiler are passed over."""
+    """Inside the block, diffusers imports no autoencoders and its `torch._dynamo` decorators do nothing."""
     compiler: Any = ModuleType("torch._dynamo")
     compiler.allow_in_graph = compiler.disable = lambda function=None, *_, **__: function or (lambda marked: marked)
     sys.modules["torch._dynamo"] = compiler
@@ -45,7 +45,7 @@ def _imported_lightly() -> Iterator[None]:
 
 
 def _asked_where_compiled(is_compiled: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Without the compiler nothing is compiled, and to ask would import it."""
+    """Answers no as long as the compiler is not imported: asking it would import it."""
     return lambda module: "torch._dynamo" in sys.modules and is_compiled(module)
 
 

@@ -1,4 +1,4 @@
-"""Files from outside: only regular ones are opened, and a new one takes its place once it is whole."""
+"""Reading and writing files: only regular files are opened, and a new file replaces its target once it is complete."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPECIAL = "a device, a pipe or a socket, not a file"
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file for reading, and nothing else: a pipe would wait for ever, a device does what it likes.
+    """Opens a regular file for reading. A pipe would block for ever, and opening a device can have side effects.
 
     Args:
         path (`str` or `os.PathLike`):
@@ -111,10 +111,10 @@ def check_checkpoint(folder: Path) -> None:
 
 @contextmanager
 def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> Iterator[Path]:
-    """A file to write to that takes the target's place once the block is done, and is gone where it fails.
+    """A temporary file that replaces the target when the block ends, and is deleted when the block fails.
 
-    It lies beside the target and is locked while it is written. What killed processes left of theirs is not, and goes
-    when the next file is written into the folder.
+    It lies beside the target and is locked while it is written. Temporary files that killed processes left are not
+    locked; they are deleted when the next file is written into the folder.
 
     Args:
         target (`Path`):
@@ -151,7 +151,7 @@ def _told(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
 
 
 def _hold(target: Path) -> tuple[Path, BinaryIO]:
-    """A new empty file beside the target, and what keeps it locked while it is open."""
+    """A new empty file beside the target, and the open handle that keeps it locked."""
     while True:
         path = target.with_name(f"{PARTIAL}{secrets.token_hex(8)}{target.suffix}")
         file = path.open("xb")
@@ -165,7 +165,7 @@ def _hold(target: Path) -> tuple[Path, BinaryIO]:
 
 
 def _sweep(folder: Path) -> None:
-    """Deletes what killed processes were writing into a folder."""
+    """Deletes temporary files that killed processes left in a folder."""
     if sys.platform == "win32":
         return
     for path in folder.glob(f"{PARTIAL}*"):

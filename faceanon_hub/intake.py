@@ -1,4 +1,4 @@
-"""What the page lets in: files that were sent to it, values that its fields take, requests that it answers."""
+"""Checks everything that reaches the page: file paths, values of fields, requests."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def sent_file(path: Any, folder: Path) -> Path:
         `Path`: a regular file in the folder, links followed.
 
     Raises:
-        RefusedError: all else, by one message: it does not tell what exists.
+        RefusedError: the path is anything else. The message is always the same, so that it does not tell what exists.
     """
     try:
         found = Path(os.path.realpath(path, strict=True))
@@ -72,7 +72,7 @@ def sent_file(path: Any, folder: Path) -> Path:
 
 
 def checked(block: Any, value: Any, folder: Path) -> Any:
-    """What a field of the page was given, if it may be given that.
+    """Checks a value that was sent to a field of the page, and returns it.
 
     Args:
         block (`gradio.blocks.Block`):
@@ -142,7 +142,7 @@ def position(event: gr.SelectData, length: int) -> int:
 
 
 class Page(gr.Blocks):
-    """A page all of whose events, named or not, take checked values alone, and answer a wrong call in words.
+    """A page whose events, named or not, only take checked values and answer a wrong call with a text.
 
     Args:
         folder (`Path`):
@@ -181,13 +181,13 @@ class Page(gr.Blocks):
         raise gr.Error(text, print_exception=False)
 
     def waiting(self, address: str) -> int:
-        """How many jobs of an address wait or run."""
+        """Number of jobs of an address that wait or run."""
         events = self._queue.event_ids_to_events.values()  # Gradio tells it nowhere else
         return sum(event.request.client is not None and event.request.client.host == address for event in events)
 
 
 class Gate:
-    """ASGI middleware in front of the page: what may be asked for, how long a request may be, how many one may queue.
+    """ASGI middleware in front of the page: limits routes, the size of a request, and the jobs of one address.
 
     Args:
         app (`ASGIApp`):

@@ -39,8 +39,8 @@ EXPRESSIVE += [466, *range(468, 478)]
 class FaceLandmarker:
     """Three networks, each for one picture at a time; one thread each.
 
-    MediaPipe's own task of the same name keeps the certainty of its mesh to itself, looks for upright faces alone and
-    reports its use to its maker.
+    MediaPipe's own task of the same name does not return the confidence of the mesh, only finds upright faces, and
+    contains usage logging to Google's servers.
 
     Args:
         models (`dict[str, bytes]`):
@@ -115,7 +115,7 @@ class LandmarkerPool:
 
     @contextmanager
     def lend(self) -> Iterator[FaceLandmarker]:
-        """Networks of the caller's own for as long as the context lasts."""
+        """Lends networks that no other thread uses at the same time."""
         with self._starting:
             networks = self._idle.pop() if self._idle else FaceLandmarker(self._models)
         try:
@@ -230,7 +230,7 @@ def _cells() -> np.ndarray:
 
 @contextmanager
 def _native_log_hidden() -> Iterator[None]:
-    """Keeps what LiteRT tells of itself at its start, past any log level, off the standard error stream."""
+    """Hides what LiteRT prints to standard error at start-up, which no log level turns off."""
     kept = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

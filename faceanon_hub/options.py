@@ -1,4 +1,4 @@
-"""Everything that a call can ask for, checked in one place; light to import, as commands make flags of it."""
+"""The options of a call, checked in one place. Light to import: commands make their flags from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _option(flag: str, help: str, *span: float, default: Any = None) -> Any:
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that a call can ask for, alike for all its photos or frames.
+    """All options of a call; they hold for all its photos or frames.
 
     None stands for what the pipeline is configured with; [`FaceAnonPipeline.resolve`] fills it in, and the fields are
     annotated as they are afterwards. Commands have a flag for each field, see [`cli`].

@@ -1,4 +1,4 @@
-"""The one thread that works with PyTorch: jobs in turn, none of them for ever, none that nobody waits for."""
+"""Runs the page's jobs one after the other in a single thread, with time limits and cancellation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-GRACE = 5.0  # seconds between a job's being asked to stop and its thread's being given up
+GRACE = 5.0  # seconds that a job has to stop after it was asked to; then its thread is given up
 
 
 class StoppedError(Exception):
@@ -30,7 +30,8 @@ class Job:
         limit (`float`, *optional*):
             Seconds it may run; unlimited unless given.
         answer (`Future`):
-            What it returned or raised; [`StoppedError`] past its time. Cancelled before its turn, it never runs.
+            What it returned or raised; [`StoppedError`] when the job exceeds its limit. A job that is cancelled
+            before its turn never runs.
         stopped (`threading.Event`):
             Asks it to stop, see [`stop_if_asked`].
     """
@@ -45,11 +46,11 @@ _JOB: ContextVar[Job] = ContextVar("job")
 
 
 class Painter:
-    """Runs jobs in one thread: OpenMP keeps threads of its own for each that works with PyTorch, and is half as fast
-    again once these are more than the cores.
+    """Runs jobs in one thread. OpenMP starts its own threads for every thread that uses PyTorch, and slows down when
+    they outnumber the cores.
 
-    A job past its limit is asked to stop. One that has not after [`GRACE`] seconds loses the thread: another takes
-    over the jobs that wait.
+    A job that exceeds its limit is asked to stop. If it has not stopped after `GRACE` seconds, its thread is given
+    up, and a new thread takes the waiting jobs.
     """
 
     def __init__(self) -> None:
@@ -115,7 +116,7 @@ def stop_if_asked() -> None:
 
 
 def painting(function: Callable[..., Any], limit: float | None = None) -> Callable[..., Any]:
-    """The same function, run in the painter's thread, after what was asked of it before."""
+    """The same function, run in the painter's thread after the jobs that were queued before it."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:

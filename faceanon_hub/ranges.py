@@ -1,4 +1,4 @@
-"""Numbers from outside, as those of a checkpoint's configuration: typed, finite, and in range."""
+"""Checks that numbers from callers and configurations have the right type, are finite and in range."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numbers
 import reprlib
 from typing import Any
 
-# Of the detector's confidence: beyond it, a threshold finds every leaf, or no face at all.
+# Range of the detector's threshold. Above it, faces would be missed in silence.
 THRESHOLD = 0.01, 0.9
 
 

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The function's results for all items, in order. OpenCV, NumPy, PyTorch and MediaPipe release the interpreter.
+    """The function's results for all items, in order. OpenCV, NumPy, PyTorch and LiteRT release the GIL.
 
     Args:
         function (`Callable`):

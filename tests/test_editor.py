@@ -1,4 +1,4 @@
-"""An editor: changed face by face, and painted no more than needed."""
+"""A photo is changed face by face, and faces are generated no more often than needed."""
 
 from __future__ import annotations
 
