@@ -51,12 +51,11 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=150)
     parser.add_argument("--columns", type=int, default=5)
     parser.add_argument("--rows", type=int, default=6)
-    parser.add_argument("--truncation", type=float, nargs="*", default=[0.85], help="one more picture a face for each")
-    parser.add_argument("--shape", type=float, nargs="*", default=[None], help="one more for each identity_shape")
+    parser.add_argument("--truncation", type=float, nargs="*", default=[0.6], help="one more picture a face for each")
+    parser.add_argument("--privacy", type=float, nargs="*", default=[None], help="one more for each")
     parser.add_argument("--checkpoint", nargs="*", default=[DEFAULT_CHECKPOINT], help="one more for each")
     parser.add_argument("--no-light", action="store_true")
     parser.add_argument("--no-color", action="store_true")
-    parser.add_argument("--no-hint", action="store_true")
     options = parser.parse_args()
 
     pipes = [FaceAnonPipeline.from_pretrained(checkpoint) for checkpoint in options.checkpoint]
@@ -72,14 +71,13 @@ def main() -> None:
     for seed, photo in enumerate(chosen):
         faces = pipes[0].find_faces(np.asarray(photo))
         group = [photo]
-        for truncation, shape, pipe in itertools.product(options.truncation, options.shape, pipes):
+        for truncation, privacy, pipe in itertools.product(options.truncation, options.privacy, pipes):
             result = pipe(
                 photo,
                 seed=seed,
                 faces=[faces],
                 truncation=truncation,
-                identity_shape=shape,
-                use_hint=not options.no_hint,
+                privacy=privacy,
                 lighting_strength=0 if options.no_light else None,
                 color_strength=0 if options.no_color else None,
             )

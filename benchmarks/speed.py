@@ -1,33 +1,32 @@
-"""Time by stage, memory and start-up; the network beside the prototype's, where that is at hand, in the same run.
+"""Time by stage, memory and start-up, and the network alone at each size of its pictures.
 
 Run it on an otherwise idle machine: `make bench`.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.scenes import crowd
-from faceanon_hub import FaceAnonPipeline
+from faceanon_hub import FaceAnonPipeline, regions
+from faceanon_hub.alignment import align, transform, warp_in
+from faceanon_hub.pipeline import SMALL
 
-PROTOTYPE = Path(__file__).parents[2] / "shared" / "prototype"
+# Of the pipeline, or of one of its components; those that hold another one are shown without it.
 STAGES = {
     "detector": "detection",
     "find_faces": "landmarks",
-    "prepare_scene": "coefficients, erasing, crops",
+    "prepare_scene": "numbers, erasing, crops",
     "generator": "network",
-    "generate": "tensors",
-    "correct": "light and colour",
-    "compose": "pasting",
+    "draw_faces": "looks, steps, placing",
+    "compose": "light, colour, pasting",
 }
 MEMORY = """
 from pathlib import Path
@@ -41,17 +40,12 @@ print(int(status.split("VmHWM:")[1].split()[0]) / 2**20)
 
 def timed(function: Callable[..., Any], spent: dict[str, float], name: str) -> Callable[..., Any]:
     """Adds the time of every call to `spent[name]`."""
-    running = False
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        nonlocal running
-        if running:  # the network calls itself for each face of a batch
-            return function(*args, **kwargs)
-        running, start = True, time.perf_counter()
+        start = time.perf_counter()
         try:
             return function(*args, **kwargs)
         finally:
-            running = False
             spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
 
     return wrapped
@@ -67,7 +61,7 @@ def by_stage(pipe: FaceAnonPipeline, photo: np.ndarray, repeats: int = 5) -> tup
         for name in STAGES:
             component = pipe.components.get(name)
             target = type(pipe) if component is None else type(component)
-            method = name if component is None else "forward" if name == "generator" else "__call__"
+            method = name if component is None else "render" if name == "generator" else "__call__"
             with_timers[target, method] = getattr(target, method)
             setattr(target, method, timed(getattr(target, method), spent, name))
         try:
@@ -81,56 +75,28 @@ def by_stage(pipe: FaceAnonPipeline, photo: np.ndarray, repeats: int = 5) -> tup
     return {name: 1000 * seconds for name, seconds in best.items()}, faces
 
 
-def reference() -> Any:
-    """The prototype's network, or None where it is not at hand."""
-    if not PROTOTYPE.is_dir():
-        return None
-    spec = importlib.util.spec_from_file_location("reference", PROTOTYPE / "reference.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.load(PROTOTYPE / "generator-128.safetensors")
-
-
-@torch.no_grad()
-def network(pipe: FaceAnonPipeline, batch: int, repeats: int = 9) -> tuple[float, float | None]:
-    """Milliseconds a face of our network and of the reference, in turns, each the median of several runs."""
-    arguments = _inputs(batch)
-    noise = [torch.randn(batch, *shape) for shape in pipe.generator.noise_shapes]
-    theirs = reference()
-    ours_ms, theirs_ms = [], []
-    for _ in range(repeats + 1):
+def network(pipe: FaceAnonPipeline, size: int, repeats: int = 9) -> float:
+    """Milliseconds of a picture of this size, the median of several."""
+    styles, spent = pipe.generator.style(pipe.generator.latents(range(repeats + 1))).detach(), []
+    for style in styles:
         start = time.perf_counter()
-        pipe.generator(*arguments, noise)
-        ours_ms.append(1000 * (time.perf_counter() - start) / batch)
-        if theirs is not None:
-            start = time.perf_counter()
-            theirs(*arguments)
-            theirs_ms.append(1000 * (time.perf_counter() - start) / batch)
-    return float(np.median(ours_ms[1:])), float(np.median(theirs_ms[1:])) if theirs_ms else None
-
-
-def _inputs(batch: int) -> tuple[torch.Tensor, ...]:
-    """Image, mask of the portrait's face, condition and latent."""
-    from faceanon_hub.alignment import align, transform
-    from faceanon_hub.conditioning import condition, draw_maps
-
-    photo = crowd(columns=1, rows=1, faces=1)
-    points = FaceAnonPipeline.from_pretrained().find_faces(photo)[0].landmarks
-    maps = torch.from_numpy(draw_maps(transform(points, align(points, 128)), 128))[None].float().repeat(batch, 1, 1, 1)
-    return torch.randn(batch, 3, 128, 128), maps[:, :1], condition(maps), torch.randn(batch, 64)
+        pipe.generator.render(style[None], size)
+        spent.append(1000 * (time.perf_counter() - start))
+    return float(np.median(spent[1:]))
 
 
 def post_processors(pipe: FaceAnonPipeline, repeats: int = 50) -> dict[str, float]:
     """Milliseconds a face that the post-processors take on one thread."""
-    from faceanon_hub.alignment import align, transform, warp_in
-    from faceanon_hub.conditioning import draw_maps, skin_masks
-
     photo = crowd(columns=1, rows=1, faces=1)
     landmarks = pipe.find_faces(photo)[0].landmarks
-    matrix = align(landmarks, 128)
-    crop, points = warp_in(photo, matrix, 128), transform(landmarks, matrix)
-    skin = skin_masks(torch.from_numpy(draw_maps(points, 128))[None].float())[0, 0].numpy()
-    light, color, region = pipe.lighting_transfer, pipe.skin_color_transfer, np.ones((128, 128), np.float32)
+    matrix = align(landmarks, SMALL)
+    crop, points = warp_in(photo, matrix, SMALL), transform(landmarks, matrix)
+    skin = regions.skin_region(points, SMALL)
+    light, color, region = (
+        pipe.lighting_transfer,
+        pipe.skin_color_transfer,
+        regions.face_region(points, SMALL).astype(np.float32),
+    )
     told, other = light.estimate(crop, points), color.estimate(crop, skin) + 1
     steps: dict[str, Callable[[], Any]] = {
         "light, coefficients": lambda: light.estimate(crop, points),
@@ -158,20 +124,18 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     print(f"torch threads: {torch.get_num_threads()}\n")
 
-    print("| network, ms a face | ours | prototype, eager | ratio |\n|---|---|---|---|")
-    for batch in (1, 8):
-        ours, theirs = network(pipe, batch)
-        other = "absent | -" if theirs is None else f"{theirs:.0f} | {ours / theirs:.2f}"
-        print(f"| batch {batch} | {ours:.0f} | {other} |")
+    print("| network, size of the picture | ms |\n|---|---|")
+    for size in pipe.generator.config.sizes:
+        print(f"| {size} | {network(pipe, size):.0f} |")
 
     photo = crowd()
     spent, faces = by_stage(pipe, photo)
-    spent["generate"] -= spent["generator"]
+    rest = spent["total"] - spent["generator"]
+    spent["draw_faces"] -= spent["generator"]
     spent["find_faces"] -= spent["detector"]
     print(f"\n| stage, {photo.shape[1]} x {photo.shape[0]}, {faces} faces | ms | ms a face |\n|---|---|---|")
     for name, label in STAGES.items():
         print(f"| {label} | {spent[name]:.0f} | {spent[name] / faces:.1f} |")
-    rest = spent["total"] - spent["generator"]
     print(f"| all but the network | {rest:.0f} | {rest / faces:.1f} |")
     print(f"| total | {spent['total']:.0f} | {spent['total'] / faces:.1f} |")
 

@@ -15,6 +15,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES = {
     "AnimatedImageError": "errors",
     "AnonymizeBatch": "datasets",
+    "AttributeEstimator": "attributes",
     "CheckpointError": "errors",
     "Component": "component",
     "DatasetReport": "datasets",
@@ -25,7 +26,7 @@ _HOMES = {
     "FaceAnonPipeline": "pipeline",
     "FaceAnonPipelineOutput": "pipeline",
     "FaceDetector": "detection",
-    "FaceRetargeter": "retargeting",
+    "FaceRecognizer": "recognition",
     "FaceStatus": "faces",
     "FolderReport": "folders",
     "ImageTooLargeError": "errors",
@@ -36,6 +37,8 @@ _HOMES = {
     "Options": "options",
     "PhotoEditor": "editor",
     "SkinColorTransfer": "color",
+    "StyleSampler": "sampling",
+    "SurroundingsEncoder": "surroundings",
     "UnreadableError": "errors",
     "UnreadableImageError": "errors",
     "UnreadableVideoError": "errors",
@@ -50,6 +53,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
+    from .attributes import AttributeEstimator
     from .color import SkinColorTransfer
     from .component import Component, ModelMixin
     from .datasets import AnonymizeBatch, DatasetReport, anonymize_dataset
@@ -76,7 +80,9 @@ if TYPE_CHECKING:
     from .lighting import LightingTransfer
     from .options import Options
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
-    from .retargeting import FaceRetargeter
+    from .recognition import FaceRecognizer
+    from .sampling import StyleSampler
+    from .surroundings import SurroundingsEncoder
     from .video import VideoReport
 
 

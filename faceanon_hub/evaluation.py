@@ -8,7 +8,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,18 +16,21 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from . import blending, conditioning, metrics
-from .alignment import align, transform, warp_in
+from . import blending, metrics, regions
+from .alignment import align, invert, transform, warp_in
 from .errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from .faces import Face, derived_seed, largest_face
 from .files import read_json
+from .hub import DEFAULT_ROW
 from .io import PHOTO_SUFFIXES, Photo, read_photo, write_text
-from .pipeline import FaceAnonPipeline, decode_crops
+from .pipeline import FaceAnonPipeline
 from .scene import deal_seeds
 from .workers import crew, work
 from .workers import load as load_pipeline
 
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
+CROP = 128  # pixels of the crop in which light and colour are measured
+CHILD, ADULT = 14, 18  # years: younger than the one, at least the other
 QUALITY = 90  # of the JPEG through which the row "original" goes
 
 
@@ -39,39 +42,31 @@ class Method:
         kind (`str`):
             `"original"` re-encodes the photo and shifts it by a pixel: what the estimators themselves scatter;
             `"shuffled"` takes the face of another photo: what chance gives; `"blur"` and `"mosaic"` hide the face in
-            its box; `"generator"` replaces it.
-        hint, light, color (`bool`):
-            For `"generator"`: whether the photometric hint and the post-processors are on.
-        keypoints (`bool`):
-            For `"generator"`: whether it is told no more than DeepPrivacy is.
-        own_shape (`bool`):
-            For `"generator"`: whether the landmarks keep the shape of the original.
+            its box; `"pipeline"` replaces it.
+        options (`dict`, *optional*):
+            For `"pipeline"`: fields of [`Options`] by name, where they are not the defaults.
     """
 
-    kind: Literal["original", "shuffled", "blur", "mosaic", "generator"]
-    hint: bool = False
-    light: bool = False
-    color: bool = False
-    keypoints: bool = False
-    own_shape: bool = False
+    kind: Literal["original", "shuffled", "blur", "mosaic", "pipeline"]
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
+DEFAULT = DEFAULT_ROW  # what the pipeline does unless told otherwise
 METHODS: dict[str, Method] = {
     "original": Method("original"),
     "shuffled pairs": Method("shuffled"),
     "blur": Method("blur"),
     "mosaic": Method("mosaic"),
+    DEFAULT: Method("pipeline"),
+    "no light": Method("pipeline", {"lighting_strength": 0.0}),
+    "no colour": Method("pipeline", {"color_strength": 0.0}),
+    "no post-processors": Method("pipeline", {"lighting_strength": 0.0, "color_strength": 0.0}),
+    "privacy 0": Method("pipeline", {"privacy": 0.0}),
+    "privacy 1": Method("pipeline", {"privacy": 1.0}),
+    "attributes from surroundings": Method("pipeline", {"attributes": "surroundings"}),
+    "attributes free": Method("pipeline", {"attributes": "none"}),
 }
-for _told in ("", " (no hint)"):
-    METHODS |= {
-        f"generator alone{_told}": Method("generator", not _told),
-        f"+ color{_told}": Method("generator", not _told, color=True),
-        f"+ light{_told}": Method("generator", not _told, light=True),
-        f"+ both{_told}": Method("generator", not _told, light=True, color=True),
-        f"own shape{_told}": Method("generator", not _told, light=True, color=True, own_shape=True),
-        f"seven keypoints only{_told}": Method("generator", not _told, keypoints=True, own_shape=True),
-    }
-DEFAULT = "+ both"  # what the pipeline does unless told otherwise
+STRENGTHS = ("lighting_strength", "color_strength")  # act on a drawn face, without drawing it again
 DIVERSITY_STEP = 5  # every fifth photo is anonymized with a second seed
 
 
@@ -135,6 +130,8 @@ class Evaluator:
             See [`metrics.Recognizer`]; dlib's unless given.
         inception (`str`, *optional*):
             File of the network for FID and KID, see [`metrics.InceptionFeatures`].
+        judge (`str`, *optional*):
+            File of the network that tells apparent sex and age, see [`metrics.FaceResJudge`].
     """
 
     def __init__(
@@ -144,9 +141,11 @@ class Evaluator:
         seed: int = 0,
         recognizer: metrics.Recognizer | None = None,
         inception: str | None = None,
+        judge: str | None = None,
     ) -> None:
         self.pipe, self.methods, self.seed = pipe, methods, seed
         self.recognizer = recognizer or metrics.DlibRecognizer()
+        self._judge = None if judge is None else metrics.FaceResJudge(judge)
         self._inception = None if inception is None else metrics.InceptionFeatures(inception)
 
     @cached_property
@@ -178,7 +177,7 @@ class Evaluator:
         if face is None or face.landmarks is None:
             return {"failed": "no face with landmarks was found"}
         points = face.landmarks
-        geometry = self._geometry(photo, face, points)
+        geometry = Geometry(photo, face, points)
         if not geometry.skin.any():
             return {"failed": "no skin is seen on the face"}
         others = self._independent(photo.pixels)
@@ -192,6 +191,7 @@ class Evaluator:
             },
             "methods": {},
         }
+        apparent = None if self._judge is None else self._judge(photo.pixels, points)
         embed = self.recognizer if task.mated else None
         if embed is not None:
             record["embedding"] = embed(photo.pixels, points)
@@ -200,11 +200,16 @@ class Evaluator:
         for name in self.methods:
             method = METHODS[name]
             if method.kind == "shuffled":
-                measured = self._shuffled(task, geometry)
+                measured = self._shuffled(task, geometry, apparent)
                 if measured is None:
                     continue
             else:
-                measured = self._measured(geometry, *results[method], others)
+                pixels, mesh, skin, replaced = results[method]
+                measured = self._measured(geometry, pixels, mesh, skin, others)
+                if method.kind == "pipeline":
+                    measured[0]["replaced"] = float(replaced)
+                if self._judge is not None and apparent is not None:
+                    measured[0].update(attribute_values(self._judge(pixels, points), apparent))
             row: dict[str, Any] = {"values": measured[0]}
             if embed is not None and method.kind not in ("original", "shuffled"):
                 row["embedding"] = embed(results[method][0], points)
@@ -227,12 +232,13 @@ class Evaluator:
         """Numbers of a result with its mesh and skin, and its crop; an independent detector saw `others` before."""
         crop = warp_in(pixels, geometry.matrix, geometry.size)
         found = self._again(pixels, geometry.face)
+        seen = metrics.dlib_landmarks(pixels, transform(points, invert(geometry.matrix)))
         values = {
             "redetected": float(found is not None),
             "redetected_independent": _seen_again(others, self._independent(pixels), geometry.face),
-            "border": metrics.border_gradient_ratio(crop, geometry.crop, geometry.maps[0]),
-            **geometry.dlib_error(pixels, geometry.landmarks),
-            **geometry.color_and_light(crop, points, skin),
+            "border": metrics.border_gradient_ratio(crop, geometry.crop, geometry.region),
+            "expression_dlib": metrics.procrustes_error(seen, geometry.independent),
+            **geometry.color_and_light(crop, skin, geometry.in_crop(seen)),
         }
         if found is not None and found.landmarks is not None:
             shape = _shape_values(found, geometry.face)
@@ -240,7 +246,9 @@ class Evaluator:
                 values |= shape
         return values, crop
 
-    def _shuffled(self, task: Task, geometry: Geometry) -> tuple[dict[str, float], np.ndarray] | None:
+    def _shuffled(
+        self, task: Task, geometry: Geometry, apparent: np.ndarray | None
+    ) -> tuple[dict[str, float], np.ndarray] | None:
         """Numbers of another photo's face in place of this one, and its crop; None where it shows no face."""
         try:
             photo = read_photo(task.partner)
@@ -249,29 +257,28 @@ class Evaluator:
         face = largest_face(self.pipe.find_faces(photo.pixels))
         if face is None or face.landmarks is None:
             return None
-        crop = warp_in(photo.pixels, align(face.landmarks, geometry.size), geometry.size)
-        return {
+        other = Geometry(photo, face, face.landmarks)
+        values = {
             **_shape_values(face, geometry.face),
-            **geometry.dlib_error(photo.pixels, face.landmarks),
-            **geometry.color_and_light(crop, geometry.points, geometry.skin),
-        }, crop
+            "expression_dlib": metrics.procrustes_error(other.independent, geometry.independent),
+            **geometry.color_and_light(other.crop, other.skin, other.in_crop(other.independent)),
+        }
+        if self._judge is not None and apparent is not None:
+            values |= attribute_values(self._judge(photo.pixels, face.landmarks), apparent)
+        return values, other.crop
 
     def anonymized(self, task: Task, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Crops (S, S, 3) of the original and of what a method made of it, for looking at."""
         photo = read_photo(task.path)
         face = largest_face(self.pipe.find_faces(photo.pixels))
         assert face is not None and face.landmarks is not None
-        geometry = self._geometry(photo, face, face.landmarks)
+        geometry = Geometry(photo, face, face.landmarks)
         ((_, pixels, *_),) = self._results(geometry, self._seed(task), only=METHODS[name])
         return geometry.crop, warp_in(pixels, geometry.matrix, geometry.size)
 
     def _seed(self, task: Task) -> int:
-        """One for each photo: the same for all would paint the same person everywhere."""
+        """One for each photo: the same for all would draw the same person everywhere."""
         return derived_seed(self.seed, task.number)
-
-    def _geometry(self, photo: Photo, face: Face, points: np.ndarray) -> Geometry:
-        size, margin = self.pipe.generator.config.sample_size, self.pipe.config.mask_margin
-        return Geometry(photo, face, points, size, margin)
 
     def _again(self, pixels: np.ndarray, face: Face) -> Face | None:
         """The face as it is found in the result."""
@@ -281,45 +288,42 @@ class Evaluator:
 
     def _results(
         self, geometry: Geometry, seed: int, only: Method | None = None
-    ) -> Iterator[tuple[Method, np.ndarray, np.ndarray, np.ndarray]]:
-        """Photos as the methods leave them, with mesh and skin in the crop; the network runs once for several."""
+    ) -> Iterator[tuple[Method, np.ndarray, np.ndarray, np.ndarray, bool]]:
+        """Photos as the methods leave them, mesh and skin in the crop, and whether the face is a new one.
+
+        The network runs once for several.
+        """
         wanted = [METHODS[name] for name in self.methods] if only is None else [only]
         pixels = geometry.photo.pixels
         for method in wanted:
             if method.kind == "original":
                 ok, code = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
                 again = cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1]
-                yield method, np.concatenate([again[:, :1], again[:, :-1]], 1), geometry.points, geometry.skin
+                yield method, np.concatenate([again[:, :1], again[:, :-1]], 1), geometry.points, geometry.skin, False
             elif method.kind in ("blur", "mosaic"):
                 canvas = pixels.copy()
                 blending.obfuscate(canvas, geometry.face.box, method.kind)
-                yield method, canvas, geometry.points, geometry.skin
-        conditions = {(m.hint, m.keypoints, m.own_shape) for m in wanted if m.kind == "generator"}
-        for hint, keypoints, own_shape in sorted(conditions):
-            options = self.pipe.resolve(
-                mask_margin=geometry.margin,
-                use_hint=hint,
-                lighting_strength=1,
-                color_strength=1,
-                identity_shape=0 if own_shape else None,
-            )
+                yield method, canvas, geometry.points, geometry.skin, False
+        drawn: dict[tuple[Any, ...], list[Method]] = {}
+        for method in wanted:
+            if method.kind == "pipeline":
+                key = tuple(sorted((k, v) for k, v in method.options.items() if k not in STRENGTHS))
+                drawn.setdefault(key, []).append(method)
+        for key, methods in drawn.items():
+            options = self.pipe.resolve(**dict(key))
             face = replace(geometry.face, seed=None)
             deal_seeds([face], seed)
             scene = self.pipe.prepare_scene(geometry.photo, [face], options)
-            if not scene.jobs:
-                raise FaceAnonError(f"the face cannot be replaced: {face.reason}")
-            (job,) = scene.jobs
-            if keypoints:
-                job.maps = conditioning.only_keypoints(job.maps, job.points)
-            crops = decode_crops(self.pipe.generate([job], options)["crops"])
-            for method in wanted:
-                if method.kind == "generator" and (
-                    (method.hint, method.keypoints, method.own_shape) == (hint, keypoints, own_shape)
-                ):
-                    light, color = float(method.light), float(method.color)
-                    asked = replace(options, lighting_strength=light, color_strength=color)
-                    result = self.pipe.compose(scene, crops, asked)
-                    yield method, result.canvas, job.points, job.skin
+            faces = self.pipe.draw_faces(scene.jobs, options)
+            for method in methods:
+                result = self.pipe.compose(scene, faces, self.pipe.resolve(**method.options))
+                if not result.jobs or result.jobs[0].new is None:  # hidden by the fallback, as it would be
+                    yield method, result.canvas, geometry.points, geometry.skin, False
+                    continue
+                points = transform(
+                    transform(result.jobs[0].new.points, invert(result.jobs[0].matrix)), geometry.matrix
+                )
+                yield method, result.canvas, points, regions.skin_region(points, geometry.size), True
 
 
 @dataclass
@@ -329,32 +333,43 @@ class Geometry:
     photo: Photo
     face: Face
     landmarks: np.ndarray
-    size: int
-    margin: float
+    size: int = CROP
 
     def __post_init__(self) -> None:
         self.matrix = align(self.landmarks, self.size)
         self.points = transform(self.landmarks, self.matrix)
         self.crop = warp_in(self.photo.pixels, self.matrix, self.size)
-        self.maps = conditioning.draw_maps(self.points, self.size, self.margin)
-        self.skin = conditioning.skin_mask(self.maps)
+        self.region = regions.face_region(self.points, self.size)
+        self.skin = regions.skin_region(self.points, self.size)
 
     @cached_property
-    def _dlib(self) -> np.ndarray:
+    def independent(self) -> np.ndarray:
+        """Landmarks by dlib, (68, 2), in the photo."""
         return metrics.dlib_landmarks(self.photo.pixels, self.landmarks)
 
-    def dlib_error(self, pixels: np.ndarray, points: np.ndarray) -> dict[str, float]:
-        """Error of dlib's points in a result, whose mesh is given."""
-        return {"expression_dlib": metrics.procrustes_error(metrics.dlib_landmarks(pixels, points), self._dlib)}
+    def in_crop(self, points: np.ndarray) -> np.ndarray:
+        """Points of the photo, in pixels of the crop."""
+        return transform(points, self.matrix)
 
-    def color_and_light(self, crop: np.ndarray, points: np.ndarray, skin: np.ndarray) -> dict[str, float]:
-        """Errors of skin colour and light in a result's crop, with its mesh and skin."""
+    def color_and_light(self, crop: np.ndarray, skin: np.ndarray, independent: np.ndarray) -> dict[str, float]:
+        """Errors of skin colour and light in a result's crop, with its skin and dlib's landmarks in it."""
+        both = crop, self.crop, independent, self.in_crop(self.independent)
         return {
             **metrics.color_errors(crop, self.crop, skin, self.skin),
-            "light": metrics.light_angle(crop, self.crop, points, self.points),
-            "shading": metrics.shading_distance(crop, self.crop, points, self.points),
-            "side": metrics.side_ratio_error(crop, self.crop, points, self.points),
+            "light": metrics.light_angle(*both),
+            "light_distance": metrics.light_distance(*both),
+            "side": metrics.side_ratio_error(*both),
         }
+
+
+def attribute_values(new: np.ndarray, old: np.ndarray) -> dict[str, float]:
+    """What became of a face's apparent sex and age, from two of [`metrics.FaceResJudge`].
+
+    Returns:
+        `dict[str, float]`: `age`, difference in years; `same_sex`, 0 or 1; and of children, `grown_up`, 0 or 1.
+    """
+    values = {"age": float(abs(new[1] - old[1])), "same_sex": float((new[0] > 0) == (old[0] > 0))}
+    return values | ({"grown_up": float(new[1] >= ADULT)} if old[1] < CHILD else {})
 
 
 def _shape_values(face: Face, original: Face) -> dict[str, float]:
@@ -384,8 +399,8 @@ def _seen_again(before: np.ndarray, after: np.ndarray, face: Face) -> float:
     return float(len(after) > 0 and metrics.redetected(mine, after).any())
 
 
-def _evaluator(checkpoint: str, methods: list[str], seed: int, inception: str | None) -> Evaluator:
-    return Evaluator(load_pipeline(checkpoint), methods, seed, inception=inception)
+def _evaluator(checkpoint: str, methods: list[str], seed: int, inception: str | None, judge: str | None) -> Evaluator:
+    return Evaluator(load_pipeline(checkpoint), methods, seed, inception=inception, judge=judge)
 
 
 def evaluate(
@@ -397,6 +412,7 @@ def evaluate(
     workers: int = 1,
     on_photo: Callable[[], None] = lambda: None,
     inception: str | None = None,
+    judge: str | None = None,
 ) -> list[dict[str, Any]]:
     """Measures photos in several processes, resuming where an earlier run stopped.
 
@@ -418,6 +434,8 @@ def evaluate(
             Called after each photo.
         inception (`str`, *optional*):
             File of the network for FID and KID, see [`metrics.InceptionFeatures`].
+        judge (`str`, *optional*):
+            File of the network that tells apparent sex and age, see [`metrics.FaceResJudge`].
 
     Returns:
         `list[dict]`: the records of [`Evaluator`], in the order of the tasks.
@@ -431,6 +449,7 @@ def evaluate(
         "methods": methods,
         "seed": seed,
         "inception": inception,
+        "judge": judge,
         "photos": hashlib.sha256("\n".join(str(task.path.resolve()) for task in tasks).encode()).hexdigest(),
     }
     _claim(state, settings)
@@ -441,7 +460,7 @@ def evaluate(
         else:
             open_tasks.append(task)
     if open_tasks:
-        with crew(workers, _evaluator, checkpoint, methods, seed, inception) as pool:
+        with crew(workers, _evaluator, checkpoint, methods, seed, inception, judge) as pool:
             waiting = {pool.submit(work, task): task for task in open_tasks}
             for done in as_completed(waiting):
                 _save(_file(state, waiting[done]), done.result())

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .errors import CheckpointError
-from .files import open_regular, read_json
-from .io import write_text
+from .files import open_regular
 
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
+
+DEFAULT_ROW = "default"  # of an evaluation: what the pipeline does unless told otherwise
 
 # Lets `DiffusionPipeline.from_pretrained(folder, custom_pipeline="pipeline", trust_remote_code=True)` find our class.
 # For a Hub id diffusers checks the components' library before it reads this: there, import faceanon_hub.component.
@@ -39,10 +38,6 @@ result = pipe("photo.jpg", seed=0)
 result.images[0].save("anonymized.jpg")
 ```
 {sheet}
-## Training
-
-{training}
-
 ## Limits
 
 A replaced face hides a person from a glance, not from every recognizer: the outline of the head, the layout of the
@@ -57,14 +52,14 @@ publish it.
 
 {licence_note}
 """
-RECORD, SHEET = "training.json", "samples.png"  # beside the weights, where a run made them
+SHEET = "samples.png"  # beside the weights
 SHEET_LINE = f"\n![A portrait in the public domain, and what becomes of it by several seeds]({SHEET})\n"
 # The table of a card, in which the front matter's results are written out.
 TABLE_START, TABLE_END = "<!-- evaluation: made by `faceanon evaluate --card` -->", "<!-- end of evaluation -->"
 PROJECT = "https://arxiv.org/abs/2603.17567"
 BASE_LICENCE_NOTE = (
-    "Derived from the bundled base checkpoint, which was trained on research-only faces (Labeled Faces in the\n"
-    "Wild, a CelebA derivative, synthetic faces): for non-commercial research only."
+    "Derived from the bundled base checkpoint, whose generator, MobileStyleGAN, was distilled from a StyleGAN2\n"
+    "trained on FFHQ (CC BY-NC-SA 4.0): for non-commercial research only."
 )
 
 
@@ -73,6 +68,8 @@ MEASURES = {
     "Expression error (52 blendshapes, percentage points, median)": ("values", "blendshapes_all", "median"),
     "Expression error (478 points, % of the inter-ocular distance, median)": ("values", "expression", "median"),
     "Head pose error (degrees, median)": ("values", "pose", "median"),
+    "Same apparent sex": ("rates", "same_sex"),
+    "Apparent age error (years, mean)": ("values", "age", "mean"),
     "Light vector error (degrees, median)": ("values", "light", "median"),
     "Skin colour error (CIEDE2000, median)": ("values", "ciede2000", "median"),
     "Faces found again": ("rates", "redetected"),
@@ -81,25 +78,9 @@ MEASURES = {
 }
 
 
-def read_record(checkpoint: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """What a run told of itself in a checkpoint's folder; None where none did.
-
-    Raises:
-        UnreadableError: it is damaged, or no regular file.
-    """
-    path = Path(checkpoint, RECORD)
-    return read_json(path) if path.exists() else None
-
-
-def write_record(checkpoint: Path, record: dict[str, Any]) -> None:
-    """Writes what a run tells of itself into a checkpoint's folder."""
-    write_text(checkpoint / RECORD, json.dumps(record, indent=2) + "\n")
-
-
 def make_card(
     repo_id: str,
     summary: dict[str, Any] | None = None,
-    record: dict[str, Any] | None = None,
     licence: str | None = None,
     sheet: bool = False,
 ) -> ModelCard:
@@ -110,8 +91,6 @@ def make_card(
             Hub id of the checkpoint.
         summary (`dict`, *optional*):
             What [`~faceanon_hub.report.summarize`] found of this checkpoint, for the card's results.
-        record (`dict`, *optional*):
-            What the run told of itself, see [`read_record`]: data with their licences, pictures seen.
         licence (`str`, *optional*):
             Of the weights: the Hub's name of one, or `"other:NAME"`. None is that of the bundled checkpoint.
         sheet (`bool`, *optional*, defaults to `False`):
@@ -122,15 +101,13 @@ def make_card(
     """
     results = [] if summary is None else eval_results(summary)
     kind, _, name = (licence or "other:non-commercial-research").partition(":")
-    notes = [BASE_LICENCE_NOTE] if licence is None or _began_with_bundled(record) else []
-    if licence is not None:
-        notes.insert(0, f"{name or kind}, as stated by those who uploaded it.")
+    note = BASE_LICENCE_NOTE if licence is None else f"{name or kind}, as stated by those who uploaded it."
     data = ModelCardData(
         library_name="diffusers",
         pipeline_tag="image-to-image",
         license=kind,
         license_name=name or None,
-        tags=["faceanon-hub", "face-anonymization", "privacy", "inpainting"],
+        tags=["faceanon-hub", "face-anonymization", "privacy"],
         model_name=repo_id if results else None,
         eval_results=results or None,
     )
@@ -140,58 +117,10 @@ def make_card(
         repo_id=repo_id,
         project=PROJECT,
         sheet=SHEET_LINE if sheet else "",
-        training="Not recorded." if record is None else training_table(record),
         table=table,
-        licence_note="\n\n".join(notes),
+        licence_note=note,
     )
     return ModelCard(text)
-
-
-def training_table(record: dict[str, Any]) -> str:
-    """What a run was, as Markdown: how long, from what, on which data.
-
-    Args:
-        record (`dict`):
-            From [`read_record`].
-    """
-    paragraphs = []
-    if "steps" in record:
-        paragraphs.append(f"{record['images']:,} pictures seen in {record['steps']:,} steps.")
-    start = record.get("started_from")
-    paragraphs.append(
-        "Started with random weights." if start is None else f"Started from the checkpoint {start['checkpoint']}."
-    )
-    if "grown_from" in record:
-        paragraphs.append(f"Then grown from {record['grown_from']} px, without training since.")
-    if "latents" in record:
-        paragraphs.append(
-            f"Then sex and age were made to go with the surroundings, as read from {record['latents']:,} faces."
-        )
-    text = " ".join(paragraphs)
-    for run in _runs(record):
-        rows = [
-            f"| {name} | {source['samples']:,} | {source['licence']} |"
-            for name, source in run.get("sources", {}).items()
-        ]
-        if rows:
-            where = "Data" if run is record else "Data of the checkpoint that it started from"
-            text += "\n".join([f"\n\n{where}:\n", "| source | faces | licence |", "|---|---|---|", *rows])
-    if record.get("validation"):
-        rows = [f"| {name.replace('_', ' ')} | {value} |" for name, value in record["validation"].items()]
-        text += "\n".join(["\n\nOn held-out faces of the data:\n", "| measure | value |", "|---|---|", *rows])
-    return text
-
-
-def _runs(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A run, the one it started from, and so on."""
-    before = (record.get("started_from") or {}).get("training")
-    return [record] if before is None else [record, *_runs(before)]
-
-
-def _began_with_bundled(record: dict[str, Any] | None) -> bool:
-    return record is not None and any(
-        (run.get("started_from") or {}).get("checkpoint") == "bundled" for run in _runs(record)
-    )
 
 
 def renew_card(path: Path, summary: dict[str, Any]) -> None:
@@ -228,7 +157,7 @@ def eval_results(summary: dict[str, Any]) -> list[EvalResult]:
     """
     results = []
     for title, path in MEASURES.items():
-        value: Any = summary["methods"]["+ both"]
+        value: Any = summary["methods"][DEFAULT_ROW]
         for key in path:
             value = value.get(key) if value else None
         if value is not None:

@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 from .ranges import THRESHOLD, check_number
 
 Fallback = Literal["blur", "mosaic", "solid"]
+Attributes = Literal["face", "surroundings", "none"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
+ATTRIBUTES: tuple[str, ...] = get_args(Attributes)
 
 
 def _option(flag: str, help: str, *span: float, default: Any = None) -> Any:
@@ -27,42 +29,42 @@ class Options:
         fallback (`str`, *optional*):
             `"blur"`, `"mosaic"` or `"solid"`: how a face is hidden that cannot be replaced.
         mask_margin (`float`, *optional*):
-            0.05 to 0.3: how far the hidden region reaches beyond a face's outline, in heights of the face.
+            0 to 0.3: how far the hidden region reaches beyond a face's outline, in heights of the face.
         context_blur (`float`, *optional*):
             0 to 0.3: blur of hair, ears and neck, a standard deviation in heights of the face.
         threshold (`float`, *optional*):
             0.01 to 0.9: lowest confidence of the detector.
         batch_size (`int`, *optional*):
-            At least 1: faces that go through the network at a time.
-        use_hint (`bool`, *optional*, defaults to `True`):
-            Whether the network gets a blurred skin colour of the hidden face.
+            At least 1: faces that are drawn at a time.
+        attributes (`str`, *optional*):
+            What apparent age and sex of the new face follow: `"face"` (two coarse numbers that are read off the
+            original), `"surroundings"` (hair, neck and clothes; nothing is read off the face) or `"none"`.
         lighting_strength, color_strength (`float`, *optional*):
             0 to 1: strength of the post-processors.
-        identity_shape (`float`, *optional*):
-            0 (the landmarks' shape as found) to 1 (that of a new person).
-        truncation (`float`, *optional*, defaults to `0.85`):
-            0 (an average face) to 1 (full variety).
+        privacy (`float`, *optional*):
+            0 (expression above all) to 1 (as far from the original's identity as possible).
+        truncation (`float`, *optional*, defaults to `0.6`):
+            0 (an average face) to 1 (full variety, and faces that fall apart).
 
     Raises:
         ValueError: a value is not finite, out of its range, or of another type.
     """
 
     fallback: Fallback = _option("fallback", "For faces that cannot be replaced.")
-    mask_margin: float = _option("mask_margin", "Hidden rim, in face heights.", 0.05, 0.3)
+    mask_margin: float = _option("mask_margin", "Hidden rim, in face heights.", 0, 0.3)
     context_blur: float = _option("context_blur", "Blur of hair, ears and neck, in face heights; 0 is none.", 0, 0.3)
     threshold: float | None = _option("threshold", "Lowest confidence of the detector.", *THRESHOLD)
-    batch_size: int = _option("batch_size", "Faces per run of the network.", 1, 1024)
-    use_hint: bool = _option("hint", "Give the network the blurred skin colour of the hidden face.", default=True)
+    batch_size: int = _option("batch_size", "Faces that are drawn at a time.", 1, 1024)
+    attributes: Attributes = _option("attributes", "What apparent age and sex of the new face follow.")
     lighting_strength: float = _option("light", "Strength of the light transfer.", 0, 1)
     color_strength: float = _option("color", "Strength of the skin colour transfer.", 0, 1)
-    identity_shape: float = _option("identity_shape", "0 the face's own shape, 1 a new one.", 0, 1)
-    truncation: float = _option("truncation", "0 average faces, 1 full variety.", 0, 1, default=0.85)
+    privacy: float = _option("privacy", "0 expression above all, 1 far from the original's identity.", 0, 1)
+    truncation: float = _option("truncation", "0 average faces, 1 full variety.", 0, 1, default=0.6)
 
     def __post_init__(self) -> None:
-        if self.fallback not in (None, *FALLBACKS):
-            raise ValueError(f"`fallback` must be one of {', '.join(FALLBACKS)}, not {self.fallback!r}")
-        if not isinstance(self.use_hint, bool):
-            raise ValueError(f"`use_hint` must be True or False, not {self.use_hint!r}")
+        for name, words in {"fallback": FALLBACKS, "attributes": ATTRIBUTES}.items():
+            if getattr(self, name) not in (None, *words):
+                raise ValueError(f"`{name}` must be one of {', '.join(words)}, not {getattr(self, name)!r}")
         for entry in fields(self):
             value = getattr(self, entry.name)
             if "range" in entry.metadata and not (value is None and entry.default is None):

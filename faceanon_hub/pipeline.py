@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import tempfile
@@ -16,23 +17,28 @@ import PIL.Image
 import torch
 from huggingface_hub import create_repo, file_exists
 
-from . import blending, conditioning
+from . import blending, placing, regions, seam
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
+from .attributes import AttributeEstimator
 from .color import SkinColorTransfer
-from .component import loading
+from .component import component_file, loading
 from .detection import FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict
-from .faces import Face, FaceStatus
+from .errors import CheckpointError, FaceAnonError
+from .faces import Face, FaceStatus, derived_seed
 from .files import read_json
 from .generator import FaceAnonGenerator
-from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card, write_record
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
-from .landmarks import LandmarkExtractor
+from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .options import Fallback, Options
-from .retargeting import FaceRetargeter
-from .scene import FaceJob, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
+from .look import goal_of, look, strangeness
+from .options import Attributes, Fallback, Options
+from .recognition import FaceRecognizer
+from .sampling import EMBEDDING, Drawn, StyleSampler
+from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
+from .surroundings import SurroundingsEncoder
 from .threads import each
 from .video import VideoReport, anonymize_video
 
@@ -41,10 +47,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur")  # options of which a pipeline has its own
+# Options that a pipeline is configured with.
+CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
+LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
+SMALL = 256  # pixels of the crop in which light and colour are worked out
+ATTEMPTS = 3  # how often a face is drawn until one fits
+# What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
+# behind hair, hat or hand.
+MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
+# What fits, but calls for another try: the best one is taken.
+GOOD_ERROR, GOOD_COVERED = 1.2, 0.03
+OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
 
-Callback = Callable[..., dict[str, Any] | None]
+Callback = Callable[..., Any]
 
 
 @dataclass
@@ -77,46 +93,70 @@ class FaceAnonPipeline(DiffusionPipeline):
         landmark_extractor ([`LandmarkExtractor`]):
             Boxes to 478 landmarks.
         generator ([`FaceAnonGenerator`]):
-            Surroundings, landmarks and a latent to a face.
+            A style to a photograph of nobody.
+        sampler ([`StyleSampler`]):
+            What the original shows, in numbers, to a style.
+        attribute_estimator ([`AttributeEstimator`], *optional*):
+            A face to apparent sex and age.
+        surroundings_encoder ([`SurroundingsEncoder`], *optional*):
+            Hair, neck and clothes to apparent sex, age and origin.
+        recognizer ([`FaceRecognizer`], *optional*):
+            A face to an embedding, from which the new face is pushed away.
         lighting_transfer ([`LightingTransfer`], *optional*):
             Brings the original's light direction to the new face.
         skin_color_transfer ([`SkinColorTransfer`], *optional*):
             Brings the original's skin colour to the new face.
-        retargeter ([`FaceRetargeter`], *optional*):
-            Gives the landmarks the shape of somebody else.
         batch_size (`int`, *optional*, defaults to `8`):
-            Faces that go through the network at a time. Changes speed and memory, never the result.
+            Faces that are drawn at a time. Changes speed and memory, never the result.
         fallback (`str`, *optional*, defaults to `"blur"`):
             `"blur"`, `"mosaic"` or `"solid"`: how a face is hidden that cannot be replaced.
-        mask_margin (`float`, *optional*, defaults to `0.1`):
+        mask_margin (`float`, *optional*, defaults to `0.0`):
             How far the hidden region reaches beyond a face's outline, in heights of the face.
+        privacy (`float`, *optional*, defaults to `0.5`):
+            0 (expression above all) to 1 (as far from the original's identity as possible).
+        attributes (`str`, *optional*, defaults to `"face"`):
+            `"face"`, `"surroundings"` or `"none"`: what apparent age and sex of the new face follow.
         context_blur (`float`, *optional*, defaults to `0.0`):
             How strongly hair, ears and neck round a new face are blurred: standard deviation in heights of the face.
     """
 
     model_cpu_offload_seq = "generator"
-    _optional_components = ["lighting_transfer", "skin_color_transfer", "retargeter"]
-    _callback_tensor_inputs = ["latents", "crops"]
+    _optional_components = [
+        "lighting_transfer",
+        "skin_color_transfer",
+        "attribute_estimator",
+        "surroundings_encoder",
+        "recognizer",
+    ]
+    _callback_tensor_inputs = ["styles"]
 
     detector: FaceDetector
     landmark_extractor: LandmarkExtractor
     generator: FaceAnonGenerator
     lighting_transfer: LightingTransfer | None
     skin_color_transfer: SkinColorTransfer | None
-    retargeter: FaceRetargeter | None
+    sampler: StyleSampler
+    attribute_estimator: AttributeEstimator | None
+    surroundings_encoder: SurroundingsEncoder | None
+    recognizer: FaceRecognizer | None
 
     def __init__(
         self,
         detector: FaceDetector,
         landmark_extractor: LandmarkExtractor,
         generator: FaceAnonGenerator,
+        sampler: StyleSampler,
         lighting_transfer: LightingTransfer | None = None,
         skin_color_transfer: SkinColorTransfer | None = None,
-        retargeter: FaceRetargeter | None = None,
+        attribute_estimator: AttributeEstimator | None = None,
+        surroundings_encoder: SurroundingsEncoder | None = None,
+        recognizer: FaceRecognizer | None = None,
         batch_size: int = 8,
         fallback: str = "blur",
-        mask_margin: float = conditioning.MASK_MARGIN,
+        mask_margin: float = 0.0,
         context_blur: float = 0.0,
+        privacy: float = 0.5,
+        attributes: str = "face",
     ) -> None:
         super().__init__()
         configured: dict[str, Any] = {
@@ -124,15 +164,20 @@ class FaceAnonPipeline(DiffusionPipeline):
             "fallback": fallback,
             "mask_margin": mask_margin,
             "context_blur": context_blur,
+            "privacy": privacy,
+            "attributes": attributes,
         }
         Options(**configured)  # says what is wrong with them
         self.register_modules(
             detector=detector,
             landmark_extractor=landmark_extractor,
-            generator=generator.to(memory_format=torch.channels_last),
+            generator=generator,
+            sampler=sampler,
             lighting_transfer=lighting_transfer,
             skin_color_transfer=skin_color_transfer,
-            retargeter=retargeter,
+            attribute_estimator=attribute_estimator,
+            surroundings_encoder=surroundings_encoder,
+            recognizer=recognizer,
         )
         self.register_to_config(**configured)
 
@@ -145,11 +190,11 @@ class FaceAnonPipeline(DiffusionPipeline):
         faces: list[list[Face]] | None = None,
         keep: Sequence[Any] | None = None,
         hide: Sequence[Any] | None = None,
-        use_hint: bool = True,
         lighting_strength: float | None = None,
         color_strength: float | None = None,
-        identity_shape: float | None = None,
-        truncation: float = 0.85,
+        privacy: float | None = None,
+        attributes: Attributes | None = None,
+        truncation: float = 0.6,
         candidates: int = 1,
         recognizer: Recognizer | None = None,
         threshold: float | None = None,
@@ -159,8 +204,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         batch_size: int | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        callback_on_step_end: Callable[..., dict[str, Any]] | None = None,
-        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("styles",),
     ) -> Any:
         r"""Anonymizes photos.
 
@@ -183,12 +228,12 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Zones (left, top, right, bottom) that are obfuscated whole, faces or not, also where they meet a kept
                 face; what reaches beyond the photo is cut off. For several photos, one such list for each. Nothing
                 looks into a zone but the detector, so that a face it cuts is hidden too; see [`find_faces`].
-            use_hint, lighting_strength, color_strength, identity_shape, truncation, threshold, fallback, mask_margin,
+            lighting_strength, color_strength, privacy, attributes, truncation, threshold, fallback, mask_margin,
             context_blur, batch_size (*optional*):
                 See [`Options`].
             candidates (`int`, *optional*, defaults to `1`):
                 How many new identities are tried for each face; that which `recognizer` finds least like the original
-                is kept, see [`selection.choose_seeds`]. Takes `candidates` + 1 runs of the network.
+                is kept, see [`selection.choose_seeds`]. Takes `candidates` + 1 times as long.
             recognizer (`Callable`, *optional*):
                 Where `candidates` is more than 1: describes a face, see [`metrics.Recognizer`], as
                 [`metrics.DlibRecognizer`] of the extra `eval` does.
@@ -197,10 +242,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             return_dict (`bool`, *optional*, defaults to `True`):
                 False returns the tuple `(images, faces)`.
             callback_on_step_end (`Callable`, *optional*):
-                Called after each batch of faces as `callback(pipe, step, faces_done, tensors)`; the tensors it returns
-                replace those of the step.
-            callback_on_step_end_tensor_inputs (`list[str]`, *optional*, defaults to `("latents",)`):
-                Which tensors it gets: `"latents"` of shape `(B, 64)`, `"crops"` of shape `(B, 3, S, S)` in [-1, 1].
+                Called after each batch of faces as `callback(pipe, step, faces_done, tensors)`, to look on; what it
+                returns changes nothing.
+            callback_on_step_end_tensor_inputs (`list[str]`, *optional*, defaults to `("styles",)`):
+                Which tensors it gets: `"styles"` of shape `(B, 512)`, what faces were drawn from; 0 where none was.
 
         Returns:
             [`FaceAnonPipelineOutput`] or `tuple`.
@@ -228,10 +273,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             threshold=threshold,
             batch_size=batch_size,
             truncation=truncation,
-            use_hint=use_hint,
             lighting_strength=lighting_strength,
             color_strength=color_strength,
-            identity_shape=identity_shape,
+            privacy=privacy,
+            attributes=attributes,
         )
         self.check_inputs(images, faces, candidates, recognizer, output_type, callback_on_step_end_tensor_inputs)
         keeps, hides = _lists("keep", keep, image, len(images)), _lists("hide", hide, image, len(images))
@@ -258,22 +303,22 @@ class FaceAnonPipeline(DiffusionPipeline):
             for photo, found, hidden in zip(photos, faces, zones, strict=True):
                 self.choose_seeds(photo, found, hidden, options, candidates, recognizer)
 
-        # 5. Take their coefficients, and erase them
+        # 5. Take their numbers, and erase them
         scenes = [
             self.prepare_scene(photo, found, options, hidden)
             for photo, found, hidden in zip(photos, faces, zones, strict=True)
         ]
 
-        # 6. Generate new faces
+        # 6. Draw new faces
         jobs = [job for scene in scenes for job in scene.jobs]
         with self.progress_bar(total=len(jobs)) as progress:
-            crops = self.generate_all(
+            drawn = self.draw_faces(
                 jobs, options, callback_on_step_end, callback_on_step_end_tensor_inputs, progress.update
             )
         self.maybe_free_model_hooks()
 
         # 7. Give them light and colour, and lay them into the photos
-        remaining = iter(crops)
+        remaining = iter(drawn)
         scenes = [self.compose(scene, [next(remaining) for _ in scene.jobs], options) for scene in scenes]
 
         # 8. Give back what was asked for
@@ -296,11 +341,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             TypeError: there is no such option.
         """
         given = Options(**options)
-        configured = {
+        configured: dict[str, Any] = {
             **{name: self.config[name] for name in CONFIGURED},
             "lighting_strength": _strength(self.lighting_transfer),
             "color_strength": _strength(self.skin_color_transfer),
-            "identity_shape": _strength(self.retargeter),
         }
         return replace(given, **{name: value for name, value in configured.items() if getattr(given, name) is None})
 
@@ -340,7 +384,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
         def replaced(trial: list[Face]) -> Scene:
             scene = self.prepare_scene(photo, trial, options, zones)
-            return self.compose(scene, self.generate_all(scene.jobs, options), options)
+            return self.compose(scene, self.draw_faces(scene.jobs, options), options)
 
         choose_seeds(seen, faces, replaced, self.find_landmarks, candidates, recognizer)
 
@@ -348,11 +392,6 @@ class FaceAnonPipeline(DiffusionPipeline):
     def execution_device(self) -> torch.device:
         """Where the network runs, which a hook of accelerate can move it to."""
         return self._execution_device
-
-    def with_generator(self, generator: FaceAnonGenerator) -> Self:
-        """A pipeline of the same components and configuration, but with another network."""
-        components = {**self.components, "generator": generator}
-        return type(self)(**components, **{name: self.config[name] for name in CONFIGURED})
 
     def video(self, source: str | os.PathLike[str], target: str | os.PathLike[str], **kwargs: Any) -> VideoReport:
         """Anonymizes a video; needs the extra `video`. Arguments, result and errors: [`video.anonymize_video`].
@@ -456,73 +495,67 @@ class FaceAnonPipeline(DiffusionPipeline):
         if face.landmarks is None:
             return None
         try:
-            job = self.place_face(pixels.shape, face, options)
+            job = self.place_face(face)
+            self.hide_face(pixels, job, options)
             self.measure_face(pixels, job, options)
-            self.reshape_face(pixels.shape, job, options)
             return job
         except Exception as error:
             logger.exception("measuring a face failed; it is obfuscated")
             face.reason = f"measuring failed: {error}"
             return None
 
-    def place_face(
-        self, shape: tuple[int, ...], face: Face, options: Options, matrix: np.ndarray | None = None
-    ) -> FaceJob:
+    def place_face(self, face: Face, size: int | None = None, matrix: np.ndarray | None = None) -> FaceJob:
         """A face's geometry, in the crop of its own landmarks where no other is given.
 
         Args:
-            shape (`tuple[int, int, int]`):
-                Of the photo.
             face ([`Face`]):
-                With landmarks.
-            options ([`Options`]):
-                From [`resolve`].
+                With landmarks and pose.
+            size (`int`, *optional*):
+                Side of the crop; by the size of the face unless given.
             matrix (`np.ndarray` of shape `(2, 3)`, *optional*):
                 Photo to crop.
 
         Raises:
-            ValueError: the landmarks do not lie on the face, or it is too small.
+            ValueError: the landmarks do not lie on the face.
         """
         landmarks = face.landmarks
-        if landmarks is None or not _lie_on(landmarks, face.box):
+        if landmarks is None or face.pose is None or not _lie_on(landmarks, face.box):
             raise ValueError("the landmarks do not lie on the face")
-        size = self.generator.config.sample_size
+        size = placing.crop_size(landmarks) if size is None else size
         matrix = align(landmarks, size) if matrix is None else matrix
-        points = transform(landmarks, matrix)
-        maps = conditioning.draw_maps(points, size, options.mask_margin)
-        core = blending.core(maps[0], matrix, shape)
-        if not core[1].any():
+        return FaceJob(face, matrix, size, transform(landmarks, matrix), _upright(face.pose, matrix))
+
+    def hide_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
+        """Decides, into the job, what of the photo is erased: the face, but not what hangs in front of it.
+
+        Raises:
+            ValueError: the face is too small.
+        """
+        front = seam.in_front(warp_in(pixels, job.matrix, job.size), job.points)
+        job.hidden = seam.hidden(job.points, front, options.mask_margin)
+        job.core = blending.core(job.hidden, job.matrix, pixels.shape)
+        if not job.core[1].any():
             raise ValueError("the face is too small to be erased")
-        return FaceJob(face, matrix, points, maps, conditioning.skin_mask(maps), core)
 
     def measure_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
-        """Takes a handful of coefficients from an original face, into the job."""
-        original = warp_in(pixels, job.matrix, len(job.mask))
-        if options.use_hint:
-            crop = torch.from_numpy(original)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
-            maps, skin = torch.from_numpy(job.maps)[None].float(), torch.from_numpy(job.skin)[None, None]
-            job.hint = conditioning.hint_coefficients(crop, maps, skin)
+        """Takes from an original face the numbers that the new one follows, into the job."""
+        face = job.face
+        assert face.landmarks is not None and face.blendshapes is not None
+        matrix = align(face.landmarks, LOOK_SIZE)
+        crop, points = warp_in(pixels, matrix, LOOK_SIZE), transform(face.landmarks, matrix)
+        estimator = self.attribute_estimator if options.attributes == "face" else None
+        mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
+        job.goal = goal_of(look(crop, mesh, None if estimator is None else estimator.coarse))
+        if self.recognizer is not None and options.privacy:
+            job.identity = self.recognizer.describe(crop, points)
+            if not np.isfinite(job.identity).all():  # the sampler would push away from nobody
+                raise ValueError("the recognizer gives no numbers")
+        small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+        points = points * (SMALL / LOOK_SIZE)
         if self.lighting_transfer is not None and options.lighting_strength:
-            job.lighting = self.lighting_transfer.estimate(original, job.points)
+            job.lighting = self.lighting_transfer.estimate(small, points)
         if self.skin_color_transfer is not None and options.color_strength:
-            job.color = self.skin_color_transfer.estimate(original, job.skin)
-
-    def reshape_face(self, shape: tuple[int, ...], job: FaceJob, options: Options) -> None:
-        """Gives the new face a shape of its own, and draws lids and brows as strongly as the network needs it.
-
-        What the old outline hid stays hidden, beside the new one.
-        """
-        if self.retargeter is not None and options.identity_shape:
-            assert job.face.landmarks is not None
-            landmarks = self.retargeter(job.face.landmarks, job.face.seed, options.identity_shape)
-            job.points, hidden = transform(landmarks, job.matrix), job.maps[0]
-            job.maps = conditioning.draw_maps(job.points, len(hidden), options.mask_margin)
-            job.maps[0] |= hidden
-            job.skin = conditioning.skin_mask(job.maps)
-            area, inside = blending.core(job.maps[0], job.matrix, shape)
-            job.core = area, inside | job.core[1]  # resampled, the larger region can miss a pixel of the smaller
-        config = self.generator.config
-        job.maps = conditioning.emphasized(job.maps, job.points, config.lid_emphasis, config.brow_emphasis)
+            job.color = self.skin_color_transfer.estimate(small, regions.skin_region(points, SMALL))
 
     def erase_faces(
         self,
@@ -559,21 +592,40 @@ class FaceAnonPipeline(DiffusionPipeline):
         if options.context_blur:
             for job in scene.jobs:
                 height = float(np.ptp(job.points[lm.OVAL, 1]))
-                blending.soften(canvas, job.mask, job.matrix, *job.core, height, options.context_blur, kept)
-        crops = each(lambda job: warp_in(canvas, job.matrix, len(job.mask)), scene.jobs)
+                blending.soften(canvas, job.hidden, job.matrix, *job.core, height, options.context_blur, kept)
+        crops = each(lambda job: warp_in(canvas, job.matrix, job.size), scene.jobs)
         for job, crop in zip(scene.jobs, crops, strict=True):
             job.surroundings = crop
+        if options.attributes == "surroundings" and self.surroundings_encoder is not None:
+            told = [job for job in scene.jobs if self._read_surroundings(self.surroundings_encoder, job)]
+            for job in scene.jobs:
+                if all(job is not other for other in told):
+                    blending.obfuscate(canvas, job.face.box, options.fallback)
+                    job.face.status = FaceStatus.OBFUSCATED
+            scene.jobs = told
         return scene
 
-    def generate_all(
+    @staticmethod
+    def _read_surroundings(encoder: SurroundingsEncoder, job: FaceJob) -> bool:
+        """Completes a job's goal by what is left of the photo; False, and the face's reason, where that fails."""
+        try:
+            encoder.complete(job.goal, job.surroundings, job.points, job.hidden)
+            return True
+        except Exception as error:
+            logger.exception("reading the surroundings of a face failed; it is obfuscated")
+            job.face.reason = f"reading the surroundings failed: {error}"
+            return False
+
+    @torch.no_grad()
+    def draw_faces(
         self,
         jobs: Sequence[FaceJob],
         options: Options,
         callback: Callback | None = None,
         callback_tensors: Sequence[str] = (),
         advance: Callable[[int], Any] = lambda count: None,
-    ) -> list[np.ndarray | None]:
-        """Runs the network on any number of faces, batch by batch; what fails is None, and the face's reason says why.
+    ) -> list[NewFace | None]:
+        """Draws any number of faces, batch by batch; what fails is None, and the face's reason says why.
 
         Args:
             jobs (`list[FaceJob]`):
@@ -585,76 +637,103 @@ class FaceAnonPipeline(DiffusionPipeline):
             advance (`Callable`, *optional*):
                 Called with the size of each batch that is done.
         """
-        crops: list[np.ndarray | None] = []
+        faces: list[NewFace | None] = []
         for step, start in enumerate(range(0, len(jobs), options.batch_size)):
             batch = jobs[start : start + options.batch_size]
-            tensors: dict[str, torch.Tensor] = {}
-            try:
-                tensors = self.generate(batch, options)
-            except Exception as error:  # the originals are erased already, so what failed stays hidden
-                logger.exception("generating %d faces failed; they are obfuscated", len(batch))
-                for job in batch:
-                    job.face.reason = f"generation failed: {error}"
-            if tensors and callback is not None:
-                chosen = {name: tensors[name] for name in callback_tensors}
-                tensors |= callback(self, step, start + len(batch), chosen) or {}
-            crops += decode_crops(tensors["crops"]) if tensors else [None] * len(batch)
+            drawn = self._draw_or_fail(batch, options)
+            faces += [face for face, _ in drawn]
+            if callback is not None:
+                tensors = {"styles": torch.from_numpy(np.stack([style for _, style in drawn]))}
+                callback(self, step, start + len(batch), {name: tensors[name] for name in callback_tensors})
             advance(len(batch))
-        return crops
+        return faces
 
-    @torch.no_grad()
-    def generate(self, jobs: Sequence[FaceJob], options: Options) -> dict[str, torch.Tensor]:
-        """Runs the network on a batch.
+    def _draw_or_fail(self, jobs: Sequence[FaceJob], options: Options) -> list[tuple[NewFace | None, np.ndarray]]:
+        """As [`draw_batch`]; the originals are erased already, so a face whose drawing fails stays hidden."""
+        try:
+            return self.draw_batch(jobs, options)
+        except Exception as error:
+            if len(jobs) > 1:  # a face that fails takes no other along
+                return [one for job in jobs for one in self._draw_or_fail([job], options)]
+            logger.exception("drawing a face failed; it is obfuscated")
+            jobs[0].face.reason = f"generation failed: {error}"
+            return [(None, self._no_style())]
+
+    def _no_style(self) -> np.ndarray:
+        return np.zeros(self.generator.config.style_size, np.float32)
+
+    def draw_batch(self, jobs: Sequence[FaceJob], options: Options) -> list[tuple[NewFace | None, np.ndarray]]:
+        """Draws a batch, and again with other seeds, up to `ATTEMPTS` times in all, what does not fit or has faults.
 
         Returns:
-            `dict[str, torch.Tensor]`: `"latents"` of shape `(B, 64)` and `"crops"` of shape `(B, 3, S, S)` in [-1, 1],
-            float32.
-
-        Raises:
-            FloatingPointError: the network returned NaN or infinity.
+            `list`: for each job the face in its crop, None where none fits, and its style `(512,)`.
         """
-        device, dtype = self._execution_device, self.generator.dtype
-        surroundings, mask, condition = (tensor.to(device, dtype) for tensor in self.prepare_condition(jobs))
-        contexts = [job.context.to(device, dtype) for job in jobs if job.context is not None]
-        drawn = [self.generator.draw(job.face.seed or 0) for job in jobs]
-        latents = torch.stack([latent for latent, _ in drawn])
-        noise = [torch.stack(level) for level in zip(*(levels for _, levels in drawn), strict=True)]
-        crops = self.generator(
-            surroundings,
-            mask,
-            condition,
-            latents.to(device, dtype),
-            [level.to(device, dtype) for level in noise],
-            options.truncation,
-            torch.cat(contexts) if contexts else None,
-        ).float()
-        if not torch.isfinite(crops).all():
-            raise FloatingPointError("the network returned no finite picture")
-        return {"latents": latents, "crops": crops.cpu()}  # a GPU that is only lent keeps nothing
+        results: dict[int, tuple[NewFace | None, np.ndarray]] = {}
+        open_ = list(range(len(jobs)))
+        for attempt in range(ATTEMPTS):
+            waiting = [jobs[number] for number in open_]
+            seeds = [job.face.seed or 0 for job in waiting]
+            drawn = self.sample(waiting, [derived_seed(s, attempt) if attempt else s for s in seeds], options)
+            faces = each(lambda pair: self.fit_face(*pair), zip(waiting, drawn, strict=True))
+            for number, face, one in zip(open_, faces, drawn, strict=True):
+                best = results.get(number, (None, self._no_style()))
+                if face is not None and one is not None and (best[0] is None or face.faults < best[0].faults):
+                    best = face, one.style.numpy()
+                results[number] = best
+            open_ = [number for number in open_ if (face := results[number][0]) is None or face.faults]
+            if not open_:
+                break
+        for number in open_:
+            if results[number][0] is None:
+                jobs[number].face.reason = f"no drawn face fits in {ATTEMPTS} attempts"
+        return [results[number] for number in range(len(jobs))]
 
-    def summarize(self, jobs: Sequence[FaceJob]) -> torch.Tensor:
-        """What the style takes from the surroundings of a batch, `(B, 256)`, see [`FaceAnonGenerator.summarize`]."""
-        tensors = (tensor.to(self._execution_device, self.generator.dtype) for tensor in self.prepare_condition(jobs))
-        return self.generator.summarize(*tensors).float().cpu()
+    def sample(self, jobs: Sequence[FaceJob], seeds: Sequence[int], options: Options) -> list[Drawn | None]:
+        """Draws persons of given seeds who show what the originals do, see [`StyleSampler.sample`]."""
+        people = self.generator.style(self.generator.latents(list(seeds)))
+        nobody = np.full(EMBEDDING, np.nan)
+        estimator = self.attribute_estimator
+        drawn: list[Drawn | None] = [None] * len(jobs)
+        for size in sorted({job.size for job in jobs}):
+            numbers = [number for number, job in enumerate(jobs) if job.size == size]
+            found = self.sampler.sample(
+                np.array([jobs[n].goal for n in numbers]),
+                np.array([nobody if (own := jobs[n].identity) is None else own for n in numbers]),
+                people[numbers],
+                functools.partial(self.generator.render, size=size),
+                self.landmark_extractor.read,
+                options.privacy,
+                None if estimator is None else estimator.read,
+                options.truncation,
+            )
+            for number, one in zip(numbers, found, strict=True):
+                drawn[number] = one
+        return drawn
 
     @staticmethod
-    def prepare_condition(jobs: Sequence[FaceJob]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Surroundings, mask and condition of a batch, as the network takes them."""
-        surroundings = torch.from_numpy(np.stack([job.surroundings for job in jobs])).permute(0, 3, 1, 2).float()
-        maps = torch.from_numpy(np.stack([job.maps for job in jobs])).float()
-        mask = maps[:, :1]
-        hints = [job.hint for job in jobs if job.hint is not None]
-        condition = conditioning.condition(maps, conditioning.render_hint(torch.cat(hints), mask) if hints else None)
-        return surroundings / 127.5 - 1, mask, condition
+    def fit_face(job: FaceJob, drawn: Drawn | None) -> NewFace | None:
+        """Lays a drawn face where the original's is; None where it does not fit."""
+        if drawn is None or drawn.error > MAX_ERROR:
+            return None
+        placed = placing.place(drawn.mesh.points, drawn.mesh.pose, job.points, job.pose)
+        if placing.distortion(drawn.mesh.points, placed) > MAX_DISTORTION:
+            return None
+        picture = placing.warp(drawn.picture, drawn.mesh.points, placed, job.size)
+        covered = seam.covered(picture, placed)
+        if covered > MAX_COVERED:
+            return None
+        faults = strangeness(job.goal, drawn.look)
+        faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
+        return NewFace(picture, placed, faults)
 
-    def compose(self, scene: Scene, crops: Sequence[np.ndarray | None], options: Options) -> Scene:
+    def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
 
         Args:
             scene ([`Scene`]):
                 From [`prepare_scene`]; it stays as it is.
-            crops (`list[np.ndarray]`):
-                For each of its jobs a new face `(S, S, 3)`, uint8; None where it failed.
+            faces (`list[NewFace]`):
+                For each of its jobs, from [`draw_faces`]; None where it failed.
             options ([`Options`]):
                 From [`resolve`]. A post-processor of strength 0 is left out.
 
@@ -662,42 +741,46 @@ class FaceAnonPipeline(DiffusionPipeline):
             [`Scene`]: a copy whose canvas shows the new faces; those that failed are obfuscated.
         """
 
-        def corrected(pair: tuple[FaceJob, np.ndarray | None]) -> FaceJob:
-            job, crop = pair
+        def composed(pair: tuple[FaceJob, NewFace | None]) -> tuple[FaceJob, np.ndarray]:
+            job, new = pair
+            if new is None:
+                return replace(job, new=None, composed=None), job.hidden
             try:
-                return replace(job, generated=None if crop is None else self.correct(job, crop, options))
+                picture = self.correct(job, new, options)
+                crop, opacity = seam.compose(job.surroundings, job.hidden, picture, new.points)
+                if np.ptp(job.surroundings, axis=2).max() <= GREY:
+                    crop = _without_color(crop)
+                return replace(job, new=new, composed=crop), opacity
             except Exception as error:
-                logger.exception("correcting a face failed; it is obfuscated")
-                job.face.reason = f"correcting failed: {error}"
-                return replace(job, generated=None)
+                logger.exception("composing a face failed; it is obfuscated")
+                job.face.reason = f"composing failed: {error}"
+                return replace(job, new=None, composed=None), job.hidden
 
-        jobs = each(corrected, zip(scene.jobs, crops, strict=True))
+        results = each(composed, zip(scene.jobs, faces, strict=True))
         canvas = scene.canvas.copy()
-        for job in sorted(jobs, key=lambda job: job.face.size):  # small ones, which are far away, first
-            if job.generated is None:
+        for job, opacity in sorted(results, key=lambda result: result[0].face.size):  # far away ones first
+            if job.composed is None:
                 blending.obfuscate(canvas, job.face.box, options.fallback)
                 job.face.status = FaceStatus.OBFUSCATED
             else:
-                blending.paste(canvas, job.generated, job.mask, job.matrix, *job.core)
+                blending.paste(canvas, job.composed, opacity, job.matrix, *job.core)
                 job.face.status = FaceStatus.ANONYMIZED
         for left, top, right, bottom in scene.zones:  # where a new face reaches into one
             canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
-        return replace(scene, canvas=canvas, jobs=jobs)
+        return replace(scene, canvas=canvas, jobs=[job for job, _ in results])
 
-    def correct(self, job: FaceJob, crop: np.ndarray, options: Options) -> np.ndarray:
-        """Runs the photometric post-processors on a new face `(S, S, 3)`, uint8; returns the same shape."""
-        grey = np.ptp(job.surroundings, axis=2).max() <= GREY
-        if grey:
-            crop = _without_color(crop)
-        inside = blending.depth(job.mask)
-        region = ((inside - 2) / (0.06 * len(inside))).clip(0, 1).astype(np.float32)
+    def correct(self, job: FaceJob, new: NewFace, options: Options) -> np.ndarray:
+        """Runs the photometric post-processors on a new face; returns its picture `(S, S, 3)`, uint8."""
+        size = min(job.size, SMALL)
+        small = cv2.resize(new.picture, (size, size), interpolation=cv2.INTER_AREA)
+        points, changed = new.points * (size / job.size), small
+        region = cv2.GaussianBlur(regions.face_region(points, size).astype(np.float32), (0, 0), 0.012 * size)
         if self.lighting_transfer is not None and job.lighting is not None and options.lighting_strength:
-            crop = self.lighting_transfer(crop, job.points, region, job.lighting, options.lighting_strength)
+            changed = self.lighting_transfer(changed, points, region, job.lighting, options.lighting_strength)
         if self.skin_color_transfer is not None and job.color is not None and options.color_strength:
-            neutral = job.maps[[conditioning.MAPS.index("eyes"), conditioning.MAPS.index("mouth")]].max(0)
-            neutral = cv2.GaussianBlur(cv2.dilate(neutral, np.ones((3, 3))).astype(np.float32), (0, 0), 1)
-            crop = self.skin_color_transfer(crop, job.skin, region, job.color, options.color_strength, neutral)
-        return _without_color(crop) if grey else crop
+            skin, neutral = regions.skin_region(points, size), regions.eyes_and_mouth(points, size)
+            changed = self.skin_color_transfer(changed, skin, region, job.color, options.color_strength, neutral)
+        return seam.carry(new.picture, small, changed)
 
     @classmethod
     def from_pretrained(
@@ -713,11 +796,17 @@ class FaceAnonPipeline(DiffusionPipeline):
                 `revision`, `token`, ...
 
         Raises:
-            CheckpointError: there is no such folder or repository, or a file of it is missing, damaged, no regular
-                file, or holds a value that is out of its range.
+            CheckpointError: there is no such folder or repository; a file of it is missing, damaged, no regular file,
+                or holds a value that is out of its range; or it is of an earlier kind, whose generator was a U-Net.
         """
-        with loading(pretrained_model_name_or_path):
-            return super().from_pretrained(str(pretrained_model_name_or_path), **kwargs)
+        checkpoint = str(pretrained_model_name_or_path)
+        try:
+            with loading(checkpoint):
+                return super().from_pretrained(checkpoint, **kwargs)
+        except CheckpointError as error:
+            if _of_old_kind(checkpoint, kwargs):
+                raise CheckpointError(checkpoint, OLD_KIND) from error
+            raise
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
@@ -726,7 +815,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         names = ("repo_id", "commit_message", "private", "create_pr", "token")
         hub = {name: kwargs.pop(name) for name in names if name in kwargs}
         # diffusers writes where a component came from, which is a folder of the user's machine.
-        parts: list[Any] = [self, self.generator, self.retargeter]
+        parts: list[Any] = [self, *self.components.values()]
         for part in filter(None, parts):
             kept = {name: value for name, value in part.config.items() if name != "_name_or_path"}
             part._internal_dict = FrozenDict(kept)  # noqa: SLF001 - diffusers has no public way to drop a value
@@ -745,7 +834,6 @@ class FaceAnonPipeline(DiffusionPipeline):
         safe_serialization: bool = True,
         variant: str | None = None,
         evaluation: str | os.PathLike[str] | None = None,
-        record: dict[str, Any] | None = None,
         licence: str | None = None,
         sheet: PIL.Image.Image | None = None,
     ) -> str:
@@ -758,8 +846,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 As in [`~diffusers.utils.PushToHubMixin.push_to_hub`].
             evaluation (`str` or `os.PathLike`, *optional*):
                 The `report.json` that `faceanon evaluate` made of this pipeline, for the card's results.
-            record, licence (*optional*):
-                For the card, see [`hub.make_card`]; the record is uploaded, too.
+            licence (`str`, *optional*):
+                Of the weights, see [`hub.make_card`].
             sheet (`PIL.Image.Image`, *optional*):
                 Uploaded and shown on the card: of nobody who has not agreed to it.
 
@@ -769,17 +857,25 @@ class FaceAnonPipeline(DiffusionPipeline):
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, safe_serialization=safe_serialization, variant=variant)
-            if record is not None:
-                write_record(Path(folder), record)
             if sheet is not None:
                 sheet.save(Path(folder, SHEET))
             if not file_exists(repo_id, "README.md", token=token):
                 summary = None if evaluation is None else read_json(evaluation)
-                card = make_card(repo_id, summary, record, licence, sheet is not None)
+                card = make_card(repo_id, summary, licence, sheet is not None)
                 card.save(Path(folder, "README.md"))
             return self._upload_folder(
                 folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr
             )
+
+
+def _of_old_kind(checkpoint: str, options: dict[str, Any]) -> bool:
+    """Whether a checkpoint that cannot be loaded has a generator, but no sampler that tells it what to draw."""
+    try:  # what there is of it has been downloaded
+        index = component_file(checkpoint, None, "model_index.json", **{**options, "local_files_only": True})
+        parts = read_json(index)
+    except (FaceAnonError, OSError, ValueError):
+        return False
+    return "generator" in parts and "sampler" not in parts
 
 
 def _as_list(image: Any) -> list[Any]:
@@ -829,14 +925,15 @@ def _without_color(crop: np.ndarray) -> np.ndarray:
     return np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
 
 
-def _strength(component: LightingTransfer | SkinColorTransfer | FaceRetargeter | None) -> float:
+def _strength(component: LightingTransfer | SkinColorTransfer | None) -> float:
     return 0.0 if component is None else component.config.strength
 
 
-def decode_crops(crops: torch.Tensor) -> list[np.ndarray]:
-    """Pictures of shape `(B, 3, S, S)` in [-1, 1] as arrays of shape `(S, S, 3)`, uint8."""
-    pictures = ((crops.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return list(pictures.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+def _upright(pose: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A rotation (3, 3) in the photo, y up, as it is seen in a crop."""
+    cosine, sine = matrix[0, :2] / np.hypot(*matrix[0, :2])
+    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    return (turn @ pose).astype(np.float32)
 
 
 def _output(scene: Scene, output_type: str) -> Any:

@@ -15,7 +15,7 @@ from PIL import ImageDraw, ImageFont
 
 from . import metrics
 from .errors import FaceAnonError
-from .evaluation import DEFAULT, Evaluator, Task
+from .evaluation import CROP, DEFAULT, Evaluator, Task
 
 # Name in the records: heading and unit. Less is better; of the border, nearer to 1.
 VALUES = {
@@ -33,14 +33,22 @@ VALUES = {
     "pose": ("Pose", "degrees"),
     "gaze": ("Gaze", "% of the eye's width"),
     "light": ("Light", "degrees between light vectors"),
-    "shading": ("Shading", "distance of unit SH coefficients, 0 to 2"),
+    "light_distance": ("Light's strength, too", "difference of light vectors, % of the mean luminance"),
     "side": ("Left/right", "stops"),
     "ciede2000": ("Skin ΔE00", "CIEDE2000 of the median skin"),
     "chroma": ("Chroma", "a*b* distance"),
     "ita": ("ITA", "degrees of the typology angle"),
+    "age": ("Age", "years of apparent age"),
     "border": ("Border", "gradient at the border, ratio to the original"),
 }
-RATES = ("redetected", "redetected_independent")
+# Name in the records: heading. What is found again, what the fallback need not hide, and what becomes of a person.
+FOUND = {
+    "redetected": "found again",
+    "redetected_independent": "by an independent detector",
+    "replaced": "replaced, not hidden",
+}
+ATTRIBUTES = {"same_sex": "same apparent sex", "grown_up": "children under 14 who became adults"}
+RATES = (*FOUND, *ATTRIBUTES)
 TABLES = {
     "Expression, pose and gaze": (
         "blendshapes_all",
@@ -57,7 +65,8 @@ TABLES = {
         "pose",
         "gaze",
     ),
-    "Light and colour": ("light", "shading", "side", "ciede2000", "chroma", "ita", "border"),
+    "Apparent sex and age": ("age",),
+    "Light and colour": ("light", "light_distance", "side", "ciede2000", "chroma", "ita", "border"),
 }
 # Name in the records: heading, digits and factor. The last two need a network, see [`metrics.InceptionFeatures`].
 DISTANCES = {
@@ -137,6 +146,7 @@ def _method(
     result: dict[str, Any] = {
         "n": len(rows),
         "failures": int(np.isnan(columns["expression"]).sum()),
+        "children": int(np.isfinite(columns["grown_up"]).sum()),
         "values": {},
         "rates": {key: float(np.nanmean(columns[key])) for key in RATES if not np.isnan(columns[key]).all()},
         "tones": {},
@@ -222,6 +232,8 @@ def to_markdown(summary: dict[str, Any]) -> str:
     ]
     for title, columns in TABLES.items():
         keys = [key for key in columns if any(key in row["values"] for row in rows.values())]
+        if not keys:
+            continue
         lines += ["", f"## {title}", "", *(f"- {VALUES[key][0]}: {VALUES[key][1]}" for key in keys), ""]
         lines += table(
             ["", "n", "failures", *(VALUES[key][0] for key in keys)],
@@ -229,6 +241,13 @@ def to_markdown(summary: dict[str, Any]) -> str:
                 [name, row["n"], row["failures"], *(_cell(row["values"].get(key)) for key in keys)]
                 for name, row in rows.items()
             ],
+        )
+    if any(key in row["rates"] for row in rows.values() for key in ATTRIBUTES):
+        children = max(row["children"] for row in rows.values())
+        lines += ["", f"## What becomes of sex and age, {children} children among them", ""]
+        lines += table(
+            ["", *ATTRIBUTES.values()],
+            [[name, *(_percent(row["rates"].get(rate)) for rate in ATTRIBUTES)] for name, row in rows.items()],
         )
     tones = sorted(summary["tones"], key=list(metrics.color.TONES).index)
     lines += [
@@ -261,12 +280,12 @@ def to_markdown(summary: dict[str, Any]) -> str:
     ]
     known = [key for key in DISTANCES if any(key in row.get("realism", {}) for row in rows.values())]
     lines += table(
-        ["", *(DISTANCES[key][0] for key in known), "found again", "by an independent detector"],
+        ["", *(DISTANCES[key][0] for key in known), *FOUND.values()],
         [
             [
                 name,
                 *(_number(row.get("realism", {}).get(key), *DISTANCES[key][1:]) for key in known),
-                *(_percent(row["rates"].get(rate)) for rate in RATES),
+                *(_percent(row["rates"].get(rate)) for rate in FOUND),
             ]
             for name, row in rows.items()
         ],
@@ -341,24 +360,23 @@ def worst_sheet(
             The row to look at.
     """
     pairs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    size = evaluator.pipe.generator.config.sample_size
     found = [record["methods"][method]["values"] for record in records if method in record.get("methods", {})]
     shown = [key for key in VALUES if any(key in values for values in found)]
-    sheet = PIL.Image.new("RGB", (WORST * size, len(shown) * (2 * size + 20)), (255, 255, 255))
+    sheet = PIL.Image.new("RGB", (WORST * CROP, len(shown) * (2 * CROP + 20)), (255, 255, 255))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     for line, key in enumerate(shown):
         values = [record.get("methods", {}).get(method, {}).get("values", {}).get(key, math.nan) for record in records]
         order = [
             i for i in np.argsort(np.nan_to_num(np.array(values), nan=-1))[::-1][:WORST] if not math.isnan(values[i])
         ]
-        top = line * (2 * size + 20)
+        top = line * (2 * CROP + 20)
         draw.text((4, top + 2), VALUES[key][0], fill=(0, 0, 0), font=font)
         for place, index in enumerate(order):
             if index not in pairs:
                 pairs[index] = evaluator.anonymized(tasks[index], method)
             for row, crop in enumerate(pairs[index]):
-                sheet.paste(PIL.Image.fromarray(crop), (place * size, top + 20 + row * size))
-            draw.text((place * size + 3, top + 21), f"{values[index]:.2f}", fill=(255, 220, 0), font=font)
+                sheet.paste(PIL.Image.fromarray(crop), (place * CROP, top + 20 + row * CROP))
+            draw.text((place * CROP + 3, top + 21), f"{values[index]:.2f}", fill=(255, 220, 0), font=font)
     return sheet
 
 

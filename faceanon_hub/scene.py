@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,36 +13,50 @@ from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .options import Fallback
 
-if TYPE_CHECKING:
-    import torch
-
 Zone: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels, inside the photo
 
 
 @dataclass
-class FaceJob:
-    """One face on its way through the network. Of the original face it holds coefficients, never pixels.
+class NewFace:
+    """A drawn face, laid where the original's is in a crop of side S."""
 
-    S is the side of the crop.
+    picture: np.ndarray  # (S, S, 3) uint8
+    points: np.ndarray  # (478, 3), its mesh in pixels of the crop
+    faults: float = 0.0  # how much of it is not as it should be; 0 for a face that needs no second try
+
+
+@dataclass
+class FaceJob:
+    """One face on its way. Of the original it holds numbers, never pixels. S is the side of the crop.
+
+    Args:
+        face ([`Face`]):
+            Where it is, and what was done to it.
+        matrix (`np.ndarray` of shape `(2, 3)`):
+            Photo to crop.
+        size (`int`):
+            S.
+        points (`np.ndarray` of shape `(478, 3)`):
+            The original's mesh, in pixels of the crop.
+        pose (`np.ndarray` of shape `(3, 3)`):
+            The original's rotation in the crop.
     """
 
     face: Face
-    matrix: np.ndarray  # (2, 3), photo to crop
-    points: np.ndarray  # (478, 3), landmarks of the new face in pixels of the crop
-    maps: np.ndarray  # (8, S, S) uint8, see `conditioning.draw_maps`
-    skin: np.ndarray  # (S, S) float32, 0 or 1
-    core: tuple[Zone, np.ndarray]  # what is erased of the photo, and a mask of this part
-    hint: torch.Tensor | None = None  # (1, 4, S / 8, S / 8), see `conditioning.hint_coefficients`
+    matrix: np.ndarray
+    size: int
+    points: np.ndarray
+    pose: np.ndarray
+    hidden: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S) float32, 1 where the original is erased
+    core: tuple[Zone, np.ndarray] = field(default_factory=lambda: ((0, 0, 0, 0), np.zeros((0, 0), bool)))  # what is
+    # erased of the photo, and a mask of this part
+    goal: np.ndarray = field(default_factory=lambda: np.empty(0))  # (R,), what the new face should look like
+    identity: np.ndarray | None = None  # (256,), embedding that the new face is pushed away from
     lighting: np.ndarray | None = None  # (9,)
     color: np.ndarray | None = None  # (9,)
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
-    context: torch.Tensor | None = None  # (1, 256), where it is not from this crop
-    generated: np.ndarray | None = None  # (S, S, 3) uint8, after the post-processors
-
-    @property
-    def mask(self) -> np.ndarray:
-        """The hidden region, of shape `(S, S)`, 0 or 1."""
-        return self.maps[0]
+    new: NewFace | None = None  # as drawn
+    composed: np.ndarray | None = None  # (S, S, 3) uint8, in the original's light and colour
 
 
 @dataclass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 _KEYS = [
-    "title", "notice", "photo", "photos", "example", "light", "color", "seed", "dice", "more", "hint", "fallback",
+    "title", "notice", "photo", "photos", "example", "light", "color", "seed", "dice", "more", "attributes",
+    "fallback",
     "threshold", "margin", "truncation", "result", "download", "faces", "keep", "replace", "renew", "variants", "kept",
-    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "shape", "softening",
+    "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "privacy", "softening",
 ]  # fmt: skip
 
 _TEXTS = {
@@ -15,14 +16,14 @@ _TEXTS = {
         "Photos are processed on this machine, deleted within an hour, and neither logged nor passed on. "
         "A face that is not found is not hidden: look at every result.",
         "Photo", "Photos", "Example", "Light of the original", "Skin colour of the original",
-        "Seed: picks the new identities", "New identities", "More settings", "Tell the network a blurred skin colour",
+        "Seed: picks the new identities", "New identities", "More settings", "Age and sex of the new face follow",
         "Hide faces that cannot be replaced by", "Confidence from which something is a face",
         "Hidden rim round the face", "Variety of faces", "Before and after", "Download", "Faces", "Keep as it is",
         "Replace", "New identity", "Four variants", "What was kept", "Stages", "Several photos", "Anonymize",
         "Archive with report",
         "Video (up to 60 seconds at a time)", "From (seconds)", "To (seconds)", "Keep the sound",
         "Preview of the first frame",
-        "Shape of the face: 0 the original's, 1 a new one", "Blur of hair, ears and neck",
+        "Privacy: 0 keeps expression best, 1 is farthest from the original", "Blur of hair, ears and neck",
     ],
     "de": [
         "# Gesichter von niemandem\nJedes Gesicht im Foto wird durch ein echt wirkendes Gesicht eines Menschen "
@@ -31,13 +32,14 @@ _TEXTS = {
         "weitergegeben. Ein nicht gefundenes Gesicht ist nicht verborgen: Prüfen Sie jedes Ergebnis.",
         "Foto", "Fotos", "Beispiel", "Licht des Originals", "Hautfarbe des Originals",
         "Startwert: wählt die neuen Gesichter", "Neue Gesichter", "Weitere Einstellungen",
-        "Dem Netz eine unscharfe Hautfarbe mitteilen", "Nicht ersetzbare Gesichter verbergen durch",
+        "Alter und Geschlecht des neuen Gesichts richten sich nach", "Nicht ersetzbare Gesichter verbergen durch",
         "Ab welcher Sicherheit etwas ein Gesicht ist", "Verborgener Rand um das Gesicht", "Vielfalt der Gesichter",
         "Vorher und nachher", "Herunterladen", "Gesichter", "So lassen", "Ersetzen", "Neues Gesicht", "Vier Varianten",
         "Was erhalten blieb", "Schritte", "Mehrere Fotos", "Anonymisieren", "Archiv mit Bericht",
         "Video (bis 60 Sekunden auf einmal)", "Von (Sekunden)", "Bis (Sekunden)", "Ton behalten",
         "Vorschau des ersten Bildes",
-        "Form des Gesichts: 0 die des Originals, 1 eine neue", "Unschärfe von Haaren, Ohren und Hals",
+        "Privatheit: 0 erhält den Ausdruck am besten, 1 entfernt sich am weitesten vom Original",
+        "Unschärfe von Haaren, Ohren und Hals",
     ],
     "fr": [
         "# Visages de personne\nChaque visage de la photo est remplacé par celui, réaliste, d'une personne qui "
@@ -52,7 +54,8 @@ _TEXTS = {
         "Quatre variantes", "Ce qui est conservé", "Étapes", "Plusieurs photos", "Anonymiser", "Archive avec rapport",
         "Vidéo (jusqu'à 60 secondes à la fois)", "De (secondes)", "À (secondes)", "Garder le son",
         "Aperçu de la première image",
-        "Forme du visage : 0 celle de l'original, 1 une nouvelle", "Flou des cheveux, des oreilles et du cou",
+        "Confidentialité : 0 garde le mieux l'expression, 1 s'éloigne le plus de l'original",
+        "Flou des cheveux, des oreilles et du cou",
     ],
     "es": [
         "# Caras de nadie\nCada cara de la foto se sustituye por la cara realista de alguien que no existe. "
@@ -60,14 +63,16 @@ _TEXTS = {
         "Las fotos se procesan en esta máquina, se borran en una hora y no se registran ni se comparten. "
         "Una cara no encontrada no queda oculta: revise cada resultado.",
         "Foto", "Fotos", "Ejemplo", "Luz del original", "Color de piel del original",
-        "Semilla: elige las caras nuevas", "Caras nuevas", "Más ajustes", "Dar a la red un color de piel borroso",
+        "Semilla: elige las caras nuevas", "Caras nuevas", "Más ajustes",
+        "La edad y el sexo de la cara nueva siguen a",
         "Ocultar las caras no sustituibles con", "Confianza a partir de la cual es una cara",
         "Borde oculto alrededor de la cara", "Variedad de caras", "Antes y después", "Descargar", "Caras",
         "Dejar como está", "Sustituir", "Cara nueva", "Cuatro variantes", "Qué se conservó", "Pasos", "Varias fotos",
         "Anonimizar", "Archivo con informe",
         "Vídeo (hasta 60 segundos a la vez)", "Desde (segundos)", "Hasta (segundos)", "Conservar el sonido",
         "Vista previa del primer fotograma",
-        "Forma de la cara: 0 la del original, 1 una nueva", "Desenfoque de pelo, orejas y cuello",
+        "Privacidad: 0 conserva mejor la expresión, 1 se aleja más del original",
+        "Desenfoque de pelo, orejas y cuello",
     ],
     "it": [
         "# Volti di nessuno\nOgni volto della foto è sostituito dal volto realistico di qualcuno che non esiste. "
@@ -76,13 +81,14 @@ _TEXTS = {
         "Un volto non trovato non è nascosto: controlli ogni risultato.",
         "Foto", "Foto", "Esempio", "Luce dell'originale", "Colore della pelle dell'originale",
         "Seme: sceglie i nuovi volti", "Nuovi volti", "Altre impostazioni",
-        "Dare alla rete un colore della pelle sfocato", "Nascondere i volti non sostituibili con",
+        "Età e sesso del nuovo volto seguono", "Nascondere i volti non sostituibili con",
         "Sicurezza da cui è un volto", "Bordo nascosto attorno al volto", "Varietà dei volti", "Prima e dopo",
         "Scarica", "Volti", "Lascia com'è", "Sostituisci", "Nuovo volto", "Quattro varianti", "Che cosa è rimasto",
         "Passaggi", "Più foto", "Anonimizza", "Archivio con rapporto",
         "Video (fino a 60 secondi alla volta)", "Da (secondi)", "A (secondi)", "Mantieni l'audio",
         "Anteprima del primo fotogramma",
-        "Forma del volto: 0 quella dell'originale, 1 una nuova", "Sfocatura di capelli, orecchie e collo",
+        "Riservatezza: 0 conserva meglio l'espressione, 1 si allontana di più dall'originale",
+        "Sfocatura di capelli, orecchie e collo",
     ],
     "ja": [
         "# 誰でもない顔\n写真の顔をすべて、実在しない人のリアルな顔に置き換えます。"
@@ -90,17 +96,17 @@ _TEXTS = {
         "写真はこのマシンで処理され、1時間以内に削除されます。記録も提供もされません。"
         "検出されなかった顔は隠されません。結果を必ずご確認ください。",
         "写真", "写真", "例", "元の光", "元の肌の色", "シード：新しい顔を決めます", "新しい顔", "その他の設定",
-        "ぼかした肌の色をネットワークに伝える", "置き換えられない顔の隠し方", "顔とみなす確信度", "顔の周りの隠す範囲",
+        "新しい顔の年齢と性別の手がかり", "置き換えられない顔の隠し方", "顔とみなす確信度", "顔の周りの隠す範囲",
         "顔の多様さ", "前と後", "ダウンロード", "顔", "そのまま残す", "置き換える", "別の顔", "4つの候補",
         "保たれたもの", "工程", "複数の写真", "匿名化する", "レポート付きアーカイブ",
         "動画（一度に60秒まで）", "開始（秒）", "終了（秒）", "音声を残す", "最初のフレームのプレビュー",
-        "顔の形：0は元のまま、1は新しい形", "髪、耳、首のぼかし",
+        "プライバシー：0は表情を優先、1は元から最も離れます", "髪、耳、首のぼかし",
     ],
 }  # fmt: skip
 
 _SAID_KEYS = [
-    "face", "status_new", "status_hidden", "status_kept", "stage_hidden", "stage_landmarks", "stage_generated",
-    "stage_corrected", "expression_kept", "expression_roughly", "expression_changed", "expression_unknown",
+    "face", "status_new", "status_hidden", "status_kept", "stage_hidden", "stage_landmarks", "stage_drawn",
+    "stage_composed", "expression_kept", "expression_roughly", "expression_changed", "expression_unknown",
     "light_kept", "light_roughly", "light_changed", "light_diffuse", "color_kept", "color_roughly", "color_changed",
     "recognized", "not_recognized", "similarity_unknown", "no_guarantee", "no_face", "weak", "choose_face",
     "choose_photo", "too_many", "some_failed", "unusable", "choose_video", "too_long", "span", "starts_late",
@@ -109,7 +115,7 @@ _SAID_KEYS = [
 
 _SAID = {
     "en": [
-        "Face", "new face", "hidden", "kept", "What the network sees", "478 landmarks", "Painted",
+        "Face", "new face", "hidden", "kept", "What is left of the photo", "478 landmarks", "Drawn",
         "Light and colour of the original", "expression kept", "expression roughly kept", "expression changed",
         "expression not measurable", "light kept", "light roughly kept", "light changed", "light from all around",
         "skin colour kept", "skin colour nearly kept", "skin colour changed",
@@ -132,7 +138,7 @@ _SAID = {
         "Too many jobs of yours are waiting. Try again later.",
     ],
     "de": [
-        "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was das Netz sieht", "478 Punkte", "Gemalt",
+        "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was vom Foto übrig ist", "478 Punkte", "Gezeichnet",
         "Licht und Farbe des Originals", "Ausdruck erhalten", "Ausdruck ungefähr erhalten", "Ausdruck verändert",
         "Ausdruck nicht messbar", "Licht erhalten", "Licht ungefähr erhalten", "Licht verändert",
         "Licht von allen Seiten", "Hautfarbe erhalten", "Hautfarbe fast erhalten", "Hautfarbe verändert",
@@ -157,7 +163,7 @@ _SAID = {
         "Zu viele Ihrer Aufträge warten. Versuchen Sie es später wieder.",
     ],
     "fr": [
-        "Visage", "nouveau visage", "caché", "laissé", "Ce que voit le réseau", "478 points", "Peint",
+        "Visage", "nouveau visage", "caché", "laissé", "Ce qui reste de la photo", "478 points", "Dessiné",
         "Lumière et couleur de l'original", "expression conservée", "expression à peu près conservée",
         "expression changée", "expression non mesurable", "lumière conservée", "lumière à peu près conservée",
         "lumière changée", "lumière de tous côtés", "couleur de peau conservée", "couleur de peau presque conservée",
@@ -181,7 +187,7 @@ _SAID = {
         "Trop de vos demandes attendent. Réessayez plus tard.",
     ],
     "es": [
-        "Cara", "cara nueva", "oculta", "intacta", "Lo que ve la red", "478 puntos", "Pintada",
+        "Cara", "cara nueva", "oculta", "intacta", "Lo que queda de la foto", "478 puntos", "Dibujada",
         "Luz y color del original", "expresión conservada", "expresión casi conservada", "expresión cambiada",
         "expresión no medible", "luz conservada", "luz casi conservada", "luz cambiada", "luz de todos lados",
         "color de piel conservado", "color de piel casi conservado", "color de piel cambiado",
@@ -205,7 +211,7 @@ _SAID = {
         "Esperan demasiados trabajos suyos. Inténtelo más tarde.",
     ],
     "it": [
-        "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che vede la rete", "478 punti", "Dipinto",
+        "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che resta della foto", "478 punti", "Disegnato",
         "Luce e colore dell'originale", "espressione conservata", "espressione quasi conservata",
         "espressione cambiata", "espressione non misurabile", "luce conservata", "luce quasi conservata",
         "luce cambiata", "luce da ogni lato", "colore della pelle conservato", "colore della pelle quasi conservato",
@@ -229,7 +235,7 @@ _SAID = {
         "Troppe sue richieste in attesa. Riprovi più tardi.",
     ],
     "ja": [
-        "顔", "新しい顔", "隠した顔", "そのままの顔", "ネットワークに見えるもの", "478の点", "描いた顔", "元の光と色",
+        "顔", "新しい顔", "隠した顔", "そのままの顔", "写真に残るもの", "478の点", "描いた顔", "元の光と色",
         "表情は保たれています", "表情はおおよそ保たれています", "表情が変わりました", "表情は測定できません",
         "光は保たれています", "光はおおよそ保たれています", "光が変わりました", "全方向からの光",
         "肌の色は保たれています", "肌の色はほぼ保たれています", "肌の色が変わりました",

@@ -22,9 +22,10 @@ from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .landmarks import FIVE
 from .options import Options
-from .scene import FaceJob, Scene, check_zones, cover_zones, mark_kept
+from .placing import crop_size
+from .sampling import Drawn
+from .scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept
 from .smoothing import average, steady
-from .texture import Texture
 from .threads import WORKERS, each
 from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
 
@@ -35,11 +36,14 @@ __all__ = ["VIDEO_SUFFIXES", "VideoReport", "anonymize_video"]
 
 logger = logging.getLogger(__name__)
 
+ATTEMPTS = 3  # seeds that are tried for the first picture of a track's person
 LOOKAHEAD = PATIENCE  # frames that are known before one is painted
-DOUBTFUL = 2.0  # margin of the hidden region round a face nobody saw, in those round others
+DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
-LOOK_EVERY, LOOKS = 4, 20  # frames between two looks at a face's surroundings, and how many of them count
+# A new picture of a track's person is drawn where pose and expression are farther from all that were tried, in
+# standard deviations over drawn faces; at most so many that fit, and so many tries.
+NEAR, MOST_KEYS, MOST_TRIES = 0.8, 6, 24
 # Frames 32 pixels wide that differ by so many levels in the mean, and by so many times the usual, are of two scenes.
 CUT_LEVEL, CUT_RATIO = 22.0, 4.0
 
@@ -108,8 +112,20 @@ class _Planned:
     track: Track
     how: str
     matrix: np.ndarray | None = None
-    coefficients: tuple[Any, ...] = (None, None, None)
+    size: int | None = None
+    coefficients: tuple[Any, ...] = (None, None, None, None)
     doubtful: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """A picture of a track's new person, and what of the original it was drawn for."""
+
+    goal: np.ndarray
+    size: int
+    identity: np.ndarray | None
+    seed: int
+    drawn: Drawn | None  # None where no picture fitted
 
 
 def anonymize_video(
@@ -131,8 +147,9 @@ def anonymize_video(
     """Anonymizes a video, frame by frame; memory does not grow with its length.
 
     Every frame is searched. A face is tracked by overlap and motion, and through frames in which it is not detected it
-    is followed by its landmarks or filled in. One latent and one noise pattern make one new person of a track, and of
-    a later track whose landmarks are shaped alike. Landmarks and coefficients are smoothed over the frames around.
+    is followed by its landmarks or filled in. One seed makes one new person of a track, and of a later track whose
+    landmarks are shaped alike: a few pictures are drawn of this person, and each frame shows the one nearest in pose
+    and expression, laid onto the face by its mesh. Landmarks and coefficients are smoothed over the frames around.
 
     Sound and subtitles are copied, chapters kept; metadata, covers, attachments and data streams, which may tell the
     place, are not. Frames come out upright, with 8 bits and, where they were odd, a side one pixel longer.
@@ -251,7 +268,7 @@ class _Window:
     ) -> None:
         self.pipe, self.options, self.seed = pipe, options, seed
         self.keep, self.hide = keep, hide
-        wide = max(options.mask_margin, min(MAX_MARGIN, DOUBTFUL * options.mask_margin))
+        wide = min(MAX_MARGIN, options.mask_margin + DOUBTFUL)
         self.doubtful = dataclasses.replace(options, mask_margin=wide)
         self.tracker = Tracker()
         self.frames, self.time = 0, 0.0
@@ -260,8 +277,7 @@ class _Window:
         self._thumbnail: np.ndarray | None = None
         self._usual = CUT_LEVEL / CUT_RATIO
         self._records: dict[int, dict[str, Any]] = {}
-        self._textures: dict[int, Texture] = {}
-        self._contexts: dict[int, tuple[torch.Tensor, int]] = {}  # and of how many looks it is the mean
+        self._keys: dict[int, list[Key]] = {}  # pictures of each track's person
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -294,10 +310,9 @@ class _Window:
         sighting = Sighting(frame.number, frame.time, face, how)
         if face.landmarks is not None:
             try:
-                job = self.pipe.place_face(frame.pixels.shape, face, self.options)
+                job = self.pipe.place_face(face)
                 self.pipe.measure_face(frame.pixels, job, self.options)
-                hint = None if job.hint is None else job.hint.numpy()
-                sighting.coefficients = hint, job.lighting, job.color
+                sighting.coefficients = job.goal, job.identity, job.lighting, job.color
             except Exception:
                 logger.debug("measuring a face failed; placing it will say why", exc_info=True)
         return sighting
@@ -410,12 +425,16 @@ class _Window:
         if face.landmarks is None or not measured:
             face.landmarks, face.reason = None, face.reason or "no landmarks near by in time"
             return entry
+        known = [other for other in near if other.face.pose is not None]
         near = [other for other in near if other.face.landmarks is not None and other.frame != sighting.frame]
         near = sorted([*near, dataclasses.replace(sighting, face=face)], key=lambda other: other.frame)
         index = [other.frame for other in near].index(sighting.frame)
         times = np.array([other.time for other in near])
         meshes = [other.face.landmarks for other in near if other.face.landmarks is not None]
-        entry.matrix, face.landmarks = steady(times, meshes, index, self.pipe.generator.config.sample_size)
+        entry.size = crop_size(face.landmarks)
+        entry.matrix, face.landmarks = steady(times, meshes, index, entry.size)
+        if face.pose is None:
+            face.pose = min(known, key=lambda other: abs(other.frame - sighting.frame)).face.pose
         entry.coefficients = _averaged(sighting, measured)
         return entry
 
@@ -423,22 +442,15 @@ class _Window:
         """Erases the faces of several frames, and paints new ones in one go."""
         scenes = each(lambda plan: self._hide(*plan), plans)
         tracks = {id(entry.face): entry.track.number for _, planned in plans for entry in planned}
-        jobs = [(tracks[id(job.face)], job) for scene in scenes for job in scene.jobs]
-        frames = [frame.number for (frame, _), scene in zip(plans, scenes, strict=True) for _ in scene.jobs]
-        self._settle(jobs, frames)
-        # On a processor, side by side is faster than one after the other.
-        size = 1 if self.pipe.execution_device.type == "cpu" else self.options.batch_size
-        batches = [[job for _, job in jobs[start : start + size]] for start in range(0, len(jobs), size)]
-        generated = [crop for crops in each(self._generate, batches) for crop in crops]
-        lines: dict[int, list[tuple[FaceJob, np.ndarray | None]]] = {}
-        for (number, job), crop in zip(jobs, generated, strict=True):
-            lines.setdefault(number, []).append((job, crop))
-        held = {id(job): crop for line in each(lambda line: self._hold(*line), lines.items()) for job, crop in line}
+        lines: dict[int, list[FaceJob]] = {}
+        for scene in scenes:
+            for job in scene.jobs:
+                lines.setdefault(tracks[id(job.face)], []).append(job)
+        drawn = {id(job): face for number, line in lines.items() for job, face in self._draw(number, line)}
         alive = {track.number for track in self.tracker.tracks}
-        self._textures = {number: texture for number, texture in self._textures.items() if number in alive}
-        self._contexts = {number: context for number, context in self._contexts.items() if number in alive}
+        self._keys = {number: keys for number, keys in self._keys.items() if number in alive}
         scenes = each(
-            lambda scene: self.pipe.compose(scene, [held[id(job)] for job in scene.jobs], self.options), scenes
+            lambda scene: self.pipe.compose(scene, [drawn[id(job)] for job in scene.jobs], self.options), scenes
         )
         finished = []
         for (frame, planned), scene in zip(plans, scenes, strict=True):
@@ -464,55 +476,60 @@ class _Window:
             return None
         try:
             options = self.doubtful if entry.doubtful else self.options
-            job = self.pipe.place_face(frame.pixels.shape, face, options, entry.matrix)
-            self.pipe.reshape_face(frame.pixels.shape, job, options)
+            job = self.pipe.place_face(face, entry.size, entry.matrix)
+            self.pipe.hide_face(frame.pixels, job, options)
         except Exception as error:
             face.reason = f"placing failed: {error}"
             return None
-        hint, job.lighting, job.color = entry.coefficients
-        job.hint = None if hint is None else torch.from_numpy(hint)
+        job.goal, job.identity, job.lighting, job.color = entry.coefficients
         return job
 
-    def _settle(self, jobs: list[tuple[int, FaceJob]], frames: list[int]) -> None:
-        """Gives a face the mean of what the network took from its surroundings so far in the track."""
-        looks, known = [], set(self._contexts)
-        for (number, job), frame in zip(jobs, frames, strict=True):
-            if frame % LOOK_EVERY == 0 or number not in known:
-                known.add(number)
-                looks.append(job)
-        summarized = dict(zip(map(id, looks), each(torch.no_grad()(self._summarize), looks), strict=True))
-        for number, job in jobs:
-            if (context := summarized.get(id(job))) is not None:
-                mean, count = self._contexts.get(number, (context, 0))
-                count = min(count + 1, LOOKS)
-                self._contexts[number] = mean + (context - mean) / count, count
-            job.context = self._contexts[number][0] if number in self._contexts else None
-
-    def _summarize(self, job: FaceJob) -> torch.Tensor | None:
-        try:
-            return self.pipe.summarize([job])
-        except Exception:
-            logger.debug("summing up failed; generating will say why", exc_info=True)
-            return None
-
-    def _generate(self, jobs: list[FaceJob]) -> list[np.ndarray | None]:
-        return self.pipe.generate_all(jobs, self.options)
-
-    def _hold(
-        self, number: int, line: list[tuple[FaceJob, np.ndarray | None]]
-    ) -> list[tuple[FaceJob, np.ndarray | None]]:
-        """Holds the new face of a track fast, frame after frame."""
-        held: list[tuple[FaceJob, np.ndarray | None]] = []
-        for job, crop in line:
+    def _draw(self, number: int, line: list[FaceJob]) -> list[tuple[FaceJob, NewFace | None]]:
+        """The faces of a track: its person's nearest picture that fits, laid where the face is."""
+        keys, faces = self._keys.setdefault(number, []), []
+        for job in line:
+            face = None
             try:
-                if crop is not None:
-                    texture = self._textures.setdefault(number, Texture(job.points, len(job.mask)))
-                    crop = texture.hold(crop, job.points, job.maps)
+                self._draw_key(keys, job)
+                found = (self.pipe.fit_face(job, key.drawn) for key in self._usable(keys, job))
+                face = next((face for face in found if face is not None), None)
+                if face is None:
+                    job.face.reason = "no drawn face fits"
             except Exception as error:
-                logger.exception("holding a face failed; it is obfuscated")
-                crop, job.face.reason = None, f"holding failed: {error}"
-            held.append((job, crop))
-        return held
+                logger.exception("drawing a face failed; it is obfuscated")
+                job.face.reason = f"generation failed: {error}"
+            faces.append((job, face))
+        return faces
+
+    def _draw_key(self, keys: list[Key], job: FaceJob) -> None:
+        """Draws a new picture of a track's person where none, as fine as the face, was tried for one like it."""
+        tried = [self._distance(key, job) for key in keys if key.size >= job.size]
+        fine = sum(key.drawn is not None and key.size >= job.size for key in keys)
+        if min(tried, default=math.inf) <= NEAR or fine == MOST_KEYS or len(keys) == MOST_TRIES:
+            return
+        # One person for the whole track: seed and embedding of the first picture that fitted.
+        first = next((key for key in keys if key.drawn is not None), None)
+        own = job.face.seed or 0
+        seeds = [derived_seed(own, number) if number else own for number in range(ATTEMPTS)]
+        if first is not None:
+            seeds, job.identity = [first.seed], first.identity
+        seed, best, faults = seeds[0], None, math.inf
+        for tried_seed in seeds:
+            (drawn,) = self.pipe.sample([job], [tried_seed], self.options)
+            face = self.pipe.fit_face(job, drawn)
+            if face is not None and face.faults < faults:
+                seed, best, faults = tried_seed, drawn, face.faults
+            if not faults:
+                break
+        keys.append(Key(job.goal, job.size, job.identity, seed, best))
+
+    def _usable(self, keys: list[Key], job: FaceJob) -> list[Key]:
+        """Pictures of a track's person, those as fine as the face first, and the nearest of these."""
+        drawn = [key for key in keys if key.drawn is not None]
+        return sorted(drawn, key=lambda key: (key.size < job.size, self._distance(key, job)))
+
+    def _distance(self, key: Key, job: FaceJob) -> float:
+        return self.pipe.sampler.distance(key.goal, job.goal)
 
     def _record(self, entry: _Planned, time: float) -> None:
         track, face = entry.track, entry.face
@@ -551,18 +568,21 @@ def _borrowed(sighting: Sighting, near: list[Sighting]) -> np.ndarray | None:
 
 
 def _averaged(sighting: Sighting, measured: list[Sighting]) -> tuple[Any, ...]:
-    """Hint, light and colour, averaged over the frames around whose light is that of this one."""
+    """What the nearest sighting shows; light and colour averaged over the frames around of the same light."""
     nearest = min(measured, key=lambda other: abs(other.frame - sighting.frame))
-    seen = [other for other in measured if other.coefficients[2] is None or other.coefficients[2].any()]
+    seen = [other for other in measured if other.coefficients[3] is None or other.coefficients[3].any()]
     seen = seen or measured
-    colors = np.array([np.zeros(3) if s.coefficients[2] is None else s.coefficients[2][:3] for s in seen])
-    own = nearest.coefficients[2]
+    colors = np.array([np.zeros(3) if s.coefficients[3] is None else s.coefficients[3][:3] for s in seen])
+    own = nearest.coefficients[3]
     own = np.zeros(3) if own is None else own[:3] if own.any() else colors.mean(0)
     times = np.array([other.time for other in seen])
-    values = zip(*(other.coefficients for other in seen), strict=True)
-    return tuple(
-        None if each[0] is None else average(times, np.array(each), sighting.time, colors, own) for each in values
+    light, color = (
+        None
+        if nearest.coefficients[place] is None
+        else average(times, np.array([s.coefficients[place] for s in seen]), sighting.time, colors, own)
+        for place in (2, 3)
     )
+    return (*nearest.coefficients[:2], light, color)
 
 
 def _boxes(name: str, boxes: Sequence[Sequence[float]] | None) -> list[np.ndarray]:

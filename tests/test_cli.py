@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks.scenes import turned
-from faceanon_hub import __version__
+from faceanon_hub import FaceAnonPipeline, __version__
 from faceanon_hub.cli import app
 from faceanon_hub.hub import TABLE_END, TABLE_START
 
@@ -148,6 +148,35 @@ def test_wrong_usage(photo, tmp_path):
     assert run("image", photo).exit_code == 2
     assert run("image", photo, tmp_path / "out.png", "--light", 2).exit_code == 2
     assert run("image", photo, tmp_path / "out.png", "--fallback", "fog").exit_code == 2
+    assert run("image", photo, tmp_path / "out.png", "--privacy", 1.5).exit_code == 2
+    assert run("image", photo, tmp_path / "out.png", "--attributes", "hair").exit_code == 2
+    for gone in ("--no-hint", "--identity-shape=0"):
+        assert run("image", photo, tmp_path / "out.png", gone).exit_code == 2
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_privacy_and_attributes_reach_the_pipeline(photo, tmp_path, monkeypatch):
+    asked = []
+    call = FaceAnonPipeline.__call__
+    monkeypatch.setattr(
+        FaceAnonPipeline, "__call__", lambda *args, **options: [asked.append(options), call(*args, **options)][1]
+    )
+    run("image", photo, tmp_path / "out.png", "--privacy", 1, "--attributes", "none", "--quiet")
+    assert (asked[0]["privacy"], asked[0]["attributes"]) == (1, "none")
+
+
+def test_the_commands_that_fit():
+    commands = set(typer.main.get_command(app).commands)
+    assert "fit-sampler" in commands and not commands & {"fit-shapes", "fit-latents"}
+    assert "--count" in run("fit-sampler", "--help").stdout
+
+
+def test_fit_sampler_says_what_is_wrong(tmp_path):
+    bank = tmp_path / "bank"
+    bank.write_text("a file")
+    result = run("fit-sampler", bank, tmp_path / "out")
+    assert result.exit_code == 1 and "bank" in without_blanks(result.stderr)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_original_is_not_overwritten_by_mistake(photo):
@@ -174,7 +203,9 @@ def test_metadata_only_on_request(tmp_path, head):
 def test_info():
     facts = json.loads(run("info", "--json").stdout)
     assert facts["faceanon-hub"] == __version__ and facts["checkpoint"] == "bundled"
-    assert facts["generator"] == "128 px, 22.5 M parameters" and facts["python"].startswith(f"3.{sys.version_info[1]}")
+    assert re.fullmatch(r"up to 1024 px, [\d.]+ M parameters", facts["generator"]) and facts["python"].startswith(
+        f"3.{sys.version_info[1]}"
+    )
     assert "ai-edge-litert" in run("info").stdout
 
 
@@ -240,17 +271,19 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_stop(album, tmp_path):
     out, card = tmp_path / "report", tmp_path / "card.md"
     card.write_text(f"# Card\n\n{TABLE_START}\n{TABLE_END}\n")
     command = (
-        "evaluate", album, "--out", out, "--pairs", "identities", "--methods", "original, + both", "--workers", 1,
+        "evaluate", album, "--out", out, "--pairs", "identities", "--methods", "original, default", "--workers", 1,
         "--card", card, "--keep-state",
     )  # fmt: skip
     result = run(*command)
     assert result.exit_code == 0 and "2 photos" in result.stderr and "3.png: unreadable" in result.stderr
     summary = json.loads((out / "report.json").read_text())
     assert (
-        summary["photos"] == 2 and len(summary["left_out"]) == 1 and list(summary["methods"]) == ["original", "+ both"]
+        summary["photos"] == 2
+        and len(summary["left_out"]) == 1
+        and list(summary["methods"]) == ["original", "default"]
     )
-    assert summary["methods"]["+ both"]["values"]["ciede2000"]["n"] == 2
-    assert "| + both | 2 | 0 |" in (out / "report.md").read_text()
+    assert summary["methods"]["default"]["values"]["ciede2000"]["n"] == 2
+    assert "| default | 2 | 0 |" in (out / "report.md").read_text()
     assert PIL.Image.open(out / "worst.jpg").width == 1280 and (out / "plots" / "light.png").is_file()
     assert "Skin colour error" in card.read_text()
 

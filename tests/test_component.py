@@ -15,16 +15,19 @@ from diffusers.pipelines import pipeline_loading_utils, pipeline_utils
 import faceanon_hub
 from faceanon_hub import (
     DEFAULT_CHECKPOINT,
+    AttributeEstimator,
     CheckpointError,
     Component,
     FaceAnonGenerator,
     FaceAnonPipeline,
     FaceDetector,
-    FaceRetargeter,
+    FaceRecognizer,
     LandmarkExtractor,
     LightingTransfer,
     ModelMixin,
     SkinColorTransfer,
+    StyleSampler,
+    SurroundingsEncoder,
 )
 
 # Each with a value for every argument, none of them the default.
@@ -39,8 +42,11 @@ FOLDERS = {
     LandmarkExtractor: "landmark_extractor",
     LightingTransfer: "lighting_transfer",
     SkinColorTransfer: "skin_color_transfer",
-    FaceRetargeter: "retargeter",
     FaceAnonGenerator: "generator",
+    StyleSampler: "sampler",
+    FaceRecognizer: "recognizer",
+    AttributeEstimator: "attribute_estimator",
+    SurroundingsEncoder: "surroundings_encoder",
 }
 configs = pytest.mark.parametrize(("part", "config"), CONFIGS, ids=[part.__name__ for part, _ in CONFIGS])
 
@@ -59,7 +65,9 @@ def test_diffusers_table_holds_our_entry():
 
 def test_diffusers_finds_our_load_methods():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
-    for library, name in (value for value in index.values() if isinstance(value, list)):
+    parts = [value for value in index.values() if isinstance(value, list)]
+    assert len(parts) == 9
+    for library, name in (part for part in parts if part != [None, None]):  # optional ones may be absent
         kind, candidates = pipeline_loading_utils.get_class_obj_and_candidates(
             library, name, pipeline_loading_utils.ALL_IMPORTABLE_CLASSES, diffusers.pipelines, is_pipeline_module=False
         )
@@ -173,13 +181,24 @@ BAD = [
     *((SkinColorTransfer, "strength", value) for value in (-1, 2, math.nan)),
     *((SkinColorTransfer, "limit", value) for value in (0, 0.5, math.inf, math.nan)),
     *((SkinColorTransfer, "method", value) for value in ("best", ["mean"], None)),
-    *((FaceRetargeter, "patterns", value) for value in (0, 61, 10**9, 20.5, math.nan)),
-    *((FaceRetargeter, "strength", value) for value in (-1, 2, math.nan)),
-    *((FaceAnonGenerator, "sample_size", value) for value in (0, -64, 96, 10**9, 64.5, math.nan)),
     *((FaceAnonGenerator, name, value) for name in ("latent_size", "style_size") for value in (0, -1, 10**9, 6.5)),
-    *((FaceAnonGenerator, "condition_channels", value) for value in (0, 10**9, math.nan)),
     *((FaceAnonGenerator, "channels", value) for value in ([], 8, [8] * 40, [8, 0, 8], [8, 10**9, 8], ["8"] * 6)),
-    *((FaceAnonGenerator, "lid_emphasis", value) for value in (-1, 1e9, math.nan)),
+    *((FaceAnonGenerator, "sizes", value) for value in ([], 8, [96], [2048], [1024, 128], ["128"])),
+    *((FaceAnonGenerator, "resolutions", value) for value in ([], 8, [128], [10**9] * 4)),
+    *((StyleSampler, "rows", value) for value in ([], "yaw", ["yaw", "yaw"], ["height"], None)),
+    *((StyleSampler, "hidden_size", value) for value in (0, -1, 10**9, 6.5)),
+    *((StyleSampler, "rounds", value) for value in (-1, 10**9, 1.5, math.nan)),
+    *((StyleSampler, "truncation", value) for value in (-1, 2, math.nan, "0.6")),
+    *((StyleSampler, "reach", value) for value in (0, 1e9, math.nan)),
+    *((StyleSampler, "push", value) for value in (-1, 1e9, math.nan)),
+    *((StyleSampler, "leave", value) for value in (-1, 2, math.nan)),
+    *((FaceRecognizer, "widths", value) for value in ([], 8, [8] * 40, [8, 0], [10**9], ["8"])),
+    *((FaceRecognizer, "embedding_size", value) for value in (0, 10**9, 6.5)),
+    *((AttributeEstimator, "sample_size", value) for value in (0, 10**9, 6.5, math.nan)),
+    *((AttributeEstimator, "channels", value) for value in ([], 8, [8] * 40, [0, 8], [10**9])),
+    *((SurroundingsEncoder, "sample_size", value) for value in (0, 10**9, 6.5, math.nan)),
+    *((SurroundingsEncoder, "channels", value) for value in ([], 8, [8] * 40, [0, 8], [10**9])),
+    *((SurroundingsEncoder, "styles", value) for value in (-1, 10**9, 6.5)),
 ]
 
 

@@ -149,7 +149,7 @@ def test_it_travels_without_the_network(heads):
 def test_the_network_computes_in_what_was_asked_for(monkeypatch):
     monkeypatch.setattr(datasets, "load", workers.load)
     pipe = AnonymizeBatch(dtype="bfloat16").pipe
-    assert pipe.generator.dtype == torch.bfloat16 and pipe.retargeter.dtype == torch.float32
+    assert pipe.generator.dtype == torch.bfloat16 and pipe.sampler.dtype == torch.float32
 
 
 def test_webdataset_tars_keep_labels_and_rows(tars, tmp_path, heads):

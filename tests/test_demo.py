@@ -10,6 +10,7 @@ import pickle
 import re
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -18,18 +19,18 @@ import urllib.request
 import zipfile
 from copy import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import httpx
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
 from benchmarks.scenes import turned
-from faceanon_hub import FaceAnonPipeline
-from faceanon_hub.io import read_photo
-from faceanon_hub.options import FALLBACKS
+from faceanon_hub import FaceAnonPipeline, PhotoEditor
+from faceanon_hub.faces import FaceStatus
+from faceanon_hub.options import ATTRIBUTES, FALLBACKS
 from faceanon_hub.translations import SAID, TRANSLATIONS, words
 
 gradio = pytest.importorskip("gradio")
@@ -207,7 +208,7 @@ def test_one_visitor_cannot_name_the_files_of_another(client, server, head):
 
 def asked(server: str, photo: str | Path) -> str:
     """The events with which the endpoint answers."""
-    data = [{"path": str(photo), "meta": {"_type": "gradio.FileData"}}, 0, 0.2, 1, 1, True, 0.7, "blur", 0.1, 1, 0]
+    data = [{"path": str(photo), "meta": {"_type": "gradio.FileData"}}, 0, 0.2, 1, 1, 0.7, "blur", 0.1, 0.5, "face", 0]
     event = httpx.post(f"{server}gradio_api/call/anonymize", json={"data": data}).json()["event_id"]
     return httpx.get(f"{server}gradio_api/call/anonymize/{event}", timeout=60).text
 
@@ -269,15 +270,31 @@ def test_language_models_are_served_too(server, head):
     assert "anonymized.jpg" in answer and "'status': 'anonymized'" in answer
 
 
-def test_a_gpu_is_lent_to_the_network_alone_and_what_it_is_told_can_be_sent_there(pipe, portrait):
+def test_a_gpu_is_lent_to_the_drawing_alone_and_what_it_is_told_can_be_sent_there(pipe, portrait, monkeypatch):
     # On ZeroGPU another process runs it: arguments and result are pickled.
-    options = pipe.resolve()
-    scene = pipe.prepare_scene(read_photo(portrait), pipe.find_faces(portrait), options)
-    lent = copy(pipe)
-    lend_gpu(lent)
-    expected = pipe.generate(scene.jobs, options)["crops"]
-    crop = lent.generate(*pickle.loads(pickle.dumps((scene.jobs, options))))["crops"]
-    assert torch.equal(pickle.loads(pickle.dumps(crop)), expected)
+    lent = []
+
+    def elsewhere(function):
+        def run(*arguments):
+            lent.append(function.__name__)
+            return pickle.loads(pickle.dumps(function(*pickle.loads(pickle.dumps(arguments)))))
+
+        return run
+
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=elsewhere))
+    other = copy(pipe)
+    lend_gpu(other)
+    expected, there = (one(portrait, seed=0, output_type="np") for one in (pipe, other))
+    assert expected.faces[0][0].status is FaceStatus.ANONYMIZED and set(lent) == {"sample"}
+    assert np.array_equal(there.images[0], expected.images[0])
+
+
+def test_every_stage_has_a_name_in_every_language(pipe, portrait):
+    editor = PhotoEditor(pipe, portrait)
+    editor.render()
+    for said in SAID.values():
+        shown = demo._details(editor, "stages", said)[1]
+        assert len({name for _, name in shown}) == len(shown) == 4
 
 
 class Visitor:
@@ -427,7 +444,7 @@ def test_what_language_models_send_stays_in_the_private_folder(server, head):
         ("slider", ["1e400", -0.1, 1.5, 10**30, "1", True, None, [], {}]),
         ("number", ["1e400", -1, 2**63, 10**400, "1", True, [0], {}]),
         ("checkbox", [1, "yes", None, []]),
-        ("dropdown", ["none", 1, None, [], ["blur"], {}]),
+        ("dropdown", ["nobody", 1, None, [], ["blur"], {}]),
         ("dataset", [1, -1, None, "0", True, 0.0]),
     ],
 )
@@ -620,7 +637,7 @@ def test_every_language_has_every_label():
             assert all(labels.values())
             assert all(text.count("{}") == texts["en"][key].count("{}") for key, text in labels.items())
     # Gradio puts the label of that name in place of a choice, too.
-    assert not set(FALLBACKS) & set(TRANSLATIONS["en"])
+    assert not {*FALLBACKS, *ATTRIBUTES} & set(TRANSLATIONS["en"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A photo is changed face by face, and faces are generated no more often than needed."""
+"""An editor: changed face by face, and drawn no more than needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from faceanon_hub import FaceStatus, PhotoEditor
 from faceanon_hub.metrics import DlibRecognizer
+from faceanon_hub.panel import COLOR
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,9 @@ def editor(pipe, two) -> PhotoEditor:
 
 @pytest.fixture
 def painted(pipe, monkeypatch) -> list[int]:
-    """How many faces each run of the network paints."""
-    counts, generate = [], pipe.generate
-    monkeypatch.setattr(pipe, "generate", lambda jobs, *rest: counts.append(len(jobs)) or generate(jobs, *rest))
+    """How many faces each batch draws."""
+    counts, draw = [], pipe.draw_batch
+    monkeypatch.setattr(pipe, "draw_batch", lambda jobs, *rest: counts.append(len(jobs)) or draw(jobs, *rest))
     return counts
 
 
@@ -57,6 +58,19 @@ def test_light_and_colour_do_not_look_at_the_original_again(editor, pipe, monkey
     assert len(looks) == 4
 
 
+def test_a_wider_margin_draws_nothing_again(editor, painted):
+    narrow, wide = (np.asarray(editor.render(mask_margin=margin)) for margin in (0, 0.2))
+    assert painted == [2]
+    assert (narrow != wide).any()
+
+
+def test_other_numbers_of_the_original_draw_again(editor, painted):
+    editor.render()
+    editor.render(privacy=0)
+    editor.render(truncation=0.3)
+    assert painted == [2, 2, 2]
+
+
 def test_a_new_identity_paints_that_face_alone(editor, painted):
     first = np.asarray(editor.render()).astype(int)
     editor.faces[0].seed = 99
@@ -85,10 +99,10 @@ def test_stages_show_the_way_and_nothing_of_the_original(editor, two):
     assert editor.stages(0) == {}
     editor.render()
     stages = editor.stages(0)
-    assert list(stages) == ["hidden", "landmarks", "generated", "corrected"]
-    assert all(stage.shape == (128, 128, 3) and stage.dtype == np.uint8 for stage in stages.values())
-    assert stages["hidden"][50:90, 50:80].std((0, 1)).max() < 1  # one colour
-    assert (stages["generated"] != stages["corrected"]).any()
+    assert list(stages) == ["hidden", "landmarks", "drawn", "composed"]
+    assert all(stage.shape == (256, 256, 3) and stage.dtype == np.uint8 for stage in stages.values())
+    assert stages["hidden"][100:180, 100:160].std((0, 1)).max() < 1  # one colour
+    assert (stages["drawn"] != stages["composed"]).any()
     editor.keep(0)
     editor.render()
     assert editor.stages(0) == {}
@@ -103,14 +117,15 @@ def test_what_was_kept_is_measured(editor):
     assert set(lost) == {"expression", "light", "ciede2000"} == set(kept) - {"distance"}
     assert 0.3 < kept["distance"] < 1.5
     assert 0 < kept["expression"] < 10
-    assert kept["ciede2000"] < 0.5 < lost["ciede2000"]
+    assert kept["ciede2000"] < COLOR[0]  # what the panel calls kept
+    assert kept["ciede2000"] < 0.5 * lost["ciede2000"]
 
 
 def test_a_failing_network_leaves_faces_hidden(editor, pipe, two, monkeypatch):
     def fail(*args):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(pipe, "generate", fail)
+    monkeypatch.setattr(pipe, "draw_batch", fail)
     result = np.asarray(editor.render()).astype(int)
     for face in editor.faces:
         assert face.status is FaceStatus.OBFUSCATED and "out of memory" in face.reason
@@ -121,13 +136,14 @@ def test_a_failing_network_leaves_faces_hidden(editor, pipe, two, monkeypatch):
     assert {(face.status, face.reason) for face in editor.faces} == {(FaceStatus.ANONYMIZED, "")}
 
 
-def test_a_face_that_failed_once_keeps_no_reason(editor, pipe, monkeypatch):
+def test_a_face_that_is_laid_in_after_all_has_no_reason_left(editor, pipe, monkeypatch):
     def fail(*args):
-        raise RuntimeError("no light today")
+        raise RuntimeError("out of memory")
 
     monkeypatch.setattr(pipe, "correct", fail)
     editor.render()
-    assert all("no light today" in face.reason for face in editor.faces)
+    assert all(face.status is FaceStatus.OBFUSCATED and "out of memory" in face.reason for face in editor.faces)
+    assert editor.stages(0) == {}
     monkeypatch.undo()
     editor.render()
     assert {(face.status, face.reason) for face in editor.faces} == {(FaceStatus.ANONYMIZED, "")}

@@ -8,9 +8,20 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from graph_models import judging_graph, write_graph
 
 from faceanon_hub import FaceAnonError, UnreadableImageError
-from faceanon_hub.evaluation import DEFAULT, METHODS, Evaluator, Task, _claim, _load, _save, find_photos
+from faceanon_hub.evaluation import (
+    DEFAULT,
+    METHODS,
+    Evaluator,
+    Task,
+    _claim,
+    _load,
+    _save,
+    attribute_values,
+    find_photos,
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +98,23 @@ def test_the_floor_is_near_nothing_and_chance_is_far(record):
 
 def test_each_post_processor_keeps_what_it_is_for(record):
     values = {name: row["values"] for name, row in record["methods"].items()}
-    for told in ("", " (no hint)"):
-        alone, color, light, both = (values[f"{n}{told}"] for n in ("generator alone", "+ color", "+ light", "+ both"))
-        assert color["ciede2000"] < 0.5 * alone["ciede2000"]
-        assert light["shading"] < 0.7 * alone["shading"]
-        assert both["ciede2000"] < 0.5 * alone["ciede2000"]
-        assert both["shading"] < 0.8 * alone["shading"]
+    plain, color, light, both = (values[n] for n in ("no post-processors", "no light", "no colour", DEFAULT))
+    assert color["ciede2000"] < 0.7 * plain["ciede2000"] and both["ciede2000"] < 0.7 * plain["ciede2000"]
+    assert light["light_distance"] < plain["light_distance"]
+    assert both["light_distance"] < plain["light_distance"]
 
 
-def test_keypoints_alone_do_not_hold_the_expression(record):
-    values = {name: row["values"] for name, row in record["methods"].items()}
-    few = values["seven keypoints only"]
-    # By blendshapes: the points change with the shape of the new face, too.
-    assert few.get("blendshapes_all", np.inf) > values["generator alone"]["blendshapes_all"]
+def test_only_what_draws_a_face_says_whether_it_was_replaced(record):
+    told = {name for name, row in record["methods"].items() if "replaced" in row["values"]}
+    assert told == {name for name, method in METHODS.items() if method.kind == "pipeline"}
+    assert record["methods"][DEFAULT]["values"]["replaced"] == 1
+
+
+def test_a_face_that_no_drawn_one_fits_is_measured_as_the_fallback_leaves_it(photos, pipe, monkeypatch):
+    monkeypatch.setattr(type(pipe), "fit_face", staticmethod(lambda job, drawn: None))
+    (task, *_) = find_photos([photos], pairs=True)
+    found = Evaluator(pipe, [DEFAULT])(task)["methods"][DEFAULT]["values"]
+    assert found["replaced"] == 0 and found["ciede2000"] > 2
 
 
 def test_the_recognizer_sees_the_original_and_not_the_new_face(record):
@@ -114,9 +129,33 @@ def test_the_recognizer_sees_the_original_and_not_the_new_face(record):
 
 def test_rows_can_be_chosen_and_are_the_same(photos, pipe, record):
     task = find_photos([photos], pairs=True)[0]
-    few = Evaluator(pipe, ["+ both"])(task)
-    assert list(few["methods"]) == ["+ both"]
-    assert few["methods"]["+ both"]["values"] == record["methods"]["+ both"]["values"]
+    few = Evaluator(pipe, [DEFAULT])(task)
+    assert list(few["methods"]) == [DEFAULT]
+    assert few["methods"][DEFAULT]["values"] == record["methods"][DEFAULT]["values"]
+
+
+def test_sex_and_age_are_judged_where_the_judge_is_named(photos, pipe, record, tmp_path):
+    assert not {"age", "same_sex", "grown_up"} & set(record["methods"]["original"]["values"])
+    write_graph(tmp_path, "faceres", *judging_graph())
+    (task, *_) = find_photos([photos], pairs=True)
+    found = Evaluator(pipe, ["original", "shuffled pairs", "blur"], judge=str(tmp_path / "faceres.json"))(task)
+    values = {name: row["values"] for name, row in found["methods"].items()}
+    assert values["original"]["age"] < 3 and values["original"]["same_sex"] == 1
+    assert all({"age", "same_sex"} <= set(row) for row in values.values())
+    assert len({row["age"] for row in values.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ((1.0, 40.0), (2.0, 44.5), {"age": 4.5, "same_sex": 1}),
+        ((-1.0, 40.0), (2.0, 40.0), {"age": 0, "same_sex": 0}),
+        ((-1.0, 13.9), (-2.0, 17.9), {"age": 4, "same_sex": 1, "grown_up": 0}),
+        ((-1.0, 6.0), (-2.0, 18.0), {"age": 12, "same_sex": 1, "grown_up": 1}),
+    ],
+)
+def test_children_who_become_adults_are_counted(old, new, wanted):
+    assert attribute_values(np.array(new), np.array(old)) == pytest.approx(wanted)
 
 
 class Network(torch.nn.Module):
@@ -141,7 +180,7 @@ def test_what_needs_a_file_is_measured_where_it_is_named(photos, pipe, record, t
 def test_a_photo_without_face_or_that_is_none_is_left_out(tmp_path, pipe):
     PIL.Image.new("RGB", (64, 64), "gray").save(tmp_path / "empty.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    evaluator = Evaluator(pipe, ["+ both"])
+    evaluator = Evaluator(pipe, [DEFAULT])
     for name, reason in {"empty.png": "no face", "broken.png": "unreadable"}.items():
         path = tmp_path / name
         assert reason in evaluator(Task(0, path, "x", False, path))["failed"]

@@ -23,10 +23,11 @@ from faceanon_hub.errors import FaceAnonError
 from faceanon_hub.files import PARTIAL, inside, open_regular, read_json, replacing
 from faceanon_hub.folders import anonymize_folder
 from faceanon_hub.graphs import GraphModel
-from faceanon_hub.hub import read_record, renew_card
+from faceanon_hub.hub import renew_card
 from faceanon_hub.io import read_photo, write_photo, write_text
 from faceanon_hub.metrics.realism import InceptionFeatures
 from faceanon_hub.training.config import read_config
+from faceanon_hub.training.weights import describe
 
 SECONDS = 20
 
@@ -137,7 +138,7 @@ def test_so_does_a_component(pipes, tmp_path):
     pipes("detector", "config.json")
     assert isinstance(in_time(lambda: FaceDetector.from_pretrained(tmp_path, subfolder="detector")), CheckpointError)
     pipes("record", "training.json")
-    assert isinstance(in_time(lambda: read_record(tmp_path / "record")), UnreadableError)
+    assert isinstance(in_time(lambda: describe(tmp_path / "record")), UnreadableError)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a/../../b", "", "a\0b", "C:\\a", "..\\a", None, 3])

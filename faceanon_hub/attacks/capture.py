@@ -12,22 +12,20 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import torch
 
-from .. import blending, conditioning, metrics
+from .. import blending, metrics
 from ..alignment import warp_out, window
 from ..errors import FaceAnonError, UnreadableImageError
-from ..evaluation import Geometry, Task, find_photos
+from ..evaluation import STRENGTHS, Geometry, Task, find_photos
 from ..faces import Face, largest_face
 from ..io import read_photo
-from ..pipeline import FaceAnonPipeline, decode_crops
+from ..pipeline import FaceAnonPipeline
 from ..scene import deal_seeds
 from ..workers import crew, work
 from ..workers import load as load_pipeline
 
 GREY = 128  # of what is hidden round a new face alone
 PEOPLE = 6  # with two photos each: fewer cannot be divided into attacked, learned from, and held back
-STRENGTHS = ("lighting_strength", "color_strength")  # work on a painted face, without painting it again
 EXPRESSION = {
     "points": "478 points, % of the distance of the eyes",
     "ratios": "eyes, mouth and brows, percentage points",
@@ -41,14 +39,14 @@ class Setting:
 
     Args:
         kind (`str`):
-            `"generator"` paints new faces, `"blur"` blurs, `"original"` does nothing.
+            `"pipeline"` draws new faces, `"blur"` blurs, `"original"` does nothing.
         options (`dict`):
             Arguments of the pipeline's call.
         one_seed (`bool`):
             Whether all photos have one seed, in place of one each.
     """
 
-    kind: Literal["generator", "blur", "original"] = "generator"
+    kind: Literal["pipeline", "blur", "original"] = "pipeline"
     options: Mapping[str, Any] = field(default_factory=dict)
     one_seed: bool = False
 
@@ -57,13 +55,14 @@ SETTINGS: dict[str, Setting] = {
     "original": Setting("original"),
     "blur": Setting("blur"),
     "default": Setting(),
-    "no hint": Setting(options={"use_hint": False}),
     "no post-processors": Setting(options={"lighting_strength": 0.0, "color_strength": 0.0}),
     "one seed": Setting(one_seed=True),
-    "wider mask": Setting(options={"mask_margin": 0.16}),
+    "wider mask": Setting(options={"mask_margin": 0.06}),
     "soft context": Setting(options={"context_blur": 0.05}),
-    "identity shape 0": Setting(options={"identity_shape": 0.0}),
-    "identity shape 0.5": Setting(options={"identity_shape": 0.5}),
+    "privacy 0": Setting(options={"privacy": 0.0}),
+    "privacy 1": Setting(options={"privacy": 1.0}),
+    "attributes from surroundings": Setting(options={"attributes": "surroundings"}),
+    "attributes free": Setting(options={"attributes": "none"}),
 }
 
 
@@ -168,8 +167,7 @@ class Capture:
         face = largest_face(self.pipe.find_faces(photo.pixels))
         if face is None or face.landmarks is None:
             return {"failed": "no face with landmarks was found"}
-        config = self.pipe.config
-        geometry = Geometry(photo, face, face.landmarks, self.pipe.generator.config.sample_size, config.mask_margin)
+        geometry = Geometry(photo, face, face.landmarks)
         record: dict[str, Any] = {"numbers": self._numbers(geometry), "settings": {}}
         for name, pixels, mask, matrix in self._results(geometry, task.number):
             inside = _inside(mask, matrix, pixels.shape)
@@ -178,47 +176,47 @@ class Capture:
                 "alone": self.recognizer(np.where(inside[..., None], pixels, np.uint8(GREY)), geometry.landmarks),
                 "expression": self._expression(pixels, face),
             }
-        if len(record["settings"]) < len(self.settings):
-            return {"failed": "the face cannot be replaced"}
         return record
 
     def _numbers(self, geometry: Geometry) -> dict[str, np.ndarray]:
         """All that the new face is told of the original one, each for itself."""
-        crop = torch.from_numpy(geometry.crop)[None].permute(0, 3, 1, 2).float() / 127.5 - 1
-        hint = conditioning.hint_coefficients(crop, torch.from_numpy(geometry.maps)[None].float())
-        # Blurred as the network is told, but not cut to the hidden region, whose outline is the landmarks'.
-        told = conditioning.render_hint(hint, torch.ones_like(crop[:, :1]))[:, :3]
-        numbers = {"hint": torch.nn.functional.avg_pool2d(told, conditioning.HINT_CELL).numpy().ravel()}
-        if self.pipe.lighting_transfer is not None:
-            numbers["light"] = self.pipe.lighting_transfer.estimate(geometry.crop, geometry.points)
-        if self.pipe.skin_color_transfer is not None:
-            numbers["color"] = self.pipe.skin_color_transfer.estimate(geometry.crop, geometry.skin)
-        return {**numbers, "shape": geometry.points[:, :2].ravel()}
+        job = self.pipe.place_face(geometry.face)
+        self.pipe.measure_face(geometry.photo.pixels, job, self.pipe.resolve())
+        numbers = {
+            "look": job.goal[~np.isnan(job.goal)],  # what nobody estimates is told of no face
+            "light": job.lighting,
+            "color": job.color,
+            "shape": geometry.points[:, :2].ravel(),
+        }
+        return {name: value for name, value in numbers.items() if value is not None}
 
     def _results(self, geometry: Geometry, number: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-        """Photos as the settings leave them, with the new face's mask and crop. Each face is painted once."""
+        """Photos as the settings leave them, with the new face's mask and crop. Each face is drawn once."""
         pixels = geometry.photo.pixels
-        painted: dict[tuple[Any, ...], list[str]] = {}
+        drawn: dict[tuple[Any, ...], list[str]] = {}
         for name in self.settings:
             setting = SETTINGS[name]
-            if setting.kind == "generator":
+            if setting.kind == "pipeline":
                 others = tuple(sorted((k, v) for k, v in setting.options.items() if k not in STRENGTHS))
-                painted.setdefault((others, setting.one_seed), []).append(name)
+                drawn.setdefault((others, setting.one_seed), []).append(name)
                 continue
             canvas = pixels.copy()
             if setting.kind == "blur":
                 blending.obfuscate(canvas, geometry.face.box, "blur")
-            yield name, canvas, geometry.maps[0], geometry.matrix
-        for (others, one_seed), names in painted.items():
+            yield name, canvas, geometry.region, geometry.matrix
+        for (others, one_seed), names in drawn.items():
             face = replace(geometry.face, seed=None)
             deal_seeds([face], self.seed if one_seed else self.seed + 1 + number)
             options = self.pipe.resolve(**dict(others))
             scene = self.pipe.prepare_scene(geometry.photo, [face], options)
-            for job in scene.jobs:
-                crops = decode_crops(self.pipe.generate([job], options)["crops"])
-                for name in names:
-                    result = self.pipe.compose(scene, crops, self.pipe.resolve(**SETTINGS[name].options))
-                    yield name, result.canvas, job.mask, job.matrix
+            faces = self.pipe.draw_faces(scene.jobs, options)
+            for name in names:
+                result = self.pipe.compose(scene, faces, self.pipe.resolve(**SETTINGS[name].options))
+                if result.jobs and result.jobs[0].composed is not None:
+                    (job,) = result.jobs
+                    yield name, result.canvas, (job.hidden > 0.5).astype(np.uint8), job.matrix
+                else:  # hidden by the fallback, as it would be
+                    yield name, result.canvas, geometry.region, geometry.matrix
 
     def _expression(self, pixels: np.ndarray, face: Face) -> dict[str, float]:
         again = Face(face.box, face.score, face.keypoints)

@@ -40,7 +40,7 @@ FIGURES = {
     "tar": ("Pairs of one person that are recognized where 1 % of strangers are mistaken", "1 % is chance."),
 }
 NUMBERS = {
-    "hint": "the blurred skin colour",
+    "look": "what the face shows: pose, expression, colour, light, hair on the forehead, glasses, beard, sex and age",
     "light": "the light coefficients",
     "color": "the skin colour coefficients",
     "shape": "the landmarks, upright and of one size",
@@ -313,7 +313,7 @@ def _draw_trade_off(axes: Any, summary: dict[str, Any], attacker: str, kind: str
         if row is None:
             continue
         x, y = expression["value"], row["auc"]["value"]
-        if SETTINGS[name].kind != "generator" or x is None:  # has no expression, or the original's
+        if SETTINGS[name].kind != "pipeline" or x is None:  # has no expression, or the original's
             references[name] = y
             continue
         across = [[x - expression["low"]], [expression["high"] - x]]

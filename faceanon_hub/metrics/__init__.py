@@ -1,5 +1,6 @@
 """Measures of an anonymized face against its original, one file a property."""
 
+from .attributes import FaceResJudge
 from .bootstrap import median_interval
 from .color import color_errors, median_skin, skin_tone, typology_angle
 from .coverage import DlibFaces, covered, redetected
@@ -15,7 +16,7 @@ from .identity import (
     protection_rate,
     verify,
 )
-from .lighting import light_angle, light_vector, shading_distance, side_ratio, side_ratio_error
+from .lighting import AS_DLIB, light_angle, light_distance, light_vector, side_ratio, side_ratio_error
 from .pose import head_rotation, pose_error
 from .realism import (
     EfficientNetFeatures,
@@ -27,9 +28,11 @@ from .realism import (
 )
 
 __all__ = [
+    "AS_DLIB",
     "DlibFaces",
     "DlibRecognizer",
     "EfficientNetFeatures",
+    "FaceResJudge",
     "FaceResRecognizer",
     "InceptionFeatures",
     "Recognizer",
@@ -49,6 +52,7 @@ __all__ = [
     "iris_positions",
     "kernel_distance",
     "light_angle",
+    "light_distance",
     "light_vector",
     "median_interval",
     "median_skin",
@@ -57,7 +61,6 @@ __all__ = [
     "protection_rate",
     "ratio_errors",
     "redetected",
-    "shading_distance",
     "side_ratio",
     "side_ratio_error",
     "skin_tone",

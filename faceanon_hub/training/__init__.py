@@ -1,11 +1,11 @@
-"""Training of the generator: from photos to shards, from shards to a checkpoint, from a checkpoint to a larger one.
+"""Training of the former 128 px network: from photos to shards, from shards to a checkpoint.
 
-Needs the extra `train`. On the command line: `faceanon prepare`, `train`, `grow` and `push`.
+Needs the extra `train`. On the command line: `faceanon prepare` and `train`. The pipeline does not load what it makes.
 """
 
 from .config import TrainingConfig, read_config
 from .preparation import prepare_faces
 from .trainer import Trainer, train
-from .weights import grow_checkpoint
+from .unet import UNetGenerator
 
-__all__ = ["Trainer", "TrainingConfig", "grow_checkpoint", "prepare_faces", "read_config", "train"]
+__all__ = ["Trainer", "TrainingConfig", "UNetGenerator", "prepare_faces", "read_config", "train"]

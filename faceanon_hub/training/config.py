@@ -19,17 +19,17 @@ RESUMABLE = ("steps", "workers", "log_every", "sample_every", "save_every", "kee
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    r"""Settings of a run. The defaults are those of the run that made the bundled checkpoint, where it had them.
+    r"""Settings of a run. The defaults are those of the prototype's run, where it had them.
 
     Args:
         data (`tuple[str]`):
             Folders that `faceanon prepare` made; paths in a file are relative to the file.
         start (`str`, *optional*):
-            Folder or Hub id of a checkpoint to go on from, or `"bundled"`; None starts with random weights.
+            Folder of a checkpoint to go on from; None starts with random weights.
         sample_size (`int`, *optional*):
             Side of the crops in pixels: 64, 128 or 256. That of the checkpoint, or 128, unless given.
         channels (`tuple[int]`, *optional*):
-            Width of each resolution, see [`FaceAnonGenerator`]; multiples of eight are fastest on GPUs.
+            Width of each resolution, see [`UNetGenerator`]; multiples of eight are fastest on GPUs.
         style_size (`int`, *optional*, defaults to `256`):
             Length of the style.
         steps (`int`, *optional*, defaults to `8000`):
@@ -60,12 +60,6 @@ class TrainingConfig:
             How far apart two latents must paint one face, in colour and in features.
         hint_dropout (`float`, *optional*, defaults to `0.2`):
             Share of photos without the photometric hint, so that it can be switched off.
-        new_shapes (`float`, *optional*, defaults to `0.0`):
-            Share of photos that are painted with a face of another shape, as the pipeline does. There is no picture
-            to compare them with, so that only discriminators, latents and critics have a say.
-        lid_emphasis, brow_emphasis (`float`, *optional*):
-            How strongly the network is told of lids and brows, see [`FaceAnonGenerator`]; as the checkpoint has it
-            unless given.
         rotation, scale, shift (`float`, *optional*):
             Jitter of the crops: standard deviations in degrees, as a factor, and in sides of the crop.
         profile_weight, closed_eyes_weight, open_mouth_weight, dark_skin_weight (`float`, *optional*):
@@ -113,9 +107,6 @@ class TrainingConfig:
     color_distance: float = 0.1
     feature_distance: float = 0.25
     hint_dropout: float = 0.2
-    new_shapes: float = 0.0
-    lid_emphasis: float | None = None
-    brow_emphasis: float | None = None
     rotation: float = 3.0
     scale: float = 0.03
     shift: float = 0.015
@@ -150,8 +141,6 @@ class TrainingConfig:
             raise ValueError(f"`mixed_precision` must be 'no' or 'bf16', not {self.mixed_precision!r}")
         if self.hint_dropout > 1:
             raise ValueError(f"`hint_dropout` must lie between 0 and 1, not {self.hint_dropout}")
-        if self.new_shapes >= 1:
-            raise ValueError(f"`new_shapes` must lie below 1, not be {self.new_shapes}: the rest teaches likeness")
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, ready for JSON or YAML."""
@@ -164,7 +153,7 @@ def read_config(path: Path) -> TrainingConfig:
 
     Args:
         path (`Path`):
-            File with the names of [`TrainingConfig`]; what it leaves out keeps its default.
+            File with the names of [`TrainingConfig`], its paths relative to it; what it leaves out keeps its default.
 
     Raises:
         UnreadableError: there is no such file, or it is no YAML.
@@ -185,11 +174,9 @@ def read_config(path: Path) -> TrainingConfig:
             raise FaceAnonError(f"{path}: unknown setting {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
     try:
         values = {name: _as(kinds[name], name, value) for name, value in given.items()}
-        for name in ("data", "critics"):
+        for name in ("data", "critics", "start"):
             if values.get(name) is not None:
                 values[name] = _below(path.parent, values[name])
-        if values.get("start") not in (None, "bundled") and (path.parent / values["start"]).is_dir():
-            values["start"] = _below(path.parent, values["start"])
         return TrainingConfig(**values)
     except (TypeError, ValueError) as error:
         message = "`data` is missing" if "data" not in given else str(error)

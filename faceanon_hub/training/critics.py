@@ -16,13 +16,10 @@ from torch import nn
 
 from .. import landmarks as lm
 from ..graphs import GraphModel
+from ..recognition import CROP_SIZE, FIVE, TEMPLATE, fit_similarity, warp
 
 MESH_POINTS, MESH_SIZE, MESH_SCALE = 468, 192, 1.5
 LEFT_EYE_CORNER, RIGHT_EYE_CORNER = 33, 263
-# Where a recognizer of 112 pixels expects eyes, nose tip and mouth corners (arXiv 1801.07698).
-TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
-RECOGNIZER_SIZE = 112
-FIVE = [468, 473, 1, 61, 291]  # these five in the mesh
 FEATURES = [*lm.LEFT_EYE, *lm.RIGHT_EYE, *lm.LEFT_BROW, *lm.RIGHT_BROW, *lm.OUTER_LIPS, *lm.INNER_LIPS]
 STRANGERS = 0.1  # cosine under which two faces count as two people
 
@@ -55,7 +52,6 @@ class Critics(nn.Module):
         image: torch.Tensor,
         painted: torch.Tensor,
         points: torch.Tensor,
-        wanted: torch.Tensor,
         flipped: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compares paintings with their photos.
@@ -63,25 +59,24 @@ class Critics(nn.Module):
         Args:
             image, painted (`torch.Tensor` of shape `(2 B, 3, S, S)`):
                 Photos and paintings in [-1, 1]; the second half shows the same photos, painted by other latents.
-            points, wanted (`torch.Tensor` of shape `(2 B, 478, 2)`):
-                Meshes, in pixels, of the photos, and those that the paintings were to have, as they were before some
-                were mirrored.
+            points (`torch.Tensor` of shape `(2 B, 478, 2)`):
+                Meshes of the photos, in pixels, as they were before some were mirrored.
             flipped (`torch.Tensor` of shape `(2 B,)`, bool):
                 Which were.
 
         Returns:
-            `tuple[torch.Tensor, torch.Tensor]`: expression, the mean distance of the mesh of the painting from the
-            wanted one, over the distance of the eyes, and what its lids are too open or too closed by; and identity,
+            `tuple[torch.Tensor, torch.Tensor]`: expression, the mean distance of the mesh of the painting from that
+            of the photo, over the distance of the eyes, and what its lids are too open or too closed by; and identity,
             how far the cosine with the photo, and with the other painting of it, lie above that of strangers.
         """
         image, painted = (torch.where(flipped[:, None, None, None], t.flip(3), t) for t in (image, painted))
-        eyes = (wanted[:, LEFT_EYE_CORNER] - wanted[:, RIGHT_EYE_CORNER]).norm(dim=1)
-        found = self.mesh(painted, wanted)
-        missed = (found - wanted[:, :MESH_POINTS]).norm(dim=2) @ self.weights
-        expression = (missed / eyes.clamp(min=1)).mean() + (opening(found) - opening(wanted)).abs().mean()
+        eyes = (points[:, LEFT_EYE_CORNER] - points[:, RIGHT_EYE_CORNER]).norm(dim=1)
+        found = self.mesh(painted, points)
+        missed = (found - points[:, :MESH_POINTS]).norm(dim=2) @ self.weights
+        expression = (missed / eyes.clamp(min=1)).mean() + (opening(found) - opening(points)).abs().mean()
         with torch.no_grad():
             known = self.recognizer(image, points)
-        made = self.recognizer(painted, wanted)
+        made = self.recognizer(painted, points)
         one, other = made.chunk(2)
         likeness = torch.cat([(made * known).sum(1), (one * other).sum(1)])
         return expression, F.relu(likeness - STRANGERS).mean()
@@ -127,35 +122,6 @@ class FaceRecognizer(nn.Module):
     def forward(self, image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """`(B, 3, S, S)` in [-1, 1] and `(B, 478, 2)`, in pixels, to `(B, D)` of unit length."""
         matrix = fit_similarity(points[:, FIVE], self.template.expand(len(points), -1, -1))
-        crop = warp(image, matrix, RECOGNIZER_SIZE)
+        crop = warp(image, matrix, CROP_SIZE)
         (embedding,) = self.network(crop.permute(0, 2, 3, 1) * 127.5 + 127.5)
         return F.normalize(embedding.flatten(1), dim=1)
-
-
-def warp(image: torch.Tensor, matrix: torch.Tensor, size: int) -> torch.Tensor:
-    """Takes crops, so that gradients go through.
-
-    Args:
-        image (`torch.Tensor` of shape `(B, 3, S, S)`):
-            Pictures; beyond them, their mirror image.
-        matrix (`torch.Tensor` of shape `(B, 2, 3)`):
-            Pixels of the picture to those of the crop.
-        size (`int`):
-            Side of the crop.
-    """
-    places = torch.arange(size, device=image.device, dtype=torch.float32)
-    grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), -1).view(1, -1, 2)
-    source = torch.linalg.solve(matrix[:, :, :2], (grid - matrix[:, None, :, 2]).transpose(1, 2)).transpose(1, 2)
-    source = ((source + 0.5) * 2 / image.shape[-1] - 1).view(-1, size, size, 2)
-    return F.grid_sample(image, source, padding_mode="reflection", align_corners=False)
-
-
-def fit_similarity(points: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """The similarity, `(B, 2, 3)`, that takes points `(B, N, 2)` nearest to others (Umeyama 1991)."""
-    middle, target = points.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
-    x, y = (points - middle).unbind(2)
-    u, v = (wanted - target).unbind(2)
-    size = (x.square() + y.square()).sum(1)
-    cosine, sine = (x * u + y * v).sum(1) / size, (x * v - y * u).sum(1) / size
-    turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
-    return torch.cat([turn, target.transpose(1, 2) - turn @ middle.transpose(1, 2)], 2)

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from .. import conditioning
 from ..alignment import align, similarity, transform, warp_in
 from ..errors import FaceAnonError, UnreadableError
 from ..files import open_regular
-from ..retargeting import FaceRetargeter
+from . import conditioning
 from .config import TrainingConfig
 from .preparation import read_manifest, warp_valid
 
@@ -46,9 +45,8 @@ class Jitter:
 class FaceShards(Dataset):
     r"""The samples of folders that [`prepare_faces`] made, by random access.
 
-    An item is asked for by its number, or by number, seed and whether it gets a new shape, and is a dictionary of
-    tensors: `"image"` `(3, S, S)`, `"valid"` `(1, S, S)` and `"maps"` `(8, S, S)`, uint8, with `"points"` `(478, 2)`,
-    float32, in pixels; and `"told"` and `"wanted"`, maps and points of the face that is to be painted.
+    An item is asked for by its number, or by number and seed, and is a dictionary of tensors: `"image"` `(3, S, S)`,
+    `"valid"` `(1, S, S)` and `"maps"` `(8, S, S)`, uint8, and `"points"` `(478, 2)`, float32, in pixels.
 
     Args:
         folders (`Sequence[str]`):
@@ -59,10 +57,6 @@ class FaceShards(Dataset):
             Side of the crops in pixels.
         jitter ([`Jitter`], *optional*):
             What the seed moves the crop by; none unless given.
-        retargeter ([`FaceRetargeter`], *optional*):
-            Gives faces their new shapes, as in the pipeline.
-        emphasis (`tuple[float, float]`, *optional*, defaults to `(1.0, 1.0)`):
-            How far the network has to be told that lids and brows move, see [`conditioning.emphasize`].
 
     Raises:
         UnreadableImageError: a folder holds no manifest.
@@ -70,17 +64,8 @@ class FaceShards(Dataset):
         FaceAnonError: there is no sample, or crops were made for a network of less than half this size.
     """
 
-    def __init__(
-        self,
-        folders: Sequence[str],
-        split: str,
-        size: int,
-        jitter: Jitter | None = None,
-        retargeter: FaceRetargeter | None = None,
-        emphasis: tuple[float, float] = (1.0, 1.0),
-    ) -> None:
+    def __init__(self, folders: Sequence[str], split: str, size: int, jitter: Jitter | None = None) -> None:
         self.size, self.jitter = size, jitter or Jitter()
-        self.retargeter, self.emphasis = retargeter, emphasis
         self.facts: list[dict[str, Any]] = []
         self._places: list[tuple[str, dict[str, tuple[int, int]]]] = []
         seen: set[str] = set()
@@ -100,8 +85,8 @@ class FaceShards(Dataset):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, item: int | tuple[int, int, bool]) -> dict[str, torch.Tensor]:
-        number, seed, reshaped = item if isinstance(item, tuple) else (item, None, False)
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, torch.Tensor]:
+        number, seed = item if isinstance(item, tuple) else (item, None)
         shard, places = self._places[number]
         with open_regular(shard) as file:
             contents = {}
@@ -114,21 +99,12 @@ class FaceShards(Dataset):
         matrix = align(points, self.size)
         if seed is not None:
             matrix = _after(self.jitter.draw(self.size, seed), matrix)
-        placed = wanted = transform(points, matrix)
-        maps = told = conditioning.draw_maps(placed, self.size)
-        if reshaped:
-            assert self.retargeter is not None and seed is not None
-            wanted = self.retargeter(placed, seed)
-            told = conditioning.draw_maps(wanted, self.size)
-            told[0] |= maps[0]  # what the old outline hid stays hidden
-        told = conditioning.emphasized(told, wanted, *self.emphasis)
+        placed = transform(points, matrix)
         return {
             "image": torch.from_numpy(warp_in(image, matrix, self.size)).permute(2, 0, 1).contiguous(),
-            "maps": torch.from_numpy(maps),
+            "maps": torch.from_numpy(conditioning.draw_maps(placed, self.size)),
             "valid": torch.from_numpy(warp_valid(valid, matrix, self.size))[None],
             "points": torch.from_numpy(placed[:, :2].copy()),
-            "told": torch.from_numpy(told),
-            "wanted": torch.from_numpy(wanted[:, :2].copy()),
         }
 
 
@@ -144,26 +120,21 @@ class Draws:
             Numbers of the steps.
         seed, process (`int`):
             Of the run, and of this process among those that train.
-        reshaped (`int`, *optional*, defaults to `0`):
-            How many in a batch, the first ones, get new shapes.
     """
 
-    def __init__(
-        self, weights: np.ndarray, count: int, steps: range, seed: int, process: int = 0, reshaped: int = 0
-    ) -> None:
+    def __init__(self, weights: np.ndarray, count: int, steps: range, seed: int, process: int = 0) -> None:
         self._sums = np.cumsum(weights / weights.sum())
         self.count, self.steps, self.seed, self.process = count, steps, seed, process
-        self._reshaped = [number < reshaped for number in range(count)]
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for step in self.steps:
             random = np.random.default_rng([self.seed, self.process, step])
             numbers = np.searchsorted(self._sums, random.random(self.count), side="right").clip(0, len(self._sums) - 1)
             seeds = random.integers(2**31, size=self.count)
-            yield list(zip(numbers.tolist(), seeds.tolist(), self._reshaped, strict=True))
+            yield list(zip(numbers.tolist(), seeds.tolist(), strict=True))
 
 
 def draw_weights(facts: Sequence[dict[str, Any]], config: TrainingConfig) -> np.ndarray:

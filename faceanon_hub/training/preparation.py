@@ -23,7 +23,6 @@ import numpy as np
 import PIL.Image
 import torch
 
-from .. import conditioning
 from ..alignment import align, transform, warp_in
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
@@ -32,6 +31,7 @@ from ..files import read_json, read_regular
 from ..io import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..workers import obey_parent
+from . import conditioning
 
 BORDER = 0.15  # kept beyond each side of the generator's crop, in sides, for the jitter that training draws
 SHARD_PHOTOS = 256  # photos of which one process makes one shard
@@ -78,7 +78,7 @@ def prepare_faces(
     workers: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    r"""Detects, meshes and aligns the faces of photos as the pipeline does, and writes crops for training.
+    r"""Detects, meshes and aligns the faces of photos, and writes crops for training.
 
     Each sample of a shard, a WebDataset tar, is `KEY.jpg`, the crop with a border of 15 % on each side; `KEY.npy`, its
     mesh, `(478, 3)` float32 in pixels of that crop; `KEY.valid.png`, 0 where the crop reaches beyond the photo or into

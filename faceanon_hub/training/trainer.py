@@ -20,15 +20,12 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.data import DataLoader
 
-from .. import __version__, conditioning
+from .. import __version__
 from ..errors import FaceAnonError, MissingDependencyError, UnwritableError
 from ..files import open_regular, read_json
-from ..generator import FaceAnonGenerator
-from ..hub import DEFAULT_CHECKPOINT
 from ..io import write_photo, write_text
 from ..metrics.realism import frechet_distance
-from ..pipeline import FaceAnonPipeline
-from . import losses
+from . import conditioning, losses
 from .augmentation import draw_colors, recolor
 from .config import RESUMABLE, TrainingConfig
 from .critics import Critics
@@ -36,6 +33,7 @@ from .data import Draws, FaceShards, Jitter, draw_weights
 from .discriminators import ConditionalDiscriminator, ProjectedDiscriminator, advance_norms
 from .features import FrozenFeatures
 from .preparation import read_manifest
+from .unet import UNetGenerator
 from .weights import Replacing, describe, initialize, parameter_groups, save_half
 
 BETAS = (0.0, 0.99)
@@ -52,7 +50,7 @@ def train(config: TrainingConfig, folder: str | os.PathLike[str], on_progress: P
         config ([`TrainingConfig`]):
             The run.
         folder (`str`):
-            Where it writes: `checkpoint-STEPS`, each a complete pipeline with averaged weights in half precision;
+            Where it writes: `checkpoint-STEPS`, each a [`UNetGenerator`] of averaged weights in half precision;
             `state-STEPS`, what the run goes on from; `samples`, sheets that show faces of the data and are not for
             publication; `metrics.jsonl` and `tensorboard`.
         on_progress (`Callable`, *optional*):
@@ -112,11 +110,6 @@ class Trainer:
         """Pictures made so far, by all processes."""
         return self.step * self.config.batch_size * self.accelerator.num_processes
 
-    @property
-    def _reshaped(self) -> int:
-        """How many photos of a batch, the first ones, are painted with a face of another shape."""
-        return int(self.config.new_shapes * (self.config.batch_size // 2))
-
     def run(self, on_progress: Progress | None = None) -> Path:
         """Trains to the last step. Returns the last checkpoint."""
         config, main = self.config, self.accelerator.is_main_process
@@ -159,7 +152,7 @@ class Trainer:
             features = self.features(recolor(painted, colors))
         with torch.no_grad():
             true_features = self.features(recolor(image, colors))
-        seen = self._own(torch.cat([mask, told], 1)).to(self.dtype)
+        seen = torch.cat([mask, told], 1).to(self.dtype)
         made = _Made(image, mask, valid, latent, painted, features, true_features, seen)
         values = self._teach_discriminators(made)
         if learning:
@@ -174,24 +167,22 @@ class Trainer:
         advance_norms(self.projected, self.conditional)
         pairs = zip(made.true_features[1:], made.features[1:], strict=True)
         features = [torch.cat([true, painted.detach()]) for true, painted in pairs]
-        pictures = torch.cat([self._own(made.image), self._own(made.painted.detach())]).to(self.dtype)
+        pictures = torch.cat([made.image, made.painted.detach()]).to(self.dtype)
         loss = losses.discriminator_hinge([*self.projected(features), self.conditional(pictures, made.seen)])
         norm = self._update(self._discriminator_optimizer, loss)
         self._judges.requires_grad_(False)
         return {"discriminator": loss.detach(), "discriminator_norm": norm}
 
     def _teach_generator(self, made: _Made, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        config, own = self.config, self._own
-        scores = [*self.projected(made.features[1:]), self.conditional(own(made.painted).to(self.dtype), made.seen)]
+        config = self.config
+        scores = [*self.projected(made.features[1:]), self.conditional(made.painted.to(self.dtype), made.seen)]
         color, apart = losses.distances(made.painted, made.mask, made.features[3:])
-        alike = losses.perceptual(list(map(own, made.features)), list(map(own, made.true_features)))
-        l1 = losses.masked_l1(own(made.painted), own(made.image), own(made.mask * made.valid))
         diversity = losses.diversity_hinge(color, apart, config.color_distance, config.feature_distance)
         taken = self.step - config.head_start + 1
         terms = {
             "adversarial": (min(1.0, taken / (config.adversarial_ramp + 1)), losses.adversarial(scores)),
-            "perceptual": (config.perceptual_weight, alike),
-            "l1": (config.l1_weight, l1),
+            "perceptual": (config.perceptual_weight, losses.perceptual(made.features, made.true_features)),
+            "l1": (config.l1_weight, losses.masked_l1(made.painted, made.image, made.mask * made.valid)),
             "latent": (config.latent_weight, self.reader(made.features[2:], made.latent)),
             "diversity": (config.diversity_weight, diversity),
         }
@@ -210,10 +201,6 @@ class Trainer:
             "generator_norm": norm,
             "color_distance": color.detach().mean(),
         }
-
-    def _own(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Those of a step that keep their shape: no photo answers the others, so that they are only judged."""
-        return pictures.unflatten(0, (2, -1))[:, self._reshaped :].flatten(0, 1)
 
     def _cooled(self) -> float:
         """What is left of the rates."""
@@ -255,15 +242,15 @@ class Trainer:
         self, batch: dict[str, torch.Tensor], source: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Photo, hidden region, condition and validity of a batch; with a source, flipped and without some hints."""
-        pixels, found, maps, valid = (
-            batch[name].to(self.device, non_blocking=True).float() for name in ("image", "maps", "told", "valid")
+        pixels, maps, valid = (
+            batch[name].to(self.device, non_blocking=True).float() for name in ("image", "maps", "valid")
         )
         image = pixels / 127.5 - 1
         if source is not None:
             flipped = self._flipped(len(image))[:, None, None, None]
-            image, found, maps, valid = (torch.where(flipped, t.flip(3), t) for t in (image, found, maps, valid))
+            image, maps, valid = (torch.where(flipped, t.flip(3), t) for t in (image, maps, valid))
         mask = maps[:, :1]
-        hint = conditioning.render_hint(conditioning.hint_coefficients(image, found), mask)
+        hint = conditioning.render_hint(conditioning.hint_coefficients(image, maps), mask)
         if source is not None:
             drawn = torch.rand(len(image), 1, 1, 1, generator=source, device=self.device)
             hint = hint * (drawn >= self.config.hint_dropout)
@@ -273,10 +260,10 @@ class Trainer:
         """Which photos of this step are mirrored."""
         return torch.rand(count, generator=self._source(self.step, 1), device=self.device) < 0.5
 
-    def _points(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Meshes of photos and paintings as they were before any was mirrored, and which were, for both latents."""
-        points, wanted = (batch[name].to(self.device).repeat(2, 1, 1) for name in ("points", "wanted"))
-        return points, wanted, self._flipped(len(points) // 2).repeat(2)
+    def _points(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Meshes of the photos as they were before any was mirrored, and which were, for both latents."""
+        points = batch["points"].to(self.device)
+        return points.repeat(2, 1, 1), self._flipped(len(points)).repeat(2)
 
     def _source(self, step: int, use: int = 0) -> torch.Generator:
         sequence = np.random.SeedSequence([self.config.seed, self.accelerator.process_index, step, use])
@@ -292,31 +279,22 @@ class Trainer:
 
     def _make_networks(self) -> None:
         config = self.config
-        place = DEFAULT_CHECKPOINT if config.start in (None, "bundled") else config.start
-        self.pipe = FaceAnonPipeline.from_pretrained(place)
-        self.start = None if config.start is None else describe(place)
+        self.start = None if config.start is None else describe(config.start)
         if config.start is None:
             size = config.sample_size or 128
-            self.generator = FaceAnonGenerator(size, style_size=config.style_size, channels=config.channels)
+            self.generator = UNetGenerator(size, style_size=config.style_size, channels=config.channels)
             initialize(self.generator)
         else:
-            self.generator = self.pipe.generator
-            if config.sample_size not in (None, self.generator.config.sample_size):
-                raise FaceAnonError(
-                    f"{config.start}: paints {self.generator.config.sample_size} px, not {config.sample_size}; "
-                    "`faceanon grow` enlarges a checkpoint"
-                )
-        for name in ("lid_emphasis", "brow_emphasis"):
-            if getattr(config, name) is not None:
-                self.generator.register_to_config(**{name: getattr(config, name)})
+            self.generator = UNetGenerator.from_pretrained(config.start, local_files_only=True)
+            size = self.generator.config.sample_size
+            if config.sample_size not in (None, size):
+                raise FaceAnonError(f"{config.start}: paints {size} px, not {config.sample_size}")
         self.generator = self.generator.train().to(self.device, memory_format=torch.channels_last)
         for part in config.frozen:
             try:
                 self.generator.get_submodule(part).requires_grad_(False)
             except AttributeError as error:
                 raise FaceAnonError(f"`frozen`: a generator has no part {part!r}") from error
-        if config.new_shapes and self.pipe.retargeter is None:
-            raise FaceAnonError(f"`new_shapes`: {config.start} has no retargeter")
         self.ema = deepcopy(self.generator).eval().requires_grad_(False)
         self.features = FrozenFeatures().to(self.device, self.dtype)
         self.projected = ProjectedDiscriminator(self.features.channels[1:]).to(self.device)
@@ -333,9 +311,8 @@ class Trainer:
     def _make_data(self) -> None:
         config, size = self.config, self.generator.config.sample_size
         jitter = Jitter(config.rotation, config.scale, config.shift)
-        emphasis = self.generator.config.lid_emphasis, self.generator.config.brow_emphasis
-        self.training_set = FaceShards(config.data, "train", size, jitter, self.pipe.retargeter, emphasis)
-        self.validation_set = FaceShards(config.data, "validation", size, emphasis=emphasis)
+        self.training_set = FaceShards(config.data, "train", size, jitter)
+        self.validation_set = FaceShards(config.data, "validation", size)
 
     def _make_optimizers(self) -> None:
         config, fused = self.config, self.device.type == "cuda"
@@ -355,7 +332,6 @@ class Trainer:
             range(self.step, config.steps),
             config.seed,
             self.accelerator.process_index,
-            self._reshaped,
         )
         return iter(
             DataLoader(
@@ -430,7 +406,7 @@ class Trainer:
             self._write_metrics(measured)
         checkpoint = self.folder / f"checkpoint-{self.step:06d}"
         try:
-            save_half(self.pipe, self.ema, checkpoint, self._record(measured, seconds))
+            save_half(self.ema, checkpoint, self._record(measured, seconds))
             with Replacing(self.folder / f"state-{self.step:06d}") as partial:
                 partial.mkdir()
                 torch.save({"step": self.step, "seconds": seconds, **self._parts()}, partial / "state.pt")
@@ -547,7 +523,7 @@ class _Made(NamedTuple):
     painted: torch.Tensor  # (2 B, 3, S, S)
     features: Sequence[torch.Tensor]  # of the paintings
     true_features: Sequence[torch.Tensor]  # of the photos
-    seen: torch.Tensor  # (.., 12, S, S), hidden region and condition of those that keep their shape
+    seen: torch.Tensor  # (2 B, 12, S, S), hidden region and condition
 
 
 def _one_thread(_: int) -> None:

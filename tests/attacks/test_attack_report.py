@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -75,6 +77,16 @@ def test_tables_and_words_hold_every_attacker(summary):
     assert "nan" not in text.lower() and "None" not in text
     assert [line.split(":")[0] for line in lines[1 : 1 + len(ATTACKERS)]] == list(ATTACKERS)
     assert "well above chance" in lines[1] and "not shown to be better than chance" in "".join(lines)
+
+
+def test_settings_that_draw_faces_are_points_of_the_trade_off(summary, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    monkeypatch.setattr(Axes, "errorbar", lambda self, *args, label, **kwargs: drawn.append(label))
+    with tempfile.TemporaryDirectory() as folder:
+        plot(summary, Path(folder))
+    assert set(drawn) == {"default", "one seed"}
 
 
 def test_plots_are_drawn(summary, tmp_path):

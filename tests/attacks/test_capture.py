@@ -17,6 +17,7 @@ from faceanon_hub.attacks import SETTINGS, Capture, Setting, find_people, gather
 from faceanon_hub.attacks.capture import EXPRESSION
 from faceanon_hub.attacks.report import FIGURES
 from faceanon_hub.cli import app
+from faceanon_hub.look import ROWS
 
 
 def run(*arguments):
@@ -48,7 +49,7 @@ def test_a_limit_takes_two_of_each_first(tmp_path):
 
 
 def test_a_setting_that_the_pipeline_does_not_know_is_not_offered(monkeypatch):
-    assert {"original", "blur", "default", "no hint", "no post-processors", "one seed"} <= set(known_settings())
+    assert {"original", "blur", "default", "privacy 1", "no post-processors", "one seed"} <= set(known_settings())
     monkeypatch.setitem(SETTINGS, "new", Setting(options={"no_such_argument": 1}))
     assert "new" not in known_settings()
 
@@ -67,16 +68,22 @@ def test_every_setting_is_seen_whole_and_alone(record):
     for kind in EXPRESSION:
         kept = [record["settings"][name]["expression"][kind] for name in ("original", "default")]
         assert kept[0] < 0.5 < kept[1] < 10
-    assert record["numbers"]["hint"].shape == (768,) and record["numbers"]["shape"].shape == (956,)
+    assert list(record["numbers"]) == ["look", "light", "color", "shape"]
+    assert record["numbers"]["look"].shape == (len(ROWS) - 1,) and record["numbers"]["shape"].shape == (956,)
+    assert all(np.isfinite(numbers).all() for numbers in record["numbers"].values())
     assert record["numbers"]["light"].shape == record["numbers"]["color"].shape == (9,)
 
 
 def test_settings_differ_and_the_original_is_the_original(record, album, pipe):
     rows = record["settings"]
     faces = [row["whole"] for row in rows.values()]
-    for number, face in enumerate(faces):
-        for other in faces[:number]:
-            assert np.linalg.norm(face - other) > 0.01
+    same = {("default", "attributes from surroundings"), ("default", "attributes free")}  # without estimators
+    for number, (name, face) in enumerate(zip(rows, faces, strict=True)):
+        for other, theirs in list(zip(rows, faces, strict=True))[:number]:
+            assert np.linalg.norm(face - theirs) > 0.01 or (other, name) in same or "attributes" in other, (
+                other,
+                name,
+            )
     photo = np.asarray(PIL.Image.open(find_people(album)[0].path))
     (face,) = pipe.find_faces(photo)
     assert np.array_equal(rows["original"]["whole"], metrics.DlibRecognizer()(photo, face.landmarks))

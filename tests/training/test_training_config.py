@@ -16,7 +16,6 @@ def written(tmp_path, text):
 
 
 def test_a_file_is_read(tmp_path):
-    (tmp_path / "base").mkdir()
     config = read_config(
         written(tmp_path, "data: [a, /b]\nlearning_rate: 2e-4\nchannels: [8, 16]\nmixed_precision: no\nstart: base\n")
     )
@@ -24,7 +23,6 @@ def test_a_file_is_read(tmp_path):
         data=(str(tmp_path / "a"), "/b"), learning_rate=2e-4, channels=(8, 16), mixed_precision="no",
         start=str(tmp_path / "base"),
     )  # fmt: skip
-    assert read_config(written(tmp_path, '{"data": "a", "start": "somebody/faces"}')).start == "somebody/faces"
 
 
 @pytest.mark.parametrize(
@@ -39,8 +37,7 @@ def test_a_file_is_read(tmp_path):
         ("data: [a]\nlearning_rate: .nan", "`learning_rate`"),
         ("data: [a]\nmixed_precision: fp8", "'no' or 'bf16'"),
         ("data: [a]\nhint_dropout: 1.5", "between 0 and 1"),
-        ("data: [a]\nnew_shapes: 1", "below 1"),
-        ("data: [a]\nlid_emphasis: strong", "`lid_emphasis`|could not convert"),
+        ("data: [a]\nl1_weight: strong", "could not convert"),
         ("data: []", "names no folder"),
         ("steps: 5", "`data` is missing"),
         ("- 1", "no settings"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from faceanon_hub import FaceAnonError, FaceAnonPipeline, conditioning
+from faceanon_hub import FaceAnonError
 from faceanon_hub.errors import UnreadableError
-from faceanon_hub.training import TrainingConfig
+from faceanon_hub.training import TrainingConfig, conditioning
 from faceanon_hub.training.data import Draws, FaceShards, Jitter, draw_weights
 
 SIZE = 64
@@ -28,51 +28,26 @@ def test_a_sample_is_what_the_network_takes(faces):
         "maps": ((8, SIZE, SIZE), torch.uint8),
         "valid": ((1, SIZE, SIZE), torch.uint8),
         "points": ((478, 2), torch.float32),
-        "told": ((8, SIZE, SIZE), torch.uint8),
-        "wanted": ((478, 2), torch.float32),
     }
     assert sample["maps"][0].float().mean() > 0.2 and sample["image"].float().std() > 20
 
 
 def test_jitter_moves_everything_together(faces):
-    plain, moved, again, other = (faces[item] for item in (0, *((0, n, False) for n in (1, 1, 2))))
+    plain, moved, again, other = (faces[item] for item in (0, (0, 1), (0, 1), (0, 2)))
     assert (moved["points"] - plain["points"]).abs().max() > 1
     assert all(torch.equal(moved[name], again[name]) for name in moved)
     assert not torch.equal(moved["image"], other["image"])
     for sample in (plain, moved):
         assert np.array_equal(sample["maps"].numpy(), conditioning.draw_maps(sample["points"].numpy(), SIZE))
-        assert torch.equal(sample["told"], sample["maps"]) and torch.equal(sample["wanted"], sample["points"])
     # The colours under the lips are those of the lips, wherever these are.
     colors = [s["image"][:, s["maps"][6] > 0].float().mean(1) for s in (plain, moved)]
     elsewhere = moved["image"][:, plain["maps"][6] > 0].float().mean(1)
     assert (colors[0] - colors[1]).abs().max() < 0.5 * (colors[0] - elsewhere).abs().max() + 4
 
 
-def test_no_jitter_is_the_pipelines_crop(faces, prepared):
+def test_without_jitter_a_seed_moves_nothing(faces, prepared):
     still = FaceShards([str(prepared)], "train", SIZE)
-    assert torch.equal(still[0, 5, False]["image"], faces[0]["image"])
-
-
-def test_a_new_shape_is_told_as_the_pipeline_tells_it(prepared):
-    pipe = FaceAnonPipeline.from_pretrained()
-    faces = FaceShards([str(prepared)], "train", SIZE, retargeter=pipe.retargeter)
-    own, new, other = faces[0, 7, False], faces[0, 7, True], faces[0, 8, True]
-    assert torch.equal(own["image"], new["image"]) and torch.equal(own["maps"], new["maps"])
-    assert torch.equal(own["points"], new["points"])
-    assert 0.5 < (new["wanted"] - new["points"]).norm(dim=1).mean() < 6
-    assert not torch.equal(new["wanted"], other["wanted"])
-    assert (new["told"][0] >= new["maps"][0]).all()  # what was hidden stays hidden
-    drawn = conditioning.draw_maps(new["wanted"].numpy(), SIZE)
-    assert (new["told"].numpy()[1:] != drawn[1:]).mean() < 1e-3 and not torch.equal(new["told"], new["maps"])
-
-
-def test_lids_and_brows_are_told_as_strongly_as_the_network_needs_it(prepared):
-    plain, strong = (
-        FaceShards([str(prepared)], "train", SIZE, emphasis=emphasis)[0] for emphasis in ((1.0, 1.0), (2.0, 1.5))
-    )
-    differ = (plain["told"] != strong["told"]).flatten(1).any(1)
-    assert differ[conditioning.EMPHASIZED].any() and differ.sum() <= 2
-    assert torch.equal(plain["maps"], strong["maps"]) and torch.equal(plain["wanted"], strong["wanted"])
+    assert torch.equal(still[0, 5]["image"], faces[0]["image"])
 
 
 def test_a_draw_follows_from_its_step_alone():
@@ -82,10 +57,6 @@ def test_a_draw_follows_from_its_step_alone():
     assert list(Draws(weights, 8, range(10), seed=4)) != whole
     assert list(Draws(weights, 8, range(10), seed=3, process=1)) != whole
     assert len(whole) == 10 and {len(batch) for batch in whole} == {8}
-    assert not any(reshaped for batch in whole for _, _, reshaped in batch)
-    for plain, batch in zip(whole, Draws(weights, 8, range(10), seed=3, reshaped=3), strict=True):
-        assert [item[:2] for item in batch] == [item[:2] for item in plain]
-        assert [reshaped for _, _, reshaped in batch] == [True] * 3 + [False] * 5
 
 
 def test_rare_faces_are_drawn_more_often():
@@ -96,7 +67,7 @@ def test_rare_faces_are_drawn_more_often():
     )
     weights = draw_weights(facts, config)
     assert weights.tolist() == [1, 3, 5, 1.5]
-    drawn = np.bincount([n for batch in Draws(weights, 100, range(80), 0) for n, _, _ in batch], minlength=4) / 8000
+    drawn = np.bincount([n for batch in Draws(weights, 100, range(80), 0) for n, _ in batch], minlength=4) / 8000
     assert np.abs(drawn - weights / weights.sum()).max() < 0.02
 
 

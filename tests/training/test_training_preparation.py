@@ -12,9 +12,9 @@ import PIL.Image
 import pytest
 import webdataset
 
-from faceanon_hub import FaceAnonError, UnreadableImageError, conditioning
+from faceanon_hub import FaceAnonError, FaceDetector, LandmarkExtractor, UnreadableImageError
 from faceanon_hub.alignment import align, transform, warp_in
-from faceanon_hub.training import preparation, prepare_faces
+from faceanon_hub.training import conditioning, preparation, prepare_faces
 from faceanon_hub.training.preparation import FaceCropper, Settings, describe, stored_size
 
 SIZE = 64
@@ -42,8 +42,8 @@ def test_every_face_becomes_a_sample_and_every_other_photo_a_reason(prepared):
     assert source["licence"] == "CC0-1.0"
 
 
-def test_a_crop_is_the_pipelines_with_a_border(pipe, portrait):
-    (face,) = pipe.find_faces(portrait)
+def test_a_crop_is_the_aligned_face_with_a_border(portrait):
+    (face,) = LandmarkExtractor()(portrait, FaceDetector()(portrait))
     (sample,) = FaceCropper(Settings(SIZE, True, 0.0))(portrait)
     matrix = align(face.landmarks, SIZE)
     margin = (stored_size(SIZE) - SIZE) // 2

@@ -1,0 +1,142 @@
+"""What a picture of a face shows, in a few dozen numbers: all that a new face is told of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from .landmarks import BLENDSHAPES, FaceMesh
+from .lighting import fit_lamp, skin_luminance, vertex_normals
+
+ANGLES = ("yaw", "pitch", "roll")
+SKIN = ("skinL", "skinA", "skinB")
+LIGHT = ("lightX", "lightY", "lightZ")
+TOLD = ("sex", "age")  # by an estimator of the caller's
+ROWS = (*ANGLES, *BLENDSHAPES, *SKIN, *LIGHT, "forehead", "glasses", "beard", *TOLD)
+AT = {name: number for number, name in enumerate(ROWS)}
+SEEN = slice(0, len(ANGLES) + len(BLENDSHAPES))  # pose and expression
+
+SIZE = 512  # pixels of the picture that is looked at; a larger one is shrunk
+FLOOR = 0.02  # added to a blendshape at both ends, so that its log odds end somewhere
+CHEEKS = [50, 280, 205, 425, 36, 266]
+FOREHEAD = [10, 151, 67, 297, 109, 338, 69, 299, 108, 337]
+# Upper lip and chin; and the cheeks under any glasses, which a beard is compared with.
+BEARD, CHEEKS_BELOW = [164, 57, 287, 18, 200, 199, 140, 369, 32, 262, 211, 431], [205, 425, 36, 266, 207, 427]
+# Lines that the frame of glasses crosses: down the bridge of the nose, and from below each eye to the cheek.
+FRAME = ((9, 197), (230, 118), (450, 347), (231, 101), (451, 330))
+FRAME_STEPS = 40
+FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
+# Below this, what crosses the lines is shade or a wrinkle; a drawn face without glasses.
+SURE_GLASSES, NO_GLASSES = -1.5, -2.9
+CHILD, YEARS_AWRY = 14, 12  # up to this age a child; from so many years on an age is wrong
+
+
+# Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, and years.
+Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def look(image: np.ndarray, mesh: FaceMesh, estimator: Estimator | None = None) -> np.ndarray:
+    """Looks at a face.
+
+    Args:
+        image (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            Upright RGB crop of one face.
+        mesh ([`FaceMesh`]):
+            Of that face, in pixels of the crop.
+        estimator (`Estimator`, *optional*):
+            Tells apparent sex and age; None leaves them NaN.
+
+    Returns:
+        `np.ndarray` of shape `(66,)`, float64, in the order of `ROWS`: angles in degrees, log odds of the blendshapes
+        ([`shape_logits`]), CIELAB of the skin, the lamp ([`lighting.fit_lamp`]); colour difference of forehead to skin
+        (hair on it); log of the strongest edge where a frame of glasses would be; lightness of chin and upper lip less
+            that of the cheeks; log odds of a man, years.
+    """
+    told = np.full(2, np.nan) if estimator is None else estimator(image, mesh.points)
+    return np.concatenate([pose_and_shapes(mesh), appearance(image, mesh.points), told])
+
+
+def goal_of(original: np.ndarray) -> np.ndarray:
+    """The look `(R,)` that is asked of a new face: forehead free, glasses only where the original wears some.
+
+    A beard stays open: chins are dark from below, too.
+    """
+    goal = original.copy()
+    goal[AT["forehead"]], goal[AT["beard"]] = FREE_FOREHEAD, np.nan
+    if goal[AT["glasses"]] < SURE_GLASSES:
+        goal[AT["glasses"]] = NO_GLASSES
+    return goal
+
+
+def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
+    """How strange a new face would be in the original's place, by what is seen at a glance: glasses, sex and age.
+
+    Args:
+        goal, shown (`np.ndarray` of shape `(R,)`):
+            Looks: what was asked for, of which NaN says nothing, and what is shown.
+
+    Returns:
+        `float`: 0 where nothing is, and 1 for each that is clearly wrong.
+    """
+    glasses = goal[AT["glasses"]] < SURE_GLASSES < shown[AT["glasses"]]
+    sex = goal[AT["sex"]] * shown[AT["sex"]] < 0
+    child = goal[AT["age"]] < CHILD < shown[AT["age"]] - YEARS_AWRY / 2
+    years = abs(goal[AT["age"]] - shown[AT["age"]]) > YEARS_AWRY
+    return float(glasses) + float(sex) + float(child) + float(years)
+
+
+def pose_and_shapes(mesh: FaceMesh) -> np.ndarray:
+    """The rows `SEEN` of a look, `(55,)`."""
+    return np.concatenate([angles_of(mesh.pose), shape_logits(mesh.blendshapes)])
+
+
+def angles_of(pose: np.ndarray) -> np.ndarray:
+    """Yaw, pitch and roll of a rotation `(3, 3)`, in degrees: R = Ry Rx Rz."""
+    pose = pose.astype(np.float64)
+    yaw, pitch = np.arctan2(pose[0, 2], pose[2, 2]), np.arcsin(np.clip(-pose[1, 2], -1, 1))
+    return np.degrees([yaw, pitch, np.arctan2(pose[1, 0], pose[1, 1])])
+
+
+def shape_logits(scores: np.ndarray) -> np.ndarray:
+    """Log odds of blendshapes `(52,)`: nearer to linear in the style than the scores."""
+    scores = scores.astype(np.float64)
+    return np.log((scores + FLOOR) / (1 + FLOOR - scores))
+
+
+def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The rows between `SEEN` and `TOLD`; arguments as of [`look`]."""
+    if image.shape[0] > SIZE:
+        scale = SIZE / image.shape[0]
+        image, points = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA), points * np.float32(scale)
+    size = image.shape[0]
+    smooth = cv2.boxFilter(image.astype(np.float32) / 255, -1, (7 * size // SIZE | 1,) * 2)
+    lab = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB)
+
+    def colors(group: list[int]) -> np.ndarray:
+        column, row = points[group, :2].round().astype(int).T.clip(0, size - 1)
+        return lab[row, column].astype(np.float64)
+
+    skin = np.median(colors(CHEEKS), 0)
+    covered = np.linalg.norm(colors(FOREHEAD) - skin, axis=1).mean()
+    beard = np.median(colors(BEARD)[:, 0]) - np.median(colors(CHEEKS_BELOW)[:, 0])
+    normal = vertex_normals(points)
+    seen, luminance = skin_luminance(image, points, normal)
+    lamp = fit_lamp(normal[seen], luminance)[1:]
+    return np.concatenate([skin, lamp, [covered, _frame(image, points), beard]])
+
+
+def _frame(image: np.ndarray, points: np.ndarray) -> float:
+    """Log of the strongest edges across `FRAME`, over the brightness there: glasses have some, skin has not."""
+    gray = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 340)[..., 1].astype(np.float32)
+    along = np.linspace(0, 1, FRAME_STEPS, dtype=np.float32)[:, None]
+    strongest = []
+    for start, end in FRAME:
+        a, b = points[start, :2], points[end, :2]
+        side = 0.06 * np.array([-(b - a)[1], (b - a)[0]])
+        lines = np.stack([a + shift * side + along * (b - a) for shift in (-1, 0, 1)]).astype(np.float32)
+        values = cv2.remap(gray, lines, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        values = np.median(values, 0)
+        strongest.append(np.abs(values[3:] - values[:-3]).max() / (values.mean() + 10))
+    return float(np.log(np.median(strongest) + 0.01))

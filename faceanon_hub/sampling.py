@@ -1,0 +1,333 @@
+"""A wanted look to the style of a drawn person who shows it: draw, render, look, step."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+
+from .component import Network
+from .diffusion import register_to_config
+from .landmarks import FaceMesh
+from .look import ANGLES, AT, ROWS, SEEN, Estimator, look
+from .ranges import check_number
+
+EMBEDDING = 256
+LINEARIZED = 3  # times within a step: looks bend, see `_Model.jacobian`
+STEP_NOISE = 1.0  # of what a row's fit misses: the picture is looked at again
+PUSH_NOISE, LEAVE_NOISE = 0.2, 0.3
+POSE_TRUST = 4.0  # a wrong angle tears the placed face
+LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
+POSE_LIMIT, ROW_LIMIT = 2.6, 2.5  # standard deviations of a row that are asked for at most
+UNTOLD = 0.95  # a row of which more than this share is missed is left free
+SHRINK = 0.8  # of a style whose picture shows no face
+
+# Styles (F, 512) float32 to pictures (F, S, S, 3) uint8; a picture to its mesh.
+Render = Callable[[torch.Tensor], np.ndarray]
+Read = Callable[[np.ndarray], FaceMesh | None]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawn person.
+
+    Args:
+        style (`torch.Tensor` of shape `(512,)`, float32):
+            What the generator renders.
+        picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            As rendered.
+        mesh ([`FaceMesh`]):
+            Of the picture, in its pixels.
+        look (`np.ndarray` of shape `(R,)`):
+            What the picture shows, see [`look.look`]; NaN where it was not looked at.
+        error (`float`):
+            Root mean square of the residuals of pose and expression, in standard deviations of drawn faces; what
+            shows most counts most.
+    """
+
+    style: torch.Tensor
+    picture: np.ndarray
+    mesh: FaceMesh
+    look: np.ndarray
+    error: float
+
+
+class StyleSampler(Network):
+    r"""Finds styles of people who do not exist and look as asked.
+
+    What a style shows is told by a fit of drawn faces, a linear map and a small network on top: `look = f(w) + e`. A
+    step moves a style by the least, in the prior's own covariance, that brings the look to the goal: the conditional
+    mean of a Gaussian, linearized anew at what it gives (the iterated extended Kalman filter, Bell and Cathey 1993).
+    Then the picture is looked at, and what the fit misses there is taken off in the next step.
+
+    The style is pushed away from an identity by one more row: the direction along which the embedding grows like the
+    original's.
+
+    Args:
+        rows (`list[str]`, *optional*, defaults to `ROWS`):
+            Names of a look's rows.
+        hidden_size (`int`, *optional*, defaults to `96`):
+            Width of the network.
+        rounds (`int`, *optional*, defaults to `2`):
+            Steps after the first picture; one more picture each.
+        truncation (`float`, *optional*, defaults to `0.6`):
+            Distance of a drawn style from the mean, 0 (one average face) to 1 (full variety).
+        reach (`float`, *optional*, defaults to `0.9`):
+            Longest style, in root mean squares of all: beyond it faces fall apart.
+        push (`float`, *optional*, defaults to `2.5`):
+            Standard deviations of the style that a face is pushed away by at `privacy=1`.
+        leave (`float`, *optional*, defaults to `0.0`):
+            How far the push leaves the expression alone, 0 (not at all) to 1; pose, age, sex, skin and the like it
+            always does.
+
+    Raises:
+        ValueError: a value is out of its range.
+
+    Example:
+        ```py
+        >>> people = generator.style(generator.latents([0]))
+        >>> (drawn,) = sampler.sample(goals, identities, people, generator.render, extractor.read)
+        ```
+    """
+
+    mean: torch.Tensor
+    factor: torch.Tensor
+    linear: torch.Tensor
+    inner: torch.Tensor
+    bias: torch.Tensor
+    outer: torch.Tensor
+    offset: torch.Tensor
+    middle: torch.Tensor
+    spread: torch.Tensor
+    missed: torch.Tensor
+    identity: torch.Tensor
+    stranger: torch.Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        rows: Sequence[str] = ROWS,
+        hidden_size: int = 96,
+        rounds: int = 2,
+        truncation: float = 0.6,
+        reach: float = 0.9,
+        push: float = 2.5,
+        leave: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(rows, list | tuple) or not rows or len(set(rows)) < len(rows) or set(rows) - set(ROWS):
+            raise ValueError(f"`rows` must be names of a look's rows, not {reprlib.repr(rows)}")
+        check_number("hidden_size", hidden_size, 1, 1024, whole=True)
+        check_number("rounds", rounds, 0, 8, whole=True)
+        check_number("truncation", truncation, 0, 1)
+        check_number("reach", reach, 0.1, 10)
+        check_number("push", push, 0, 10)
+        check_number("leave", leave, 0, 1)
+        count, size = len(rows), 512
+        self._known: _Model | None = None
+        for name, shape in {
+            "mean": (size,),  # of all styles
+            "factor": (size, size),  # times its transpose is the covariance of styles
+            "linear": (size, count),
+            "inner": (size, hidden_size),  # the network takes styles, less their mean
+            "bias": (hidden_size,),
+            "outer": (hidden_size, count),
+            "offset": (count,),
+            "middle": (count,),  # of looks
+            "spread": (count,),  # standard deviations of looks
+            "missed": (count,),  # share of the variance that the fit misses, held out
+            "identity": (size, EMBEDDING),
+            "stranger": (EMBEDDING,),  # mean embedding
+        }.items():
+            self.register_buffer(name, torch.zeros(shape))
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None = None, **kwargs: Any
+    ) -> Any:
+        """As [`~component.Network.from_pretrained`], in float32 whatever type is asked for."""
+        for name in ("dtype", "torch_dtype"):
+            kwargs.pop(name, None)
+        return super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs).float()
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Stays where it is: it calculates on the CPU in double precision, and its numbers bear no rounding."""
+        return self
+
+    def sample(
+        self,
+        goals: np.ndarray,
+        identities: np.ndarray | None,
+        people: torch.Tensor,
+        render: Render,
+        read: Read,
+        privacy: float = 1.0,
+        estimator: Estimator | None = None,
+        truncation: float | None = None,
+    ) -> list[Drawn | None]:
+        """Draws a person for each goal; each face comes out the same whatever others are in the call.
+
+        Args:
+            goals (`np.ndarray` of shape `(F, R)`):
+                Looks that are wanted, in the units of [`look.look`]; NaN leaves a row free.
+            identities (`np.ndarray` of shape `(F, 256)`, *optional*):
+                Embeddings by [`FaceRecognizer`] to be pushed away from; None or a row of NaN pushes nowhere.
+            people (`torch.Tensor` of shape `(F, 512)`):
+                Styles to start from, not truncated: [`FaceAnonGenerator.style`] of latents that the seeds give.
+            render (`Render`):
+                [`FaceAnonGenerator.render`] at any one size.
+            read (`Read`):
+                [`LandmarkExtractor.read`].
+            privacy (`float`, *optional*, defaults to `1.0`):
+                Strength of the push, 0 to 1.
+            estimator (`Estimator`, *optional*):
+                Tells the sex and age of pictures; without it, they are believed to be as the fit says.
+            truncation (`float`, *optional*):
+                In place of the configured one.
+
+        Returns:
+            `list[Drawn | None]`: None where no picture showed a face.
+        """
+        model = self._model()
+        truncation = self.config.truncation if truncation is None else truncation
+        rows = np.array([AT[name] for name in self.config.rows])
+        jobs = []
+        for number, style in enumerate(people.detach().double().cpu().numpy()):
+            drawn = style - model.mean
+            identity = None if identities is None else identities[number]
+            goal = model.goal(goals[number][rows])
+            direction = model.away(identity, goal, self.config.leave)
+            job = _Job(truncation * drawn, goal, model.trust(goal), direction)
+            job.style = model.step(job, model.predict(job.style), privacy * self.config.push)
+            jobs.append(job)
+        best: list[Drawn | None] = [None] * len(jobs)
+        for k in range(self.config.rounds + 1):
+            for job in jobs:
+                job.style *= min(1, self.config.reach * model.size / np.linalg.norm(job.style))
+            styles = torch.from_numpy(np.array([model.mean + job.style for job in jobs])).float()
+            for number, (job, picture) in enumerate(zip(jobs, render(styles), strict=True)):
+                mesh = read(picture)
+                if mesh is None:
+                    job.style *= SHRINK
+                    continue
+                seen = look(picture, mesh, estimator)
+                shown = (seen[rows] - model.middle) / model.spread
+                missed = shown - job.goal
+                error = model.error(missed, job.trust)
+                held = best[number]
+                if held is None or error < held.error:
+                    best[number] = Drawn(styles[number], picture, mesh, seen, error)
+                if k < self.config.rounds:
+                    # Rows that nobody looked at are believed as the fit tells them.
+                    shown = np.where(np.isnan(shown), model.predict(job.style), shown)
+                    job.style = model.step(job, shown, privacy * self.config.push)
+        return best
+
+    def distance(self, goal: np.ndarray, other: np.ndarray) -> float:
+        """Root mean square of what two looks differ by in pose and expression, in standard deviations."""
+        rows = np.array([AT[name] for name in self.config.rows])
+        apart = (goal - other)[rows] / self._model().spread
+        return float(np.sqrt(np.nanmean(apart[self._model().seen] ** 2)))
+
+    def _model(self) -> _Model:
+        if self._known is None:
+            arrays = {name: buffer.detach().double().cpu().numpy() for name, buffer in self.named_buffers()}
+            pose = np.isin(self.config.rows, ANGLES)
+            seen = np.isin(self.config.rows, ROWS[SEEN])
+            self._known = _Model(**arrays, pose=pose, seen=seen, size=float(np.linalg.norm(arrays["factor"])))
+        return self._known
+
+
+@dataclass
+class _Job:
+    style: np.ndarray  # less the mean
+    goal: np.ndarray  # in standard deviations
+    trust: np.ndarray
+    direction: np.ndarray
+
+
+class _Model(NamedTuple):
+    """The buffers of a [`StyleSampler`] in float64. Styles are less the mean, looks in standard deviations."""
+
+    mean: np.ndarray
+    factor: np.ndarray
+    linear: np.ndarray
+    inner: np.ndarray
+    bias: np.ndarray
+    outer: np.ndarray
+    offset: np.ndarray
+    middle: np.ndarray
+    spread: np.ndarray
+    missed: np.ndarray
+    identity: np.ndarray
+    stranger: np.ndarray
+    pose: np.ndarray
+    seen: np.ndarray
+    size: float
+
+    def goal(self, look: np.ndarray) -> np.ndarray:
+        scaled = (look - self.middle) / self.spread
+        scaled[self.missed > UNTOLD] = np.nan
+        limit = np.where(self.pose, POSE_LIMIT, ROW_LIMIT)
+        return scaled.clip(-limit, limit)
+
+    def trust(self, goal: np.ndarray) -> np.ndarray:
+        """What each row counts: a blendshape that hardly shows at the goal counts less than one that does."""
+        low, high = (1 / (1 + np.exp(-(self.middle + self.spread * (goal + side)))) for side in (-1, 1))
+        moved = np.where(self.seen & ~self.pose, high - low, np.nan)
+        shapes = (moved / np.nanmean(moved)).clip(LEAST_TRUST, MOST_TRUST) if (~np.isnan(moved)).any() else moved
+        return np.where(self.pose, POSE_TRUST, np.where(np.isnan(shapes), 1.0, shapes))
+
+    def error(self, missed: np.ndarray, trust: np.ndarray) -> float:
+        """Root mean square of what is missed of pose and expression, weighted."""
+        use = self.seen & ~np.isnan(missed)
+        return float(np.sqrt(np.average(missed[use] ** 2, weights=trust[use]))) if use.any() else 0.0
+
+    def predict(self, style: np.ndarray) -> np.ndarray:
+        x = style @ self.inner + self.bias
+        return style @ self.linear + (x / (1 + np.exp(-x))) @ self.outer + self.offset
+
+    def jacobian(self, style: np.ndarray) -> np.ndarray:
+        """Slopes of the look, `(512, R)`."""
+        x = style @ self.inner + self.bias
+        gate = 1 / (1 + np.exp(-x))
+        return self.linear + (self.inner * (gate + x * gate * (1 - gate))) @ self.outer
+
+    def away(self, identity: np.ndarray | None, goal: np.ndarray, leave: float) -> np.ndarray:
+        """The direction, of unit deviation, along which faces grow like an identity and what is asked for stays."""
+        if identity is None or np.isnan(identity).any():
+            return np.zeros(len(self.mean))
+        direction = self.identity @ (identity - self.stranger)
+        # What is not expression is left alone in full: a woman must not become a man to be hidden.
+        weight = np.where(self.seen & ~self.pose, leave, 1.0)
+        asked = ~np.isnan(goal) & (weight > 0)
+        slopes = self.linear[:, asked]
+        rows = self.factor.T @ slopes
+        noise = np.diag(LEAVE_NOISE * self.missed[asked] / weight[asked])
+        direction -= slopes @ np.linalg.solve(rows.T @ rows + noise, rows.T @ (self.factor.T @ direction))
+        return direction / max(np.linalg.norm(self.factor.T @ direction), 1e-9)
+
+    def step(self, job: _Job, shown: np.ndarray, push: float) -> np.ndarray:
+        """The style nearest to the job's, as the prior measures, that is expected to show the goal."""
+        use = ~np.isnan(job.goal)
+        noise = STEP_NOISE * self.missed[use] / job.trust[use]
+        bent = shown - self.predict(job.style)  # what the fit misses here, and as likely nearby
+        pushed = bool(job.direction.any()) and push > 0
+        if pushed:
+            noise = np.append(noise, PUSH_NOISE)
+        white = moved = np.zeros(len(self.mean))
+        for _ in range(LINEARIZED):
+            at = job.style + moved
+            rows = self.factor.T @ self.jacobian(at)[:, use]
+            wanted = (job.goal - bent - self.predict(at))[use] + white @ rows
+            if pushed:
+                rows = np.column_stack([rows, self.factor.T @ job.direction])
+                wanted = np.append(wanted, -push - job.style @ job.direction)
+            white = rows @ np.linalg.solve(rows.T @ rows + np.diag(noise), wanted)
+            moved = self.factor @ white
+        return job.style + moved

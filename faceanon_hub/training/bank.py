@@ -1,0 +1,182 @@
+"""A bank of drawn faces: pictures of nobody, and what they show. No real photo is involved."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+
+from ..errors import UnreadableImageError, UnwritableError
+from ..look import ROWS, Estimator, look
+from ..recognition import FaceRecognizer
+from ..sampling import Read
+from .fits import DrawnFaces
+
+if TYPE_CHECKING:
+    from ..generator import FaceAnonGenerator
+
+SIZE, QUALITY = 512, 94  # pixels and JPEG quality of the pictures
+SHARD = 100  # faces whose looks are kept in one file
+LEAST_TRUNCATION = 0.6
+POPULATION = 16384  # other latents, whose mean and covariance stand for all
+OnFace = Callable[[int, int], None]
+
+
+@torch.no_grad()
+def bank_style(generator: FaceAnonGenerator, index: int) -> torch.Tensor:
+    """The style `(512,)` of a face of the bank: of the latent that its number gives, truncated by 0.6 to 1."""
+    random = torch.Generator().manual_seed(index)
+    latent = torch.randn(1, len(generator.mean_style), generator=random)
+    truncation = LEAST_TRUNCATION + (1 - LEAST_TRUNCATION) * torch.rand(1, generator=random)
+    mean = generator.mean_style
+    return mean + truncation.to(mean) * (generator.style(latent.to(mean))[0] - mean)
+
+
+@torch.no_grad()
+def population(generator: FaceAnonGenerator, count: int = POPULATION) -> np.ndarray:
+    """Styles `(count, 512)`, float64, of latents that no face of a bank has."""
+    latents = torch.randn(count, len(generator.mean_style), generator=torch.Generator().manual_seed(2**32))
+    styles = [generator.style(few.to(generator.mean_style)) for few in latents.split(1024)]
+    return torch.cat(styles).double().cpu().numpy()
+
+
+def picture_path(folder: str | os.PathLike[str], index: int) -> Path:
+    """Where the picture of a face lies."""
+    return Path(folder, f"{index:06d}.jpg")
+
+
+def draw_bank(
+    generator: FaceAnonGenerator,
+    folder: str | os.PathLike[str],
+    count: int,
+    on_face: OnFace = lambda done, total: None,
+) -> None:
+    """Draws the faces that a bank still lacks. Cut off, it goes on where it was.
+
+    Args:
+        generator ([`FaceAnonGenerator`]):
+            Draws.
+        folder (`str`):
+            Made if missing.
+        count (`int`):
+            Faces of the whole bank, numbered from 0.
+        on_face (`Callable`, *optional*):
+            Called after each with their number so far and in all.
+
+    Raises:
+        UnwritableError: a picture cannot be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableError(Path(folder), error.strerror or str(error)) from error
+    for index in range(count):
+        path = picture_path(folder, index)
+        if not path.exists():
+            (picture,) = generator.render(bank_style(generator, index)[None], SIZE)
+            encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+            _replace(path, functools.partial(Path.write_bytes, data=encoded.tobytes()))
+        on_face(index + 1, count)
+
+
+def look_at_bank(
+    generator: FaceAnonGenerator,
+    folder: str | os.PathLike[str],
+    count: int,
+    read: Read,
+    recognizer: FaceRecognizer,
+    estimator: Estimator,
+    on_face: OnFace = lambda done, total: None,
+) -> DrawnFaces:
+    """Looks at the pictures of a bank; what was seen is kept beside them, and looked at again when the rows change.
+
+    Args:
+        generator ([`FaceAnonGenerator`]):
+            What drew the bank.
+        folder (`str`):
+            See [`draw_bank`].
+        count (`int`):
+            Faces to look at.
+        read (`Read`):
+            Finds the mesh of a picture; faces without one are left out.
+        recognizer ([`FaceRecognizer`]):
+            Tells identity.
+        estimator (`Estimator`):
+            Tells sex and age.
+        on_face (`Callable`, *optional*):
+            Called after each with their number so far and in all.
+
+    Raises:
+        UnreadableImageError: a picture is missing or damaged.
+        UnwritableError: what was seen cannot be written.
+    """
+    shards = []
+    for first in range(0, count, SHARD):
+        indices = range(first, min(first + SHARD, count))
+        path = Path(folder, f"looks-{first:06d}.npz")
+        shard = _read_shard(path, len(indices))
+        if shard is None:
+            seen = []
+            for index in indices:
+                picture = _read_picture(picture_path(folder, index))
+                mesh = read(picture)
+                if mesh is not None:
+                    seen.append((index, look(picture, mesh, estimator), recognizer.describe(picture, mesh.points)))
+                on_face(index + 1, count)
+            shard = {
+                "faces": np.array([index for index, _, _ in seen], int),
+                "looks": np.array([shown for _, shown, _ in seen], float).reshape(-1, len(ROWS)),
+                "identities": np.array([identity for _, _, identity in seen], np.float32).reshape(len(seen), -1),
+            }
+            _save_shard(path, shard, len(indices))
+        shards.append(shard)
+        on_face(indices.stop, count)
+    faces, looks, identities = (
+        np.concatenate([shard[name] for shard in shards if len(shard["faces"])])
+        for name in ("faces", "looks", "identities")
+    )
+    mean = generator.mean_style.double().cpu()
+    styles = [(bank_style(generator, int(index)).double().cpu() - mean).numpy() for index in faces]
+    return DrawnFaces(np.array(styles), looks, identities.astype(float))
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise UnreadableImageError(path, "missing or damaged: draw the bank first")
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def _read_shard(path: Path, count: int) -> dict[str, np.ndarray] | None:
+    """None where there is none, or one of other rows or another number of pictures."""
+    if not path.exists():
+        return None
+    with np.load(path) as found:
+        shard = dict(found)
+    same = shard.pop("rows").tolist() == list(ROWS) and int(shard.pop("pictures")) == count
+    return shard if same else None
+
+
+def _save_shard(path: Path, shard: dict[str, np.ndarray], count: int) -> None:
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez(file, allow_pickle=False, rows=np.array(ROWS), pictures=np.array(count), **shard)
+
+    _replace(path, write)
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """A file appears whole, or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UnwritableError(path, error.strerror or str(error)) from error

@@ -1,0 +1,84 @@
+"""The loop that trains small networks on one core: AdamW, one cycle of the learning rate, bfloat16."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..residual import ResidualNetwork
+
+LEARNING_RATE, WEIGHT_DECAY = 3e-3, 0.02
+WARM_UP = 0.3  # share of the steps in which the rate rises
+KEEP_EVERY = 100  # steps
+
+Batch = tuple[torch.Tensor, ...]
+
+
+def fit(
+    model: Any,
+    batches: Callable[[np.random.Generator], Iterator[Batch]],
+    loss: Callable[[Any, Batch], torch.Tensor],
+    steps: int,
+    folder: str | os.PathLike[str],
+    seed: int = 0,
+) -> None:
+    """Trains a network and saves it in half precision; a run that was broken off goes on at its last kept step.
+
+    Args:
+        model ([`ResidualNetwork`]):
+            Trained in place.
+        batches (`Callable`):
+            From a generator of numbers to endless batches.
+        loss (`Callable`):
+            Of the model and a batch.
+        steps (`int`):
+            Batches in all.
+        folder (`str`):
+            Where the weights go; `training.pt` in it is the state between runs.
+        seed (`int`, *optional*, defaults to `0`):
+            Of the batches.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    state, start = target / "training.pt", 0
+    model.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=WARM_UP)
+    if state.exists():
+        kept = torch.load(state, weights_only=True)
+        for part, values in zip((model, optimizer, plan), kept["parts"], strict=True):
+            part.load_state_dict(values)
+        start = kept["step"]
+    source = batches(np.random.default_rng([seed, start]))
+    mean = 0.0
+    for step in range(start + 1, steps + 1):
+        batch = next(source)
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            value = loss(model, batch)
+        value.backward()
+        optimizer.step()
+        plan.step()
+        mean += (value.item() - mean) / min(step - start, 50)
+        if step % KEEP_EVERY == 0 or step == steps:
+            partial = state.with_suffix(".partial")
+            torch.save({"step": step, "parts": [part.state_dict() for part in (model, optimizer, plan)]}, partial)
+            partial.replace(state)
+            print(f"step {step} of {steps}: loss {mean:.4f}", flush=True)
+    save_half(model, target)
+
+
+def save_half(model: ResidualNetwork, folder: str | os.PathLike[str]) -> None:
+    """Saves a network in half precision, and leaves it in single."""
+    model.eval().half().to(memory_format=torch.contiguous_format).save_pretrained(folder)
+    model.float()
+
+
+def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+    """Pictures `(B, S, S, 3)`, uint8, to `(B, 3, S, S)` in [-1, 1], channels last."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1

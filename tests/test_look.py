@@ -1,0 +1,79 @@
+"""The numbers of a look, on drawings whose truth is known and on the public-domain portrait."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from faceanon_hub import look as looks
+from faceanon_hub.alignment import align, transform, warp_in
+from faceanon_hub.look import AT, BLENDSHAPES, FRAME, ROWS, angles_of, goal_of, look
+
+
+@pytest.fixture(scope="module")
+def crop(portrait, face):
+    matrix = align(face.landmarks, 512)
+    return warp_in(portrait, matrix, 512), transform(face.landmarks, matrix)
+
+
+def seen(image, points, **told):
+    mesh = SimpleNamespace(points=points, pose=np.eye(3), blendshapes=np.full(52, 0.25))
+    return look(image, mesh, **told)
+
+
+def test_a_look_has_a_name_for_every_row(crop):
+    assert seen(*crop).shape == (len(ROWS),) == (len(set(ROWS)),)
+    assert len(BLENDSHAPES) == 52
+
+
+def test_angles_are_those_of_the_rotation():
+    wanted = np.array([31.0, -12.0, 7.0])
+    pose = Rotation.from_euler("YXZ", wanted, degrees=True).as_matrix()
+    np.testing.assert_allclose(angles_of(pose), wanted, atol=1e-9)
+
+
+def test_only_an_estimator_tells_sex_and_age(crop):
+    assert np.isnan(seen(*crop)[-2:]).all()
+    assert seen(*crop, estimator=lambda image, points: np.array([1.5, 40.0]))[-2:].tolist() == [1.5, 40.0]
+
+
+def test_a_larger_picture_shows_the_same(crop):
+    image, points = crop
+    large = seen(cv2.resize(image, (1024, 1024), interpolation=cv2.INTER_CUBIC), points * np.float32(2))
+    small = seen(image, points)
+    known = ~np.isnan(small)
+    np.testing.assert_allclose(large[known], small[known], atol=1.0, rtol=0.05)
+
+
+def test_a_drawn_frame_reads_as_glasses(crop):
+    image, points = crop
+    framed = image.copy()
+    for start, end in FRAME:
+        middle = points[[start, end], :2].mean(0)
+        cv2.line(framed, *(tuple(int(v) for v in middle + [side, 0]) for side in (-25, 25)), (20, 20, 20), 5)
+    assert seen(framed, points)[AT["glasses"]] > looks.SURE_GLASSES > seen(image, points)[AT["glasses"]]
+
+
+def test_dark_chins_read_as_beards_and_covered_foreheads_as_hair(crop):
+    image, points = crop
+    dark = image.copy()
+    for index in looks.BEARD:
+        cv2.circle(dark, tuple(int(v) for v in points[index, :2]), 12, (40, 30, 25), -1)
+    for index in looks.FOREHEAD:
+        cv2.circle(dark, tuple(int(v) for v in points[index, :2]), 12, (40, 30, 25), -1)
+    before, after = seen(image, points), seen(dark, points)
+    assert after[AT["beard"]] < before[AT["beard"]] - 20
+    assert after[AT["forehead"]] > before[AT["forehead"]] + 20
+
+
+def test_a_goal_has_a_free_forehead_and_glasses_only_when_sure(crop):
+    original = seen(*crop)
+    original[AT["forehead"]], original[AT["glasses"]] = 40.0, -2.5
+    goal = goal_of(original)
+    assert (goal[AT["forehead"]], goal[AT["glasses"]]) == (looks.FREE_FOREHEAD, looks.NO_GLASSES)
+    assert np.isnan(goal[AT["beard"]]) and original[AT["forehead"]] == 40.0
+    original[AT["glasses"]] = -1.0
+    assert goal_of(original)[AT["glasses"]] == -1.0
+    np.testing.assert_array_equal(goal[:60], original[:60])
