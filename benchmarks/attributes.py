@@ -13,9 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from faceanon_hub.conditioning import draw_maps
 
-from faceanon_hub import attributes, surroundings
+from faceanon_hub import attributes, regions, surroundings
 from faceanon_hub.alignment import transform
 from faceanon_hub.surroundings import APPEARANCE
 from faceanon_hub.training.crops import Crops, load_crops, warp_crop
@@ -49,7 +48,7 @@ def read_surroundings(model: surroundings.SurroundingsEncoder, crops: Crops) -> 
     for pixels, points, corners in zip(crops.pixels, crops.points, crops.corners, strict=True):
         matrix = surroundings.crop_matrix(points, side)
         pictures.append(warp_crop(pixels, matrix, side))
-        masks.append(draw_maps(transform(points, matrix), side)[0] | beyond(transform(corners, matrix), side))
+        masks.append(regions.face_region(transform(points, matrix), side) | beyond(transform(corners, matrix), side))
     return model.encode(np.stack(pictures), np.stack(masks))
 
 

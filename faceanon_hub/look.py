@@ -30,6 +30,7 @@ FRAME_STEPS = 40
 FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
 # Below this, what crosses the lines is shade or a wrinkle; a drawn face without glasses.
 SURE_GLASSES, NO_GLASSES = -1.5, -2.9
+SURE_BEARD = -18.0  # below this
 CHILD, YEARS_AWRY = 14, 12  # up to this age a child; from so many years on an age is wrong
 
 
@@ -61,10 +62,12 @@ def look(image: np.ndarray, mesh: FaceMesh, estimator: Estimator | None = None) 
 def goal_of(original: np.ndarray) -> np.ndarray:
     """The look `(R,)` that is asked of a new face: forehead free, glasses only where the original wears some.
 
-    A beard stays open: chins are dark from below, too.
+    Whether there is a beard stays open where it is not clear: chins are dark from below, too.
     """
     goal = original.copy()
-    goal[AT["forehead"]], goal[AT["beard"]] = FREE_FOREHEAD, np.nan
+    goal[AT["forehead"]] = FREE_FOREHEAD
+    if goal[AT["beard"]] > SURE_BEARD or goal[AT["sex"]] < 0:
+        goal[AT["beard"]] = np.nan
     if goal[AT["glasses"]] < SURE_GLASSES:
         goal[AT["glasses"]] = NO_GLASSES
     return goal

@@ -77,3 +77,11 @@ def test_a_goal_has_a_free_forehead_and_glasses_only_when_sure(crop):
     original[AT["glasses"]] = -1.0
     assert goal_of(original)[AT["glasses"]] == -1.0
     np.testing.assert_array_equal(goal[:60], original[:60])
+
+
+def test_a_goal_has_a_beard_where_a_man_clearly_has_one(crop):
+    original = seen(*crop)
+    for value, sex, kept in ((-30.0, 3.0, True), (-30.0, np.nan, True), (-10.0, 3.0, False), (-30.0, -3.0, False)):
+        original[AT["beard"]], original[AT["sex"]] = value, sex
+        goal = goal_of(original)[AT["beard"]]
+        assert goal == value if kept else np.isnan(goal)
