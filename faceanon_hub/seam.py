@@ -22,6 +22,8 @@ FADE = 0.025  # sides of the crop over which new skin runs out into the photo's
 RING = 0.05  # width of the skin round the face that the new skin is fitted to
 DEPTH = 0.16  # how far into the face it is
 LARGEST = 30.0  # levels by which it is moved at most
+ROUND, SOFT = 170, 340  # parts of the crop's side over which the outline of hair is rounded, and an edge runs out
+ISLAND = 0.03  # of a face's skin: a smaller part that hair cuts off from the rest is hair, too
 MATTE = 512  # side of the crop in which hair in front is found at most
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
 
@@ -91,7 +93,8 @@ def in_front(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
     above = ((top - y) / (0.03 * size)).clip(0, 1)
     rim = cv2.distanceTransform(shown, cv2.DIST_L2, 5)
     side = (1 - (rim - 0.02 * size) / (0.02 * size)).clip(0, 1) * ((mouth - y) / (0.05 * size)).clip(0, 1)
-    kept = cv2.GaussianBlur(other * near, (0, 0), size / 500) * np.maximum(above, side)
+    kept = _rounded(other * near, size / ROUND) * np.maximum(above, side)
+    kept = np.maximum(kept, _islands(shown * (kept < 0.5), inner_face(points, size)))
     return _enlarged(kept, full).clip(0, 1) * (1 - inner_face(points * (full / size), full))
 
 
@@ -205,8 +208,24 @@ def compose(
         )
         gone = _enlarged(cv2.GaussianBlur(gone, (0, 0), small / 256) * (1 - fade), size)[..., None]
         new += gone * (_enlarged(around, size) - new)
-    opacity = np.maximum(hidden, _enlarged(fade, size).clip(0, 1))
+    # Without an edge from pixel to pixel: what was hidden runs out beyond itself.
+    edge = (2 * cv2.GaussianBlur(hidden, (0, 0), size / SOFT)).clip(0, 1)
+    opacity = np.maximum(np.maximum(hidden, edge), _enlarged(fade, size).clip(0, 1))
     return new.round().clip(0, 255).astype(np.uint8), opacity
+
+
+def _islands(skin: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """What of a face's skin is apart from the inner face and small: light strands of hair, not a forehead."""
+    necks = cv2.morphologyEx(skin.astype(np.uint8), cv2.MORPH_OPEN, _square(len(skin) / 50)) | inner
+    count, parts, facts, _ = cv2.connectedComponentsWithStats(necks)
+    small = facts[:, cv2.CC_STAT_AREA] < ISLAND * max(1, int(skin.sum()))
+    mainland = cv2.dilate((~np.isin(parts, [0, *np.flatnonzero(small)])).astype(np.uint8), _square(len(skin) / 40))
+    return ((skin > 0) & (mainland == 0)).astype(np.float32)
+
+
+def _rounded(mask: np.ndarray, radius: float) -> np.ndarray:
+    """A mask of 0 to 1 with a smooth outline in the same place."""
+    return _smooth((2 * cv2.GaussianBlur(mask, (0, 0), radius) - 0.5).clip(0, 1))
 
 
 def _tone(lab: np.ndarray, points: np.ndarray) -> np.ndarray:
