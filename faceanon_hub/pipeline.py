@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -57,6 +58,8 @@ ATTEMPTS = 3  # how often a face is drawn until one fits
 MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
 # What fits, but calls for another try: the best one is taken.
 GOOD_ERROR, GOOD_COVERED = 1.2, 0.03
+# The same of how far a placed face is seen from its mesh; and of a composed one.
+MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
 
@@ -710,8 +713,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 drawn[number] = one
         return drawn
 
-    @staticmethod
-    def fit_face(job: FaceJob, drawn: Drawn | None) -> NewFace | None:
+    def fit_face(self, job: FaceJob, drawn: Drawn | None) -> NewFace | None:
         """Lays a drawn face where the original's is; None where it does not fit."""
         if drawn is None or drawn.error > MAX_ERROR:
             return None
@@ -719,12 +721,20 @@ class FaceAnonPipeline(DiffusionPipeline):
         if placing.distortion(drawn.mesh.points, placed) > MAX_DISTORTION:
             return None
         picture = placing.warp(drawn.picture, drawn.mesh.points, placed, job.size)
-        covered = seam.covered(picture, placed)
-        if covered > MAX_COVERED:
+        covered, bent = seam.covered(picture, placed), self._bent(picture, placed)
+        if covered > MAX_COVERED or bent > MAX_BENT:
             return None
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
-        return NewFace(picture, placed, faults)
+        return NewFace(picture, placed, faults + max(0.0, bent / GOOD_BENT - 1))
+
+    def _bent(self, picture: np.ndarray, points: np.ndarray) -> float:
+        """How far from its mesh a face is seen, in parts of the mesh's longer side; infinite where none is seen."""
+        mesh = self.landmark_extractor.read(picture)
+        if mesh is None:
+            return math.inf
+        away = np.linalg.norm(mesh.points[:, :2] - points[:, :2], axis=1).mean()
+        return float(away / np.ptp(points[:, :2], axis=0).max())
 
     def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
@@ -748,6 +758,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             try:
                 picture = self.correct(job, new, options)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, picture, new.points)
+                seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
+                if self._bent(seen.round().astype(np.uint8), new.points) > BROKEN:
+                    job.face.reason = "the new face did not come out as one"
+                    return replace(job, new=None, composed=None), job.hidden
                 if np.ptp(job.surroundings, axis=2).max() <= GREY:
                     crop = _without_color(crop)
                 return replace(job, new=new, composed=crop), opacity

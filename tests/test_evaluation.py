@@ -111,7 +111,7 @@ def test_only_what_draws_a_face_says_whether_it_was_replaced(record):
 
 
 def test_a_face_that_no_drawn_one_fits_is_measured_as_the_fallback_leaves_it(photos, pipe, monkeypatch):
-    monkeypatch.setattr(type(pipe), "fit_face", staticmethod(lambda job, drawn: None))
+    monkeypatch.setattr(type(pipe), "fit_face", lambda self, job, drawn: None)
     (task, *_) = find_photos([photos], pairs=True)
     found = Evaluator(pipe, [DEFAULT])(task)["methods"][DEFAULT]["values"]
     assert found["replaced"] == 0 and found["ciede2000"] > 2

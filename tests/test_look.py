@@ -85,3 +85,23 @@ def test_a_goal_has_a_beard_where_a_man_clearly_has_one(crop):
         original[AT["beard"]], original[AT["sex"]] = value, sex
         goal = goal_of(original)[AT["beard"]]
         assert goal == value if kept else np.isnan(goal)
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "shown", "strange"),
+    [
+        ("glasses", looks.NO_GLASSES, -1.0, 1),
+        ("glasses", -1.0, -1.0, 0),
+        ("sex", 3.0, -0.5, 1),
+        ("sex", 0.0, -4.0, 0),
+        ("sex", np.nan, -4.0, 0),
+        ("age", 10.0, 25.0, 2),
+        ("age", 10.0, 16.0, 0),
+        ("age", 60.0, 40.0, 1),
+        ("age", np.nan, 40.0, 0),
+    ],
+)
+def test_what_is_seen_at_a_glance_is_strange(row, asked, shown, strange):
+    goal, seen_row = np.zeros(len(ROWS)), np.zeros(len(ROWS))
+    goal[AT[row]], seen_row[AT[row]] = asked, shown
+    assert looks.strangeness(goal, seen_row) == strange

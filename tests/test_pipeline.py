@@ -268,12 +268,12 @@ def assert_hidden(face, photo, after):
 def test_a_face_that_fails_takes_no_neighbour_along(pipe, two, monkeypatch):
     fit, expected = FaceAnonPipeline.fit_face, pipe(two, seed=0)
 
-    def picky(job, drawn):
+    def picky(pipe, job, drawn):
         if job.face.box[0] > 170:
             raise RuntimeError("out of order")
-        return fit(job, drawn)
+        return fit(pipe, job, drawn)
 
-    monkeypatch.setattr(FaceAnonPipeline, "fit_face", staticmethod(picky))
+    monkeypatch.setattr(FaceAnonPipeline, "fit_face", picky)
     seen = []
     result = pipe(two, seed=0, callback_on_step_end=lambda *args: seen.append(args[2]))
     assert [face.status.value for face in result.faces[0]] == ["anonymized", "obfuscated"]
@@ -285,22 +285,26 @@ def test_what_does_not_fit_is_drawn_again_with_another_seed_and_nothing_else_is(
     faces, fit, sample, drawn = pipe.find_faces(two), FaceAnonPipeline.fit_face, pipe.sample, []
     for face in faces:
         face.seed = 5 + faces.index(face)
-    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED"):
+    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT", "BROKEN"):
         monkeypatch.setattr(pipeline, limit, np.inf)
     refused = []
 
-    def picky(job, one):
+    def content(pipe, job, one):
+        return replace(fit(pipe, job, one), faults=0.0)
+
+    def picky(pipe, job, one):
         if job.face.box[0] > 170 and not refused:
             refused.append(job)
             return None
-        return fit(job, one)
+        return content(pipe, job, one)
 
+    monkeypatch.setattr(FaceAnonPipeline, "fit_face", content)
     plain = pipe(two, faces=[copy.deepcopy(faces)])
     again = copy.deepcopy(faces)
     again[1].seed = derived_seed(6, 1)
     wanted = pipe(two, faces=[again])
     monkeypatch.setattr(pipe, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest))
-    monkeypatch.setattr(FaceAnonPipeline, "fit_face", staticmethod(picky))
+    monkeypatch.setattr(FaceAnonPipeline, "fit_face", picky)
     result = pipe(two, faces=[copy.deepcopy(faces)])
     assert drawn == [[5, 6], [derived_seed(6, 1)]]
     assert all(face.status is FaceStatus.ANONYMIZED for face in result.faces[0])
@@ -309,7 +313,32 @@ def test_what_does_not_fit_is_drawn_again_with_another_seed_and_nothing_else_is(
     assert (pixels_of(result) != pixels_of(plain)).any()
 
 
-@pytest.mark.parametrize("limit", ["MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED"])
+@pytest.mark.parametrize(("faults", "kept"), [((2.0, 0.0), 1), ((2.0, 1.0, 1.5), 1), ((1.0, 1.0, 1.0), 0)])
+def test_of_faces_with_faults_the_best_is_kept(pipe, head, faults, kept, monkeypatch):
+    fit, fitted = FaceAnonPipeline.fit_face, []
+
+    def judged(pipe, job, one):
+        fitted.append(replace(fit(pipe, job, one), faults=faults[len(fitted)]))
+        return fitted[-1]
+
+    monkeypatch.setattr(FaceAnonPipeline, "fit_face", judged)
+    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT"):
+        monkeypatch.setattr(pipeline, limit, np.inf)
+    (job,) = pipe.prepare_scene(read_photo(head), [replace(pipe.find_faces(head)[0], seed=3)], pipe.resolve()).jobs
+    (face,) = pipe.draw_faces([job], pipe.resolve())
+    assert len(fitted) == len(faults) and face is fitted[kept]
+
+
+def test_a_composed_face_that_is_none_is_hidden(pipe, head, monkeypatch):
+    (face,) = pipe.find_faces(head)
+    monkeypatch.setattr(pipeline, "BROKEN", -1)
+    result = pipe(head, seed=0)
+    assert result.faces[0][0].status is FaceStatus.OBFUSCATED
+    assert result.faces[0][0].reason == "the new face did not come out as one"
+    assert_hidden(face, head, pixels_of(result))
+
+
+@pytest.mark.parametrize("limit", ["MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT"])
 def test_a_face_is_hidden_when_nothing_fits(pipe, head, limit, monkeypatch):
     (face,), sample, drawn = pipe.find_faces(head), pipe.sample, []
     monkeypatch.setattr(pipe, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest))
@@ -383,7 +412,11 @@ def test_callback_sees_the_step(pipe, head, two):
 
 def test_the_styles_of_a_callback_draw_the_faces(pipe, head, monkeypatch):
     drawn, styles, fit = [], [], FaceAnonPipeline.fit_face
-    monkeypatch.setattr(FaceAnonPipeline, "fit_face", staticmethod(lambda *pair: drawn.append(pair[1]) or fit(*pair)))
+    monkeypatch.setattr(
+        FaceAnonPipeline,
+        "fit_face",
+        lambda pipe, job, one: drawn.append(one) or replace(fit(pipe, job, one), faults=0.0),
+    )
     pipe(head, seed=0, callback_on_step_end=lambda *args: styles.append(args[3]["styles"]))
     (again,) = pipe.generator.render(styles[0], drawn[-1].picture.shape[0])
     assert np.array_equal(again, drawn[-1].picture)
