@@ -13,7 +13,7 @@ from .ranges import check_number, check_widths
 from .residual import ResidualNetwork
 
 EXTENTS = 1.4  # side of the crop over the longer side of the mesh
-UNSURE = 1.0  # log odds within which a face is neither a woman's nor a man's
+UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
 SURE = 3.0  # log odds that stand for the others: as of most drawn faces
 YEARS = 5  # to which an age is rounded
 MIDDLE_AGE, SPREAD_AGE = 35.0, 15.0  # mean and deviation of the network's unit of age, in years

@@ -195,3 +195,22 @@ def test_a_change_of_a_small_copy_is_carried_over():
     darker = carry(fine, small, np.round(small * 0.8).astype(np.uint8))
     assert np.abs(darker - 0.8 * fine)[8:-8, 8:-8].mean() < 2
     assert carry(small, small, fine[:256, :256]) is not small
+
+
+def test_a_gap_in_a_fringe_is_hair_and_a_forehead_above_a_headband_is_not(points):
+    picture = person(points, SKIN, hair_to=0.25)
+    top, height = points[10, 1], points[152, 1] - points[10, 1]
+    picture[round(top + 0.06 * height) : round(top + 0.12 * height), 120:132] = SKIN
+    front = in_front(picture, points)
+    assert front[round(top + 0.09 * height), 126] > 0.9
+    banded = person(points, SKIN)
+    banded[round(top + 0.2 * height) : round(top + 0.27 * height), 40:216] = HAIR
+    assert in_front(banded, points)[round(top + 0.1 * height), 126] < 0.1
+
+
+def test_the_new_face_runs_out_over_a_pixel_or_two(points):
+    picture = person(points, SKIN, hair_to=0.2)
+    region = hidden(points, in_front(picture, points))
+    _, alpha = compose(erased(picture, region), region, person(points, NEW), points)
+    column = alpha[: int(points[168, 1]), 128]
+    assert (alpha[region == 1] == 1).all() and ((column > 0.05) & (column < 0.95)).sum() in range(1, 6)
