@@ -708,6 +708,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 options.privacy,
                 None if estimator is None else estimator.read,
                 options.truncation,
+                None if self.recognizer is None else self.recognizer.describe,
             )
             for number, one in zip(numbers, found, strict=True):
                 drawn[number] = one

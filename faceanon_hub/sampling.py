@@ -21,15 +21,19 @@ EMBEDDING = 256
 LINEARIZED = 3  # times within a step: looks bend, see `_Model.jacobian`
 STEP_NOISE = 1.0  # of what a row's fit misses: the picture is looked at again
 PUSH_NOISE, LEAVE_NOISE = 0.2, 0.3
+# Cosine of embeddings that a drawn face may have to the original's, at `privacy` 0 and 1; standard deviations of push
+# for each that it is off, and at most so many of them in a round, back and forth; what it counts beside the error.
+LIKENESS, PUSH_SLOPE, PUSH_STEPS, LIKENESS_WEIGHT = (0.2, -0.05), 22.0, (-1.0, 2.5), 3.0
 POSE_TRUST = 4.0  # a wrong angle tears the placed face
 LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
 POSE_LIMIT, ROW_LIMIT = 2.6, 2.5  # standard deviations of a row that are asked for at most
 UNTOLD = 0.95  # a row of which more than this share is missed is left free
 SHRINK = 0.8  # of a style whose picture shows no face
 
-# Styles (F, 512) float32 to pictures (F, S, S, 3) uint8; a picture to its mesh.
+# Styles (F, 512) float32 to pictures (F, S, S, 3) uint8; a picture to its mesh; both to an embedding (256,).
 Render = Callable[[torch.Tensor], np.ndarray]
 Read = Callable[[np.ndarray], FaceMesh | None]
+Describe = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,12 @@ class StyleSampler(Network):
     Then the picture is looked at, and what the fit misses there is taken off in the next step.
 
     The style is pushed away from an identity by one more row: the direction along which the embedding grows like the
-    original's.
+    original's. How like the picture came out says how hard it is pushed in the next step.
 
     Args:
         rows (`list[str]`, *optional*, defaults to `ROWS`):
             Names of a look's rows.
-        hidden_size (`int`, *optional*, defaults to `96`):
+        hidden_size (`int`, *optional*, defaults to `384`):
             Width of the network.
         rounds (`int`, *optional*, defaults to `2`):
             Steps after the first picture; one more picture each.
@@ -80,7 +84,7 @@ class StyleSampler(Network):
         reach (`float`, *optional*, defaults to `0.9`):
             Longest style, in root mean squares of all: beyond it faces fall apart.
         push (`float`, *optional*, defaults to `2.5`):
-            Standard deviations of the style that a face is pushed away by at `privacy=1`.
+            Standard deviations of the style that a face is pushed away by in the first step at `privacy=1`.
         leave (`float`, *optional*, defaults to `0.0`):
             How far the push leaves the expression alone, 0 (not at all) to 1; pose, age, sex, skin and the like it
             always does.
@@ -112,7 +116,7 @@ class StyleSampler(Network):
     def __init__(
         self,
         rows: Sequence[str] = ROWS,
-        hidden_size: int = 96,
+        hidden_size: int = 384,
         rounds: int = 2,
         truncation: float = 0.6,
         reach: float = 0.9,
@@ -169,6 +173,7 @@ class StyleSampler(Network):
         privacy: float = 1.0,
         estimator: Estimator | None = None,
         truncation: float | None = None,
+        describe: Describe | None = None,
     ) -> list[Drawn | None]:
         """Draws a person for each goal; each face comes out the same whatever others are in the call.
 
@@ -189,6 +194,9 @@ class StyleSampler(Network):
                 Tells the sex and age of pictures; without it, they are believed to be as the fit says.
             truncation (`float`, *optional*):
                 In place of the configured one.
+            describe (`Describe`, *optional*):
+                [`FaceRecognizer.describe`], which tells how like a picture is to the identity; without it, the first
+                push is believed to do.
 
         Returns:
             `list[Drawn | None]`: None where no picture showed a face.
@@ -202,10 +210,12 @@ class StyleSampler(Network):
             identity = None if identities is None else identities[number]
             goal = model.goal(goals[number][rows])
             direction = model.away(identity, goal, self.config.leave)
-            job = _Job(truncation * drawn, goal, model.trust(goal), direction)
-            job.style = model.step(job, model.predict(job.style), privacy * self.config.push)
+            job = _Job(truncation * drawn, goal, model.trust(goal), direction, privacy * self.config.push)
+            job.style = model.step(job, model.predict(job.style))
             jobs.append(job)
         best: list[Drawn | None] = [None] * len(jobs)
+        scores = [np.inf] * len(jobs)
+        allowed = LIKENESS[0] + privacy * (LIKENESS[1] - LIKENESS[0])
         for k in range(self.config.rounds + 1):
             for job in jobs:
                 job.style *= min(1, self.config.reach * model.size / np.linalg.norm(job.style))
@@ -219,13 +229,17 @@ class StyleSampler(Network):
                 shown = (seen[rows] - model.middle) / model.spread
                 missed = shown - job.goal
                 error = model.error(missed, job.trust)
-                held = best[number]
-                if held is None or error < held.error:
-                    best[number] = Drawn(styles[number], picture, mesh, seen, error)
+                score = error
+                if describe is not None and identities is not None and job.direction.any() and privacy:
+                    excess = float(describe(picture, mesh.points) @ identities[number]) - allowed
+                    job.push = max(0.0, job.push + float(np.clip(PUSH_SLOPE * excess, *PUSH_STEPS)))
+                    score += LIKENESS_WEIGHT * max(0.0, excess)
+                if score < scores[number]:
+                    best[number], scores[number] = Drawn(styles[number], picture, mesh, seen, error), score
                 if k < self.config.rounds:
                     # Rows that nobody looked at are believed as the fit tells them.
                     shown = np.where(np.isnan(shown), model.predict(job.style), shown)
-                    job.style = model.step(job, shown, privacy * self.config.push)
+                    job.style = model.step(job, shown)
         return best
 
     def distance(self, goal: np.ndarray, other: np.ndarray) -> float:
@@ -249,6 +263,7 @@ class _Job:
     goal: np.ndarray  # in standard deviations
     trust: np.ndarray
     direction: np.ndarray
+    push: float
 
 
 class _Model(NamedTuple):
@@ -312,12 +327,12 @@ class _Model(NamedTuple):
         direction -= slopes @ np.linalg.solve(rows.T @ rows + noise, rows.T @ (self.factor.T @ direction))
         return direction / max(np.linalg.norm(self.factor.T @ direction), 1e-9)
 
-    def step(self, job: _Job, shown: np.ndarray, push: float) -> np.ndarray:
+    def step(self, job: _Job, shown: np.ndarray) -> np.ndarray:
         """The style nearest to the job's, as the prior measures, that is expected to show the goal."""
         use = ~np.isnan(job.goal)
         noise = STEP_NOISE * self.missed[use] / job.trust[use]
         bent = shown - self.predict(job.style)  # what the fit misses here, and as likely nearby
-        pushed = bool(job.direction.any()) and push > 0
+        pushed = bool(job.direction.any()) and job.push > 0
         if pushed:
             noise = np.append(noise, PUSH_NOISE)
         white = moved = np.zeros(len(self.mean))
@@ -327,7 +342,7 @@ class _Model(NamedTuple):
             wanted = (job.goal - bent - self.predict(at))[use] + white @ rows
             if pushed:
                 rows = np.column_stack([rows, self.factor.T @ job.direction])
-                wanted = np.append(wanted, -push - job.style @ job.direction)
+                wanted = np.append(wanted, -job.push - job.style @ job.direction)
             white = rows @ np.linalg.solve(rows.T @ rows + np.diag(noise), wanted)
             moved = self.factor @ white
         return job.style + moved

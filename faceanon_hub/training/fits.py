@@ -14,7 +14,7 @@ from ..look import ROWS
 from ..sampling import StyleSampler
 
 RIDGE, IDENTITY_RIDGE = 0.1, 0.3  # of the variance of each number of a style
-EPOCHS, RATE, DECAY, DROPOUT, JITTER, BATCH = 40, 3e-4, 0.3, 0.2, 0.1, 128
+EPOCHS, RATE, DECAY, DROPOUT, JITTER, BATCH = 50, 3e-4, 0.3, 0.3, 0.1, 128
 HELD_OUT = 0.08  # of the faces, which tell what the fit misses
 FEWEST = 1000
 
@@ -103,7 +103,7 @@ def _ridge(styles: np.ndarray, values: np.ndarray, penalty: float) -> np.ndarray
 
 
 def _train(
-    styles: np.ndarray, rest: np.ndarray, lessons: np.ndarray, on_epoch: Callable[[int, int], None], hidden: int = 96
+    styles: np.ndarray, rest: np.ndarray, lessons: np.ndarray, on_epoch: Callable[[int, int], None], hidden: int = 384
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
     """A network of one hidden layer for what the linear map misses; its weights for unscaled styles."""
     scale = styles.std(0)
