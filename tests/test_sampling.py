@@ -105,6 +105,24 @@ def test_privacy_pushes_away_from_the_identity_and_leaves_the_look(world):
     assert max(d.error for d in drawn) < 0.3
 
 
+def test_a_push_is_as_hard_as_a_picture_is_like_the_original(world):
+    sampler, goals = world.sampler(), goals_of(1.0)
+    identity = np.random.default_rng(0).standard_normal((1, 256))
+    along = world.embedding @ identity[0]
+    along /= np.linalg.norm(along)
+
+    def reached(likeness: float, privacy: float = 0.5) -> float:
+        (drawn,) = sampler.sample(
+            goals, identity, people(1), world.render, world.read, privacy,
+            describe=lambda picture, points: likeness * identity[0] / (identity[0] @ identity[0]),
+        )  # fmt: skip
+        return float(drawn.style.double().numpy() @ along)
+
+    allowed = sum(sampling.LIKENESS) / 2
+    assert reached(allowed + 0.1) < reached(allowed) - 0.5 < reached(allowed - 0.1) - 0.5
+    assert reached(0.9, privacy=0) == reached(-0.9, privacy=0)
+
+
 def test_without_an_identity_there_is_no_push(world):
     sampler, unknown = world.sampler(), np.full((1, 256), np.nan)
     drawn = [
