@@ -62,7 +62,7 @@ METHODS: dict[str, Method] = {
     "no colour": Method("pipeline", {"color_strength": 0.0}),
     "no post-processors": Method("pipeline", {"lighting_strength": 0.0, "color_strength": 0.0}),
     "privacy 0": Method("pipeline", {"privacy": 0.0}),
-    "privacy 0.75": Method("pipeline", {"privacy": 0.75}),
+    "privacy 0.5": Method("pipeline", {"privacy": 0.5}),
     "privacy 1": Method("pipeline", {"privacy": 1.0}),
     "attributes from surroundings": Method("pipeline", {"attributes": "surroundings"}),
     "attributes free": Method("pipeline", {"attributes": "none"}),

@@ -115,7 +115,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             `"blur"`, `"mosaic"` or `"solid"`: how a face is hidden that cannot be replaced.
         mask_margin (`float`, *optional*, defaults to `0.0`):
             How far the hidden region reaches beyond a face's outline, in heights of the face.
-        privacy (`float`, *optional*, defaults to `0.5`):
+        privacy (`float`, *optional*, defaults to `0.75`):
             0 (expression above all) to 1 (as far from the original's identity as possible).
         attributes (`str`, *optional*, defaults to `"face"`):
             `"face"`, `"surroundings"` or `"none"`: what apparent age and sex of the new face follow.
@@ -158,7 +158,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         fallback: str = "blur",
         mask_margin: float = 0.0,
         context_blur: float = 0.0,
-        privacy: float = 0.5,
+        privacy: float = 0.75,
         attributes: str = "face",
     ) -> None:
         super().__init__()
