@@ -88,7 +88,8 @@ class FaceAnonPipeline(DiffusionPipeline):
     Expression, gaze, head pose, light and skin colour are kept.
 
     Implements the method of "Face anonymization preserving facial expressions and photometric realism" (arXiv
-    2603.17567): DeepPrivacy's inpainting, dense landmarks, photometric post-processors.
+    2603.17567): nothing but numbers is taken from the face, which is erased before anything is drawn; dense landmarks,
+    photometric post-processors.
 
     Args:
         detector ([`FaceDetector`]):

@@ -31,6 +31,27 @@ def pipe():
 
 
 @pytest.fixture(scope="session")
+def sketcher():
+    """The bundled pipeline drawing each face once, for tests of what is round it: a third of the time or less."""
+    from faceanon_hub import DEFAULT_CHECKPOINT, FaceAnonPipeline, StyleSampler
+
+    sampler = StyleSampler.from_pretrained(DEFAULT_CHECKPOINT, subfolder="sampler", rounds=0)
+    pipeline = FaceAnonPipeline.from_pretrained(sampler=sampler)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture
+def uncritical(monkeypatch):
+    """The first face that is drawn fits."""
+    from faceanon_hub import pipeline
+
+    monkeypatch.setattr(pipeline, "ATTEMPTS", 1)
+    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT", "BROKEN"):
+        monkeypatch.setattr(pipeline, limit, np.inf)
+
+
+@pytest.fixture(scope="session")
 def face(pipe, portrait):
     """The portrait's face with its landmarks; copy it before changing it."""
     (found,) = pipe.find_faces(portrait)

@@ -48,9 +48,9 @@ def heads():
 
 
 @pytest.fixture(autouse=True)
-def ready(pipe, monkeypatch):
-    """The pipeline of the other tests in place of one for each call."""
-    monkeypatch.setattr(datasets, "load", lambda *given: pipe)
+def ready(sketcher, uncritical, monkeypatch):
+    """One pipeline in place of one for each call."""
+    monkeypatch.setattr(datasets, "load", lambda *given: sketcher)
 
 
 def add(tar, name, content):
@@ -353,7 +353,9 @@ class _Deadly(datasets._Work):
         return super().__call__(shard)
 
 
-def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, tmp_path, heads, monkeypatch):
+def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, pipe, tmp_path, heads, monkeypatch):
+    monkeypatch.undo()  # actors load the pipeline as it is
+    monkeypatch.setattr(datasets, "load", lambda *given: pipe)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray", exc_type=ImportError)
     pytest.importorskip("ray.data", exc_type=ImportError)
