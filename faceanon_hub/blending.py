@@ -142,7 +142,7 @@ def paste(
     part[:] = np.rint(new, out=new).clip(0, 255, out=new)
 
 
-def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
+def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback, photo: np.ndarray | None = None) -> None:
     """Hides a face, in place, under an ellipse a quarter larger than its box.
 
     Args:
@@ -152,6 +152,8 @@ def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
             Left, top, right, bottom in pixels.
         method (`"blur"`, `"mosaic"` or `"solid"`):
             Blur and mosaic leave six by six colours of the face, smoothly or as squares; solid leaves nothing, black.
+        photo (`np.ndarray` of shape `(H, W, 3)`, uint8, *optional*):
+            Where these colours come from, if the face is erased in the canvas already.
     """
     center, half = (box[:2] + box[2:]) / 2, np.maximum(REACH * (box[2:] - box[:2]) / 2, 0.5)
     low = np.floor(center - half).clip(0).astype(int)
@@ -160,7 +162,8 @@ def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback) -> None:
         return
     (left, top), (right, bottom) = low, high
     part = canvas[top:bottom, left:right]
-    hidden = _coarse(part, method, (CELLS, CELLS))
+    seen = part if photo is None else photo[top:bottom, left:right]
+    hidden = _coarse(seen, method, (CELLS, CELLS))
     y, x = np.ogrid[top:bottom, left:right]
     inside = ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2 <= 1
     part[inside] = hidden[inside]

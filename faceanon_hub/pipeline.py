@@ -60,6 +60,7 @@ MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
 GOOD_ERROR, GOOD_COVERED = 1.2, 0.03
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
+TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
 
@@ -604,7 +605,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             told = [job for job in scene.jobs if self._read_surroundings(self.surroundings_encoder, job)]
             for job in scene.jobs:
                 if all(job is not other for other in told):
-                    blending.obfuscate(canvas, job.face.box, options.fallback)
+                    blending.obfuscate(canvas, job.face.box, options.fallback, photo.pixels)
                     job.face.status = FaceStatus.OBFUSCATED
             scene.jobs = told
         return scene
@@ -723,20 +724,25 @@ class FaceAnonPipeline(DiffusionPipeline):
         if placing.distortion(drawn.mesh.points, placed) > MAX_DISTORTION:
             return None
         picture = placing.warp(drawn.picture, drawn.mesh.points, placed, job.size)
-        covered, bent = seam.covered(picture, placed), self._bent(picture, placed)
+        covered, bent = seam.covered(picture, placed), self._bent(picture, placed, job.pose)
         if covered > MAX_COVERED or bent > MAX_BENT:
             return None
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         return NewFace(picture, placed, faults + max(0.0, bent / GOOD_BENT - 1))
 
-    def _bent(self, picture: np.ndarray, points: np.ndarray) -> float:
-        """How far from its mesh a face is seen, in parts of the mesh's longer side; infinite where none is seen."""
+    def _bent(self, picture: np.ndarray, points: np.ndarray, pose: np.ndarray) -> float:
+        """How far from its mesh a face is seen, in parts of the mesh's longer side; infinite where none is seen.
+
+        Meshes of a head that is turned far are less sure, so there it counts less.
+        """
         mesh = self.landmark_extractor.read(picture)
         if mesh is None:
             return math.inf
         away = np.linalg.norm(mesh.points[:, :2] - points[:, :2], axis=1).mean()
-        return float(away / np.ptp(points[:, :2], axis=0).max())
+        yaw = abs(math.degrees(math.atan2(pose[0, 2], pose[2, 2])))
+        unsure = 1 + 0.7 * min(1.0, max(0.0, (yaw - TURNED) / 20))
+        return float(away / np.ptp(points[:, :2], axis=0).max() / unsure)
 
     def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
@@ -761,7 +767,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 picture = self.correct(job, new, options)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, picture, new.points)
                 seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
-                if self._bent(seen.round().astype(np.uint8), new.points) > BROKEN:
+                if self._bent(seen.round().astype(np.uint8), new.points, job.pose) > BROKEN:
                     job.face.reason = "the new face did not come out as one"
                     return replace(job, new=None, composed=None), job.hidden
                 if np.ptp(job.surroundings, axis=2).max() <= GREY:
@@ -776,7 +782,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         canvas = scene.canvas.copy()
         for job, opacity in sorted(results, key=lambda result: result[0].face.size):  # far away ones first
             if job.composed is None:
-                blending.obfuscate(canvas, job.face.box, options.fallback)
+                blending.obfuscate(canvas, job.face.box, options.fallback, scene.photo.pixels)
                 job.face.status = FaceStatus.OBFUSCATED
             else:
                 blending.paste(canvas, job.composed, opacity, job.matrix, *job.core)

@@ -350,3 +350,14 @@ def test_a_tiny_face_is_not_left_as_it_was(method):
     obfuscate(canvas, np.array([100, 100, 104, 105], np.float32), method)
     inner = np.s_[101:104, 101:103]
     assert np.abs(canvas - before)[inner].mean() > 25
+
+
+@pytest.mark.parametrize("method", FALLBACKS)
+def test_an_erased_face_is_obfuscated_as_one_that_is_not(method):
+    photo = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+    box = np.array([120.0, 90, 220, 210])
+    plain, erased = photo.copy(), photo.copy()
+    obfuscate(plain, box, method)
+    erased[130:180, 150:190] = 0
+    obfuscate(erased, box, method, photo)
+    assert np.array_equal(erased, plain)
