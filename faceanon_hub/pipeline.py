@@ -679,7 +679,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             waiting = [jobs[number] for number in open_]
             seeds = [job.face.seed or 0 for job in waiting]
             drawn = self.sample(waiting, [derived_seed(s, attempt) if attempt else s for s in seeds], options)
-            faces = each(lambda pair: self.fit_face(*pair), zip(waiting, drawn, strict=True))
+            faces = [self.fit_face(job, one) for job, one in zip(waiting, drawn, strict=True)]
             for number, face, one in zip(open_, faces, drawn, strict=True):
                 best = results.get(number, (None, self._no_style()))
                 if face is not None and one is not None and (best[0] is None or face.faults < best[0].faults):
