@@ -31,7 +31,7 @@ FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
 # Below this, what crosses the lines is shade or a wrinkle; a drawn face without glasses.
 SURE_GLASSES, NO_GLASSES = -1.5, -2.9
 SURE_BEARD = -18.0  # below this
-CHILD, YEARS_AWRY = 14, 12  # up to this age a child; from so many years on an age is wrong
+CHILD, ADULT, YEARS_AWRY = 14, 20, 12  # ages; from so many years on an age is wrong
 
 
 # Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, and years.
@@ -85,9 +85,18 @@ def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
     """
     glasses = goal[AT["glasses"]] < SURE_GLASSES < shown[AT["glasses"]]
     sex = goal[AT["sex"]] * shown[AT["sex"]] < 0
-    child = goal[AT["age"]] < CHILD < shown[AT["age"]] - YEARS_AWRY / 2
     years = abs(goal[AT["age"]] - shown[AT["age"]]) > YEARS_AWRY
-    return float(glasses) + float(sex) + float(child) + float(years)
+    return float(glasses) + float(sex) + float(years)
+
+
+def is_child(look: np.ndarray) -> bool:
+    """Whether a look is a child's; no, where its age is unknown."""
+    return bool(look[AT["age"]] < CHILD)
+
+
+def grown_up(goal: np.ndarray, shown: np.ndarray) -> bool:
+    """Whether a child would get an adult's face; arguments as of [`strangeness`]."""
+    return is_child(goal) and bool(shown[AT["age"]] > ADULT)
 
 
 def pose_and_shapes(mesh: FaceMesh) -> np.ndarray:

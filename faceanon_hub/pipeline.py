@@ -34,7 +34,7 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import goal_of, look, strangeness
+from .look import goal_of, grown_up, is_child, look, strangeness
 from .options import Attributes, Fallback, Options
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
@@ -678,7 +678,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         for attempt in range(ATTEMPTS):
             waiting = [jobs[number] for number in open_]
             seeds = [job.face.seed or 0 for job in waiting]
-            drawn = self.sample(waiting, [derived_seed(s, attempt) if attempt else s for s in seeds], options)
+            seeds = [derived_seed(seed, attempt) if attempt else seed for seed in seeds]
+            drawn = self.sample(waiting, seeds, options, attempt)
             faces = [self.fit_face(job, one) for job, one in zip(waiting, drawn, strict=True)]
             for number, face, one in zip(open_, faces, drawn, strict=True):
                 best = results.get(number, (None, self._no_style()))
@@ -693,21 +694,28 @@ class FaceAnonPipeline(DiffusionPipeline):
                 jobs[number].face.reason = f"no drawn face fits in {ATTEMPTS} attempts"
         return [results[number] for number in range(len(jobs))]
 
-    def sample(self, jobs: Sequence[FaceJob], seeds: Sequence[int], options: Options) -> list[Drawn | None]:
-        """Draws persons of given seeds who show what the originals do, see [`StyleSampler.sample`]."""
+    def sample(
+        self, jobs: Sequence[FaceJob], seeds: Sequence[int], options: Options, attempt: int = 0
+    ) -> list[Drawn | None]:
+        """Draws persons of given seeds who show what the originals do, see [`StyleSampler.sample`].
+
+        A push makes children older: with each attempt they are pushed less.
+        """
         people = self.generator.style(self.generator.latents(list(seeds)))
         nobody = np.full(EMBEDDING, np.nan)
         estimator = self.attribute_estimator
         drawn: list[Drawn | None] = [None] * len(jobs)
-        for size in sorted({job.size for job in jobs}):
-            numbers = [number for number, job in enumerate(jobs) if job.size == size]
+        softer = options.privacy * max(0.0, 1 - attempt / 2)
+        kinds = [(job.size, softer if is_child(job.goal) else options.privacy) for job in jobs]
+        for size, privacy in sorted(set(kinds)):
+            numbers = [number for number, kind in enumerate(kinds) if kind == (size, privacy)]
             found = self.sampler.sample(
                 np.array([jobs[n].goal for n in numbers]),
                 np.array([nobody if (own := jobs[n].identity) is None else own for n in numbers]),
                 people[numbers],
                 functools.partial(self.generator.render, size=size),
                 self.landmark_extractor.read,
-                options.privacy,
+                privacy,
                 None if estimator is None else estimator.read,
                 options.truncation,
                 None if self.recognizer is None else self.recognizer.describe,
@@ -718,7 +726,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def fit_face(self, job: FaceJob, drawn: Drawn | None) -> NewFace | None:
         """Lays a drawn face where the original's is; None where it does not fit."""
-        if drawn is None or drawn.error > MAX_ERROR:
+        if drawn is None or drawn.error > MAX_ERROR or grown_up(job.goal, drawn.look):
             return None
         placed = placing.place(drawn.mesh.points, drawn.mesh.pose, job.points, job.pose)
         if placing.distortion(drawn.mesh.points, placed) > MAX_DISTORTION:

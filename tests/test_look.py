@@ -95,7 +95,7 @@ def test_a_goal_has_a_beard_where_a_man_clearly_has_one(crop):
         ("sex", 3.0, -0.5, 1),
         ("sex", 0.0, -4.0, 0),
         ("sex", np.nan, -4.0, 0),
-        ("age", 10.0, 25.0, 2),
+        ("age", 10.0, 25.0, 1),
         ("age", 10.0, 16.0, 0),
         ("age", 60.0, 40.0, 1),
         ("age", np.nan, 40.0, 0),
@@ -105,3 +105,12 @@ def test_what_is_seen_at_a_glance_is_strange(row, asked, shown, strange):
     goal, seen_row = np.zeros(len(ROWS)), np.zeros(len(ROWS))
     goal[AT[row]], seen_row[AT[row]] = asked, shown
     assert looks.strangeness(goal, seen_row) == strange
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "grown"), [(10, 25, True), (10, 16, False), (15, 40, False), (np.nan, 40, False)]
+)
+def test_a_child_must_not_get_an_adults_face(asked, shown, grown):
+    goal, seen_row = np.zeros(len(ROWS)), np.zeros(len(ROWS))
+    goal[AT["age"]], seen_row[AT["age"]] = asked, shown
+    assert looks.grown_up(goal, seen_row) == grown
