@@ -482,7 +482,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback))
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
-        jobs = each(lambda face: self.prepare_job(photo.pixels, face, options), hidden)
+        # One after another: PyTorch in several threads at once can stand still.
+        jobs = [self.prepare_job(photo.pixels, face, options) for face in hidden]
         kept = [face.box for face in faces if face.status is FaceStatus.KEPT]
         return self.erase_faces(photo, hidden, jobs, options, zones, kept)
 
