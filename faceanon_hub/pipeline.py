@@ -594,6 +594,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             if job is None:
                 blending.obfuscate(canvas, face.box, options.fallback)
                 face.status = FaceStatus.OBFUSCATED
+        if len(scene.jobs) < len(jobs):  # what is blurred later must not bring back what is hidden here
+            scene.photo = replace(photo, pixels=canvas.copy())
         blending.erase(canvas, [job.core for job in scene.jobs])
         if options.context_blur:
             for job in scene.jobs:
@@ -603,12 +605,11 @@ class FaceAnonPipeline(DiffusionPipeline):
         for job, crop in zip(scene.jobs, crops, strict=True):
             job.surroundings = crop
         if options.attributes == "surroundings" and self.surroundings_encoder is not None:
-            told = [job for job in scene.jobs if self._read_surroundings(self.surroundings_encoder, job)]
-            for job in scene.jobs:
-                if all(job is not other for other in told):
-                    blending.obfuscate(canvas, job.face.box, options.fallback, photo.pixels)
-                    job.face.status = FaceStatus.OBFUSCATED
-            scene.jobs = told
+            failed = [job for job in scene.jobs if not self._read_surroundings(self.surroundings_encoder, job)]
+            for job in sorted(failed, key=lambda job: job.face.size):  # a small one in a large one first
+                blending.obfuscate(canvas, job.face.box, options.fallback, scene.photo.pixels)
+                job.face.status = FaceStatus.OBFUSCATED
+            scene.jobs = [job for job in scene.jobs if job.face.status is not FaceStatus.OBFUSCATED]
         return scene
 
     @staticmethod
@@ -706,7 +707,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         nobody = np.full(EMBEDDING, np.nan)
         estimator = self.attribute_estimator
         drawn: list[Drawn | None] = [None] * len(jobs)
-        softer = options.privacy * max(0.0, 1 - attempt / 2)
+        softer = options.privacy * (1 - attempt / max(1, ATTEMPTS - 1))
         kinds = [(job.size, softer if is_child(job.goal) else options.privacy) for job in jobs]
         for size, privacy in sorted(set(kinds)):
             numbers = [number for number, kind in enumerate(kinds) if kind == (size, privacy)]

@@ -329,6 +329,22 @@ def test_of_faces_with_faults_the_best_is_kept(pipe, head, faults, kept, monkeyp
     assert len(fitted) == len(faults) and face is fitted[kept]
 
 
+def test_a_small_face_that_fails_brings_nothing_of_a_large_one_back(pipe, head, monkeypatch):
+    (large,) = pipe.find_faces(head)
+    small, unread = copy.deepcopy(large), replace(large, landmarks=None)
+    middle = (large.box[:2] + large.box[2:]) / 2
+    small.box = np.concatenate([middle - 8, middle + 8])
+    monkeypatch.setattr(pipe, "draw_batch", lambda jobs, options: [(None, np.zeros(512, np.float32)) for _ in jobs])
+    monkeypatch.setattr(pipeline, "_lie_on", lambda *args: True)
+    result = pipe(head, seed=0, faces=[[unread, small]])
+    alone = pipe(head, seed=0, faces=[[replace(large, landmarks=None)]])
+    part = np.s_[int(middle[1]) - 6 : int(middle[1]) + 6, int(middle[0]) - 6 : int(middle[0]) + 6]
+    assert [face.status for face in result.faces[0]] == [FaceStatus.OBFUSCATED] * 2
+    # As smooth as the large one's own blur, with none of the eyes and nose that the small ellipse lies on.
+    sharp, blurred = (pixels_of(one)[part].astype(int) for one in (result, alone))
+    assert np.abs(sharp - blurred).max() < np.abs(head[part].astype(int) - blurred).max() / 3
+
+
 def test_a_composed_face_that_is_none_is_hidden(pipe, head, monkeypatch):
     (face,) = pipe.find_faces(head)
     monkeypatch.setattr(pipeline, "BROKEN", -1)
