@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 
 from ..errors import UnreadableImageError, UnwritableError
+from ..files import replacing
 from ..look import ROWS, Estimator, look
 from ..recognition import FaceRecognizer
 from ..sampling import Read
@@ -81,7 +81,8 @@ def draw_bank(
         if not path.exists():
             (picture,) = generator.render(bank_style(generator, index)[None], SIZE)
             encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-            _replace(path, functools.partial(Path.write_bytes, data=encoded.tobytes()))
+            with replacing(path, UnwritableError) as part:
+                part.write_bytes(encoded.tobytes())
         on_face(index + 1, count)
 
 
@@ -164,19 +165,5 @@ def _read_shard(path: Path, count: int) -> dict[str, np.ndarray] | None:
 
 
 def _save_shard(path: Path, shard: dict[str, np.ndarray], count: int) -> None:
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, rows=np.array(ROWS), pictures=np.array(count), **shard)
-
-    _replace(path, write)
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """A file appears whole, or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(part)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UnwritableError(path, error.strerror or str(error)) from error
+    with replacing(path, UnwritableError) as part, part.open("wb") as file:
+        np.savez(file, allow_pickle=False, rows=np.array(ROWS), pictures=np.array(count), **shard)

@@ -19,8 +19,9 @@ import numpy as np
 
 from ..alignment import CROP_LIFT, placement, similarity, transform, warp_in
 from ..detection import FaceDetector
-from ..errors import FaceAnonError
+from ..errors import FaceAnonError, UnwritableError
 from ..faces import largest_face
+from ..files import replacing
 from ..io import PHOTO_SUFFIXES, read_photo
 from ..landmarks import LandmarkExtractor
 from ..look import ROWS, SEEN, appearance
@@ -123,10 +124,8 @@ def prepare_crops(
             if not found:
                 raise FaceAnonError(f"{pictures[start]} and those after it show no face")
             columns = (np.array(column) for column in zip(*found, strict=True))
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
+            with replacing(path, UnwritableError) as partial, partial.open("wb") as file:
                 np.savez(file, allow_pickle=False, **dict(zip(Crops.__dataclass_fields__, columns, strict=True)))
-            partial.replace(path)
         on_shard(number + 1, len(starts))
 
 

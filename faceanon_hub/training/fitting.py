@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import UnwritableError
+from ..files import replacing
 from ..residual import ResidualNetwork
 
 LEARNING_RATE, WEIGHT_DECAY = 3e-3, 0.02
@@ -66,9 +68,9 @@ def fit(
         plan.step()
         mean += (value.item() - mean) / min(step - start, 50)
         if step % KEEP_EVERY == 0 or step == steps:
-            partial = state.with_suffix(".partial")
-            torch.save({"step": step, "parts": [part.state_dict() for part in (model, optimizer, plan)]}, partial)
-            partial.replace(state)
+            parts = [part.state_dict() for part in (model, optimizer, plan)]
+            with replacing(state, UnwritableError) as partial:
+                torch.save({"step": step, "parts": parts}, partial)
             print(f"step {step} of {steps}: loss {mean:.4f}", flush=True)
     save_half(model, target)
 
