@@ -27,7 +27,7 @@ from .component import component_file, loading
 from .detection import FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict
 from .errors import CheckpointError, FaceAnonError
-from .faces import Face, FaceStatus, derived_seed
+from .faces import Face, FaceStatus
 from .files import read_json
 from .generator import FaceAnonGenerator
 from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
@@ -65,6 +65,15 @@ OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the 
 GREY = 2  # largest difference between the channels of a photo without colour
 
 Callback = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One of the faces that are drawn for a job: laid into its crop, as drawn, and which attempt it was."""
+
+    face: NewFace | None = None  # None where none fits
+    drawn: Drawn | None = None
+    attempt: int = 0
 
 
 @dataclass
@@ -647,15 +656,17 @@ class FaceAnonPipeline(DiffusionPipeline):
         faces: list[NewFace | None] = []
         for step, start in enumerate(range(0, len(jobs), options.batch_size)):
             batch = jobs[start : start + options.batch_size]
-            drawn = self._draw_or_fail(batch, options)
-            faces += [face for face, _ in drawn]
+            trials = self._draw_or_fail(batch, options)
+            faces += [trial.face for trial in trials]
             if callback is not None:
-                tensors = {"styles": torch.from_numpy(np.stack([style for _, style in drawn]))}
+                none = torch.zeros(self.generator.config.style_size)
+                styles = torch.stack([none if trial.drawn is None else trial.drawn.style for trial in trials])
+                tensors = {"styles": styles}
                 callback(self, step, start + len(batch), {name: tensors[name] for name in callback_tensors})
             advance(len(batch))
         return faces
 
-    def _draw_or_fail(self, jobs: Sequence[FaceJob], options: Options) -> list[tuple[NewFace | None, np.ndarray]]:
+    def _draw_or_fail(self, jobs: Sequence[FaceJob], options: Options) -> list[Trial]:
         """As [`draw_batch`]; the originals are erased already, so a face whose drawing fails stays hidden."""
         try:
             return self.draw_batch(jobs, options)
@@ -664,37 +675,30 @@ class FaceAnonPipeline(DiffusionPipeline):
                 return [one for job in jobs for one in self._draw_or_fail([job], options)]
             logger.exception("drawing a face failed; it is obfuscated")
             jobs[0].face.reason = f"generation failed: {error}"
-            return [(None, self._no_style())]
+            return [Trial()]
 
-    def _no_style(self) -> np.ndarray:
-        return np.zeros(self.generator.config.style_size, np.float32)
-
-    def draw_batch(self, jobs: Sequence[FaceJob], options: Options) -> list[tuple[NewFace | None, np.ndarray]]:
+    def draw_batch(self, jobs: Sequence[FaceJob], options: Options) -> list[Trial]:
         """Draws a batch, and again with other seeds, up to `ATTEMPTS` times in all, what does not fit or has faults.
 
         Returns:
-            `list`: for each job the face in its crop, None where none fits, and its style `(512,)`.
+            `list[Trial]`: for each job the best one.
         """
-        results: dict[int, tuple[NewFace | None, np.ndarray]] = {}
+        best = [Trial() for _ in jobs]
         open_ = list(range(len(jobs)))
         for attempt in range(ATTEMPTS):
             waiting = [jobs[number] for number in open_]
-            seeds = [job.face.seed or 0 for job in waiting]
-            seeds = [derived_seed(seed, attempt) if attempt else seed for seed in seeds]
-            drawn = self.sample(waiting, seeds, options, attempt)
-            faces = [self.fit_face(job, one) for job, one in zip(waiting, drawn, strict=True)]
-            for number, face, one in zip(open_, faces, drawn, strict=True):
-                best = results.get(number, (None, self._no_style()))
-                if face is not None and one is not None and (best[0] is None or face.faults < best[0].faults):
-                    best = face, one.style.numpy()
-                results[number] = best
-            open_ = [number for number in open_ if (face := results[number][0]) is None or face.faults]
+            drawn = self.sample(waiting, [job.seed(attempt) for job in waiting], options, attempt)
+            for number, job, one in zip(open_, waiting, drawn, strict=True):
+                face, held = self.fit_face(job, one), best[number].face
+                if face is not None and (held is None or face.faults < held.faults):
+                    best[number] = Trial(face, one, attempt)
+            open_ = [number for number in open_ if (face := best[number].face) is None or face.faults]
             if not open_:
                 break
         for number in open_:
-            if results[number][0] is None:
+            if best[number].face is None:
                 jobs[number].face.reason = f"no drawn face fits in {ATTEMPTS} attempts"
-        return [results[number] for number in range(len(jobs))]
+        return best
 
     def sample(
         self, jobs: Sequence[FaceJob], seeds: Sequence[int], options: Options, attempt: int = 0

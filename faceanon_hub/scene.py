@@ -58,6 +58,11 @@ class FaceJob:
     new: NewFace | None = None  # as drawn
     composed: np.ndarray | None = None  # (S, S, 3) uint8, in the original's light and colour
 
+    def seed(self, attempt: int) -> int:
+        """The face's own seed, and for other attempts others that follow from it."""
+        own = self.face.seed or 0
+        return derived_seed(own, attempt) if attempt else own
+
 
 @dataclass
 class Scene:

@@ -36,7 +36,6 @@ __all__ = ["VIDEO_SUFFIXES", "VideoReport", "anonymize_video"]
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3  # seeds that are tried for the first picture of a track's person
 LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
@@ -125,6 +124,7 @@ class Key:
     size: int
     identity: np.ndarray | None
     seed: int
+    attempt: int  # of [`FaceAnonPipeline.draw_batch`]
     drawn: Drawn | None  # None where no picture fitted
 
 
@@ -509,19 +509,14 @@ class _Window:
             return
         # One person for the whole track: seed and embedding of the first picture that fitted.
         first = next((key for key in keys if key.drawn is not None), None)
-        own = job.face.seed or 0
-        seeds = [derived_seed(own, number) if number else own for number in range(ATTEMPTS)]
-        if first is not None:
-            seeds, job.identity = [first.seed], first.identity
-        seed, best, faults = seeds[0], None, math.inf
-        for tried_seed in seeds:
-            (drawn,) = self.pipe.sample([job], [tried_seed], self.options)
-            face = self.pipe.fit_face(job, drawn)
-            if face is not None and face.faults < faults:
-                seed, best, faults = tried_seed, drawn, face.faults
-            if not faults:
-                break
-        keys.append(Key(job.goal, job.size, job.identity, seed, best))
+        if first is None:
+            (trial,) = self.pipe.draw_batch([job], self.options)
+            seed, attempt, drawn = job.seed(trial.attempt), trial.attempt, trial.drawn
+        else:
+            job.identity, seed, attempt = first.identity, first.seed, first.attempt
+            (found,) = self.pipe.sample([job], [seed], self.options, attempt)
+            drawn = None if self.pipe.fit_face(job, found) is None else found
+        keys.append(Key(job.goal, job.size, job.identity, seed, attempt, drawn))
 
     def _usable(self, keys: list[Key], job: FaceJob) -> list[Key]:
         """Pictures of a track's person, those as fine as the face first, and the nearest of these."""

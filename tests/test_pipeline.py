@@ -334,7 +334,7 @@ def test_a_small_face_that_fails_brings_nothing_of_a_large_one_back(pipe, head, 
     small, unread = copy.deepcopy(large), replace(large, landmarks=None)
     middle = (large.box[:2] + large.box[2:]) / 2
     small.box = np.concatenate([middle - 8, middle + 8])
-    monkeypatch.setattr(pipe, "draw_batch", lambda jobs, options: [(None, np.zeros(512, np.float32)) for _ in jobs])
+    monkeypatch.setattr(pipe, "draw_batch", lambda jobs, options: [pipeline.Trial() for _ in jobs])
     monkeypatch.setattr(pipeline, "_lie_on", lambda *args: True)
     result = pipe(head, seed=0, faces=[[unread, small]])
     alone = pipe(head, seed=0, faces=[[replace(large, landmarks=None)]])

@@ -28,8 +28,9 @@ from faceanon_hub.cli import app
 from faceanon_hub.container import Frame
 from faceanon_hub.faces import derived_seed
 from faceanon_hub.look import AT, ROWS
+from faceanon_hub.pipeline import ATTEMPTS
 from faceanon_hub.scene import FaceJob
-from faceanon_hub.video import ATTEMPTS, LOOKAHEAD, MOST_KEYS, MOST_TRIES, _Window
+from faceanon_hub.video import LOOKAHEAD, MOST_KEYS, MOST_TRIES, _Window
 from tests.test_container import encode
 
 COUNT, SIZE = 22, 160
@@ -234,7 +235,7 @@ class Drawing:
             pipe, "fit_face", lambda job, drawn: drawn if drawn is not None and fits(drawn[0]) else None
         )
 
-    def sample(self, jobs, seeds, options):
+    def sample(self, jobs, seeds, options, attempt=0):
         self.seeds += seeds
         self.identities += [job.identity for job in jobs]
         return [Sketch(seed, len(self.seeds)) for seed in seeds]
