@@ -500,8 +500,9 @@ def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog)
     assert "SECRET" not in logged and "Traceback" not in logged
 
 
-def test_a_visitor_takes_a_variant_without_a_browser(server, head):
-    visitor, photo = Visitor(server), uploaded(server, head)
+def test_a_visitor_takes_a_variant_without_a_browser(server, tmp_path):
+    PIL.Image.fromarray(turned(0)).crop((70, 60, 250, 260)).save(tmp_path / "head.png")
+    visitor, photo = Visitor(server), uploaded(server, tmp_path / "head.png")
     followed = {}  # what the page calls once an event has succeeded
     for number, event in visitor.events.items():
         if event["trigger_after"] is not None:

@@ -102,6 +102,7 @@ def test_the_mesh_lies_where_the_face_is(folder):
 
 @torch.no_grad()
 def test_the_recognizer_looks_at_the_aligned_face(folder):
+    torch.manual_seed(0)  # in some noise, two crops are as good as one
     recognizer, image, points = FaceRecognizer(folder), torch.rand(1, 3, 64, 64) * 2 - 1, points_on(64)
     embedding = recognizer(image, points)
     assert embedding.norm(dim=1).item() == pytest.approx(1)
