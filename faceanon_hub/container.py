@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -344,7 +345,8 @@ class VideoWriter:
             self.stream = self._add_video(reader, frame, codec, quality)
             self.copies = self._add_copies(reader, audio)
             self._add_chapters(reader)
-            self.container.start_encoding()
+            with _usual_priority():
+                self.container.start_encoding()
         except BaseException as error:
             self.abandon()
             if isinstance(error, self._av.FFmpegError | OSError):
@@ -490,3 +492,23 @@ def load_av() -> Any:
     except ImportError as error:
         raise MissingDependencyError("av", "faceanon-hub[video]") from error
     return av
+
+
+@contextmanager
+def _usual_priority() -> Iterator[None]:
+    """Undoes what SVT-AV1 does where root runs it: it gives the caller's thread and its own real-time priority.
+
+    With such threads at work on every core, nothing else on the machine runs.
+    """
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = {int(thread.name) for thread in threads.iterdir()} - {threading.get_native_id()}
+    try:
+        yield
+    finally:
+        for thread in {int(thread.name) for thread in threads.iterdir()} - before:
+            with suppress(ProcessLookupError):
+                os.sched_setscheduler(thread, policy, parameters)

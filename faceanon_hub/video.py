@@ -203,7 +203,7 @@ def anonymize_video(
     window = _Window(pipe, asked, base, kept, hidden)
     writer: VideoWriter | None = None
     try:
-        with replacing(target) as temporary, _one_threadeach(), torch.no_grad():
+        with replacing(target) as temporary, _one_thread_each(), torch.no_grad():
             batch: list[Frame] = []
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known
             size = max(asked.batch_size, WORKERS)
@@ -590,7 +590,7 @@ def _boxes(name: str, boxes: Sequence[Sequence[float]] | None) -> list[np.ndarra
 
 
 @contextmanager
-def _one_threadeach() -> Iterator[None]:
+def _one_thread_each() -> Iterator[None]:
     """PyTorch on one thread: the faces and frames that are worked on side by side share the cores already."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
