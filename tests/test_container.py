@@ -2,6 +2,7 @@ import os
 import random
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -148,9 +149,9 @@ def test_encoders_leave_priorities_alone(tmp_path):
     target = tmp_path / "b.mkv"
     writer = VideoWriter(target, target, reader, frame, codec="libsvtav1")
     writer.write(frame)
-    threads = os.listdir("/proc/self/task")
+    threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
     assert len(threads) > 10
-    assert {os.sched_getscheduler(int(thread)) for thread in threads} == {os.SCHED_OTHER}
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
     writer.finish()
     reader.close()
 
