@@ -491,8 +491,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback))
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
-        # One after another: PyTorch in several threads at once can stand still.
-        jobs = [self.prepare_job(photo.pixels, face, options) for face in hidden]
+        jobs = each(lambda face: self.prepare_job(photo.pixels, face, options), hidden)
         kept = [face.box for face in faces if face.status is FaceStatus.KEPT]
         return self.erase_faces(photo, hidden, jobs, options, zones, kept)
 
@@ -684,18 +683,19 @@ class FaceAnonPipeline(DiffusionPipeline):
             `list[Trial]`: for each job the best one.
         """
         best = [Trial() for _ in jobs]
-        open_ = list(range(len(jobs)))
+        unsettled = list(range(len(jobs)))
         for attempt in range(ATTEMPTS):
-            waiting = [jobs[number] for number in open_]
+            waiting = [jobs[number] for number in unsettled]
             drawn = self.sample(waiting, [job.seed(attempt) for job in waiting], options, attempt)
-            for number, job, one in zip(open_, waiting, drawn, strict=True):
-                face, held = self.fit_face(job, one), best[number].face
+            faces = each(lambda pair: self.fit_face(*pair), zip(waiting, drawn, strict=True))
+            for number, face, one in zip(unsettled, faces, drawn, strict=True):
+                held = best[number].face
                 if face is not None and (held is None or face.faults < held.faults):
                     best[number] = Trial(face, one, attempt)
-            open_ = [number for number in open_ if (face := best[number].face) is None or face.faults]
-            if not open_:
+            unsettled = [number for number in unsettled if (face := best[number].face) is None or face.faults]
+            if not unsettled:
                 break
-        for number in open_:
+        for number in unsettled:
             if best[number].face is None:
                 jobs[number].face.reason = f"no drawn face fits in {ATTEMPTS} attempts"
         return best
