@@ -738,25 +738,15 @@ class FaceAnonPipeline(DiffusionPipeline):
         if placing.distortion(drawn.mesh.points, placed) > MAX_DISTORTION:
             return None
         picture = placing.warp(drawn.picture, drawn.mesh.points, placed, job.size)
-        covered, bent = seam.covered(picture, placed), self._bent(picture, placed, job.pose)
-        if covered > MAX_COVERED or bent > MAX_BENT:
+        seen = self.landmark_extractor.read(picture)
+        covered, bent = seam.covered(picture, placed), _bent(seen, placed, job.pose)
+        if seen is None or covered > MAX_COVERED or bent > MAX_BENT:
             return None
+        aim = placing.aim(placed, seen.points)
+        picture = placing.warp(drawn.picture, drawn.mesh.points, aim, job.size)
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         return NewFace(picture, placed, faults + max(0.0, bent / GOOD_BENT - 1))
-
-    def _bent(self, picture: np.ndarray, points: np.ndarray, pose: np.ndarray) -> float:
-        """How far from its mesh a face is seen, in parts of the mesh's longer side; infinite where none is seen.
-
-        Meshes of a head that is turned far are less sure, so there it counts less.
-        """
-        mesh = self.landmark_extractor.read(picture)
-        if mesh is None:
-            return math.inf
-        away = np.linalg.norm(mesh.points[:, :2] - points[:, :2], axis=1).mean()
-        yaw = abs(math.degrees(math.atan2(pose[0, 2], pose[2, 2])))
-        unsure = 1 + 0.7 * min(1.0, max(0.0, (yaw - TURNED) / 20))
-        return float(away / np.ptp(points[:, :2], axis=0).max() / unsure)
 
     def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
@@ -781,7 +771,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 picture = self.correct(job, new, options)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, picture, new.points)
                 seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
-                if self._bent(seen.round().astype(np.uint8), new.points, job.pose) > BROKEN:
+                mesh = self.landmark_extractor.read(seen.round().astype(np.uint8))
+                if _bent(mesh, new.points, job.pose) > BROKEN:
                     job.face.reason = "the new face did not come out as one"
                     return replace(job, new=None, composed=None), job.hidden
                 if np.ptp(job.surroundings, axis=2).max() <= GREY:
@@ -955,6 +946,19 @@ def _lie_on(landmarks: np.ndarray, box: np.ndarray) -> bool:
         return False
     middle = (landmarks[:, :2].min(0) + landmarks[:, :2].max(0)) / 2
     return bool((middle > box[:2]).all() and (middle < box[2:]).all())
+
+
+def _bent(mesh: FaceMesh | None, points: np.ndarray, pose: np.ndarray) -> float:
+    """How far from its place a face is seen, in parts of the mesh's longer side; infinite where none is seen.
+
+    Meshes of a head that is turned far are less sure, so there it counts less.
+    """
+    if mesh is None:
+        return math.inf
+    away = np.linalg.norm(mesh.points[:, :2] - points[:, :2], axis=1).mean()
+    yaw = abs(math.degrees(math.atan2(pose[0, 2], pose[2, 2])))
+    unsure = 1 + 0.7 * min(1.0, max(0.0, (yaw - TURNED) / 20))
+    return float(away / np.ptp(points[:, :2], axis=0).max() / unsure)
 
 
 def _without_color(crop: np.ndarray) -> np.ndarray:

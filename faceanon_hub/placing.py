@@ -47,6 +47,7 @@ RING = 24  # points round the face at which the spline ends
 REACH = 0.85  # radius of their circle, in longer sides of the face
 CELL, NODES = 4, 64  # pixels between nodes of the coarse grid at which the spline is evaluated, and most on a side
 FOLD = 4.0  # stretch that stands for skin folded over
+GAIN, MOST_ERROR = 0.8, 0.03  # of what is corrected; what is farther off, in longer sides of the face, is a misreading
 SHARP = 1.5  # the picture is averaged before it is shrunk by more than this
 
 
@@ -138,6 +139,27 @@ def distortion(mesh: np.ndarray, placed: np.ndarray) -> float:
     values -= np.average(values.mean(1), weights=weight[both])
     stretch[both] = values.clip(-np.log(FOLD), np.log(FOLD))
     return float(np.sqrt(np.average((stretch**2).mean(1), weights=weight)))
+
+
+def aim(placed: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Where to lay a drawn face so that its features are seen where they belong.
+
+    Args:
+        placed (`np.ndarray` of shape `(478, 3)`):
+            From [`place`].
+        seen (`np.ndarray` of shape `(478, 3)`):
+            Mesh that is read off the picture laid there, in the same pixels.
+
+    Returns:
+        `np.ndarray` of shape `(478, 3)`, float32: eyes, brows, nose, mouth and irises moved against their error.
+    """
+    rows = [*FEATURES, *IRISES]
+    error = placed[rows, :2] - seen[rows, :2]
+    most = MOST_ERROR * np.ptp(placed[:, :2], axis=0).max()
+    error *= np.minimum(1, most / np.linalg.norm(error, axis=1, keepdims=True).clip(1e-6))
+    aimed = placed.copy()
+    aimed[rows, :2] += GAIN * error
+    return aimed
 
 
 def warp(picture: np.ndarray, mesh: np.ndarray, placed: np.ndarray, size: int) -> np.ndarray:

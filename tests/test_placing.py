@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,9 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceanon_hub import landmarks as lm
+from faceanon_hub import placing
 from faceanon_hub.alignment import align, transform
+from faceanon_hub.io import Photo
 from faceanon_hub.lighting import mesh_triangles, vertex_normals
-from faceanon_hub.placing import SIZES, crop_size, distortion, place, similarity, warp
+from faceanon_hub.placing import (
+    FEATURES,
+    GAIN,
+    IRISES,
+    MOST_ERROR,
+    SIZES,
+    aim,
+    crop_size,
+    distortion,
+    place,
+    similarity,
+    warp,
+)
 
 SIZE = 256
 FLIP = np.diag([1.0, -1.0, -1.0])
@@ -198,3 +214,36 @@ def test_a_far_cheek_is_not_torn(points, yaw):
 def test_the_crop_is_as_fine_as_the_photo_and_no_finer(points):
     sizes = [crop_size(points * factor) for factor in (0.1, 0.5, 1, 2, 4, 20)]
     assert sizes == [128, 128, 256, 512, 1024, 1024]
+
+
+def test_features_are_aimed_against_their_error(points):
+    rows = [*FEATURES, *IRISES]
+    seen = points.copy()
+    seen[:, 0] += 2
+    moved = aim(points, seen) - points
+    np.testing.assert_allclose(moved[rows, :2], np.tile([-2 * GAIN, 0], (len(rows), 1)), atol=1e-4)
+    assert not np.delete(moved, rows, 0).any() and not moved[:, 2].any()
+    np.testing.assert_array_equal(aim(points, points), points)
+
+
+def test_a_misread_feature_is_aimed_no_farther_than_a_little(points):
+    seen = points.copy()
+    seen[IRISES] += 50
+    moved = np.linalg.norm((aim(points, seen) - points)[IRISES, :2], axis=1)
+    np.testing.assert_allclose(moved, GAIN * MOST_ERROR * np.ptp(points[:, :2], axis=0).max(), rtol=1e-3)
+
+
+def test_a_new_face_is_seen_where_it_was_aimed(pipe, portrait, face, monkeypatch):
+    options = pipe.resolve()
+    faces = [replace(face, seed=seed) for seed in range(4)]
+    jobs = pipe.prepare_scene(Photo(portrait, None, False, None, None, "portrait"), faces, options).jobs
+    drawn = pipe.sample(jobs, range(4), options)
+
+    def error() -> float:
+        fitted = [pipe.fit_face(job, one) for job, one in zip(jobs, drawn, strict=True)]
+        seen = [pipe.landmark_extractor.read(new.picture).points - new.points for new in fitted if new is not None]
+        return float(np.linalg.norm(np.array(seen)[:, FEATURES, :2], axis=2).mean())
+
+    aimed = error()
+    monkeypatch.setattr(placing, "aim", lambda placed, seen: placed)
+    assert aimed < 0.9 * error()
