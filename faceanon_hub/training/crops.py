@@ -166,9 +166,7 @@ def load_crops(folders: Iterable[str | os.PathLike[str]]) -> Crops:
     return Crops(*(np.concatenate([shard[name] for shard in shards]) for name in Crops.__dataclass_fields__))
 
 
-def jitter(
-    points: np.ndarray, extents: float, size: int, rng: np.random.Generator, amount: float = 0.04
-) -> np.ndarray:
+def jitter(points: np.ndarray, extents: float, size: int, rng: np.random.Generator) -> np.ndarray:
     """The matrix from a stored crop to one of given width, a little displaced, turned and scaled.
 
     Args:
