@@ -37,7 +37,7 @@ def read_faces(model: attributes.AttributeEstimator, crops: Crops, size: int | N
             small = round(attributes.EXTENTS * size)
             crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (side, side))
         with torch.inference_mode():
-            found.append(model(to_tensor(crop[None]))[0].numpy())
+            found.append(model.sex_and_age(to_tensor(crop[None]))[0].numpy())
     return np.array(found)
 
 

@@ -1,4 +1,4 @@
-"""A face to the sex and age that it seems to have: as exact as a network can tell, and as coarse as one may keep."""
+"""A face to its apparent sex and age and its glasses: as exact as networks tell, and as coarse as may be kept."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ import torch
 
 from .alignment import placement, similarity, warp_in
 from .diffusion import register_to_config
+from .landmarks import LEFT_CORNERS, RIGHT_CORNERS
 from .ranges import check_number, check_widths
 from .residual import ResidualNetwork
 
+EYES_SIZE, EYES_EXTENTS = 96, 0.9  # pixels, and longer sides of the mesh, that the crop of both eyes is wide
 EXTENTS = 1.4  # side of the crop over the longer side of the mesh
 UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
 SURE = 3.0  # log odds that stand for the others: as of most drawn faces
+EYE_CORNERS = [*LEFT_CORNERS, *RIGHT_CORNERS]
+SURE_GLASSES, MOST_ODDS = 4.0, 6.0  # log odds that stand for glasses, and the most that are told
 YEARS = 5  # to which an age is rounded
 MIDDLE_AGE, SPREAD_AGE = 35.0, 15.0  # mean and deviation of the network's unit of age, in years
 
 
 class AttributeEstimator(ResidualNetwork):
-    r"""Tells apparent sex and age of an upright face.
+    r"""Tells apparent sex and age of an upright face, and whether it wears glasses.
 
-    Its teacher was HSE-FaceRes (arXiv 1807.07718), see [`training.attributes`]: it says what a network takes a face
-    for, not what a person is.
+    Of sex and age its teacher was HSE-FaceRes (arXiv 1807.07718), see [`training.attributes`]: it says what a network
+    takes a face for, not what a person is. Glasses are told by a network of their own, see [`training.glasses`].
 
     Args:
         sample_size (`int`, *optional*, defaults to `112`):
             Side of the crop in pixels.
         channels (`list[int]`, *optional*, defaults to `(16, 32, 64, 96, 144)`):
             Width of each resolution, see [`ResidualNetwork.layers`].
+        glasses_channels (`list[int]`, *optional*, defaults to `(16, 32, 48, 64)`):
+            The same of the network that tells glasses.
 
     Raises:
         ValueError: a value is out of its range.
@@ -39,27 +45,40 @@ class AttributeEstimator(ResidualNetwork):
         >>> from faceanon_hub import AttributeEstimator
 
         >>> estimator = AttributeEstimator.from_pretrained(folder)
-        >>> sex, age = estimator.read(photo, face.landmarks)
+        >>> sex, age, glasses = estimator.read(photo, face.landmarks)
         ```
     """
 
     @register_to_config
-    def __init__(self, sample_size: int = 112, channels: Sequence[int] = (16, 32, 64, 96, 144)) -> None:
+    def __init__(
+        self,
+        sample_size: int = 112,
+        channels: Sequence[int] = (16, 32, 64, 96, 144),
+        glasses_channels: Sequence[int] = (16, 32, 48, 64),
+    ) -> None:
         super().__init__()
         check_number("sample_size", sample_size, 32, 512, whole=True)
         check_widths("channels", channels, 7)
+        check_widths("glasses_channels", glasses_channels, 6)
         self.network = self.layers(3, channels, 2)
+        self.glasses = self.layers(3, glasses_channels, 1)
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+    def forward(self, crops: torch.Tensor, eyes: torch.Tensor) -> torch.Tensor:
         """Reads crops.
 
         Args:
             crops (`torch.Tensor` of shape `(B, 3, S, S)`):
                 RGB in [-1, 1], `EXTENTS` longer sides of the mesh wide.
+            eyes (`torch.Tensor` of shape `(B, 3, EYES_SIZE / 2, EYES_SIZE)`):
+                RGB in [-1, 1], from [`eyes_crop`].
 
         Returns:
-            `torch.Tensor` of shape `(B, 2)`: log odds of a man, and age in years.
+            `torch.Tensor` of shape `(B, 3)`: log odds of a man, age in years, log odds of glasses.
         """
+        return torch.cat([self.sex_and_age(crops), self.glasses(eyes)], 1)
+
+    def sex_and_age(self, crops: torch.Tensor) -> torch.Tensor:
+        """The first two columns of [`forward`], `(B, 2)`."""
         sex, age = self.network(crops).unbind(1)
         return torch.stack([sex, MIDDLE_AGE + SPREAD_AGE * age], 1)
 
@@ -74,26 +93,43 @@ class AttributeEstimator(ResidualNetwork):
                 Mesh of the face in pixels.
 
         Returns:
-            `np.ndarray` of shape `(2,)`, float64: log odds of a man, and age in years, 0 and more.
+            `np.ndarray` of shape `(3,)`, float64: log odds of a man; age in years, 0 and more; log odds of glasses.
         """
         size = self.config.sample_size
-        crop = torch.from_numpy(warp_in(image, crop_matrix(landmarks, size), size))
-        pixels = crop.to(self.device).permute(2, 0, 1)[None].to(self.dtype) / 127.5 - 1
-        sex, age = self(pixels)[0].double().cpu().numpy()
-        return np.array([sex, max(age, 0.0)])
+        crops = warp_in(image, crop_matrix(landmarks, size), size), eyes_crop(image, *eyes_placement(landmarks))
+        tensors = (torch.from_numpy(crop).to(self.device).permute(2, 0, 1)[None] for crop in crops)
+        sex, age, glasses = self(*(each.to(self.dtype) / 127.5 - 1 for each in tensors))[0].double().cpu().numpy()
+        return np.array([sex, max(age, 0.0), np.clip(glasses, -MOST_ODDS, MOST_ODDS)])
 
     def coarse(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """All that may be kept of a face's apparent sex and age; arguments as of [`read`].
+        """All that may be kept of a face; arguments as of [`read`].
 
         Returns:
-            `np.ndarray` of shape `(2,)`, float64: `SURE` for a man, its negative for a woman, 0 where that is not
-            clear; and years, a multiple of `YEARS`.
+            `np.ndarray` of shape `(3,)`, float64: `SURE` for a man, its negative for a woman, 0 where that is not
+            clear; years, a multiple of `YEARS`; `SURE_GLASSES` with glasses, its negative without.
         """
-        sex, age = self.read(image, landmarks)
-        return np.array([SURE * np.sign(sex) if abs(sex) > UNSURE else 0.0, YEARS * round(age / YEARS)])
+        sex, age, glasses = self.read(image, landmarks)
+        sex = SURE * np.sign(sex) if abs(sex) > UNSURE else 0.0
+        return np.array([sex, YEARS * round(age / YEARS), SURE_GLASSES if glasses > 0 else -SURE_GLASSES])
 
 
 def crop_matrix(points: np.ndarray, size: int) -> np.ndarray:
     """The matrix, `(2, 3)`, of the estimator's crop: upright, `EXTENTS` longer sides of the mesh wide."""
     center, extent, roll = placement(points)
     return similarity(center, EXTENTS * extent, roll, size)
+
+
+def eyes_placement(points: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Centre, side and roll of the square, for [`similarity`], whose middle half shows both eyes of a mesh."""
+    _, extent, roll = placement(points)
+    return points[EYE_CORNERS, :2].mean(0), EYES_EXTENTS * extent, roll
+
+
+def eyes_crop(image: np.ndarray, center: np.ndarray, side: float, roll: float) -> np.ndarray:
+    """What is round both eyes, `(EYES_SIZE / 2, EYES_SIZE, 3)`, uint8; arguments as of [`eyes_placement`]'s result."""
+    return halved(warp_in(image, similarity(center, side, roll, EYES_SIZE), EYES_SIZE))
+
+
+def halved(square: np.ndarray) -> np.ndarray:
+    """The middle half of the rows of a crop."""
+    return square[len(square) // 4 : len(square) * 3 // 4]

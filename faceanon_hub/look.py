@@ -13,8 +13,8 @@ from .lighting import fit_lamp, skin_luminance, vertex_normals
 ANGLES = ("yaw", "pitch", "roll")
 SKIN = ("skinL", "skinA", "skinB")
 LIGHT = ("lightX", "lightY", "lightZ")
-TOLD = ("sex", "age")  # by an estimator of the caller's
-ROWS = (*ANGLES, *BLENDSHAPES, *SKIN, *LIGHT, "forehead", "glasses", "beard", *TOLD)
+TOLD = ("sex", "age", "glasses")  # by an estimator of the caller's
+ROWS = (*ANGLES, *BLENDSHAPES, *SKIN, *LIGHT, "forehead", "beard", *TOLD)
 AT = {name: number for number, name in enumerate(ROWS)}
 SEEN = slice(0, len(ANGLES) + len(BLENDSHAPES))  # pose and expression
 
@@ -24,17 +24,13 @@ CHEEKS = [50, 280, 205, 425, 36, 266]
 FOREHEAD = [10, 151, 67, 297, 109, 338, 69, 299, 108, 337]
 # Upper lip and chin; and the cheeks under any glasses, which a beard is compared with.
 BEARD, CHEEKS_BELOW = [164, 57, 287, 18, 200, 199, 140, 369, 32, 262, 211, 431], [205, 425, 36, 266, 207, 427]
-# Lines that the frame of glasses crosses: down the bridge of the nose, and from below each eye to the cheek.
-FRAME = ((9, 197), (230, 118), (450, 347), (231, 101), (451, 330))
-FRAME_STEPS = 40
 FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
-# Below this, what crosses the lines is shade or a wrinkle; a drawn face without glasses.
-SURE_GLASSES, NO_GLASSES = -1.5, -2.9
 SURE_BEARD = -18.0  # below this
-CHILD, ADULT, YEARS_AWRY = 14, 20, 12  # ages; from so many years on an age is wrong
+CHILD, ADULT = 14, 20  # ages
+YEARS_AWRY, CHILDS_YEARS_AWRY = 12, 6  # from so many years on an age is wrong
 
 
-# Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, and years.
+# Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, years, and log odds of glasses.
 Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -47,20 +43,20 @@ def look(image: np.ndarray, mesh: FaceMesh, estimator: Estimator | None = None) 
         mesh ([`FaceMesh`]):
             Of that face, in pixels of the crop.
         estimator (`Estimator`, *optional*):
-            Tells apparent sex and age; None leaves them NaN.
+            Tells apparent sex, age and glasses; None leaves them NaN.
 
     Returns:
         `np.ndarray` of shape `(66,)`, float64, in the order of `ROWS`: angles in degrees, log odds of the blendshapes
         ([`shape_logits`]), CIELAB of the skin, the lamp ([`lighting.fit_lamp`]); colour difference of forehead to skin
-        (hair on it); log of the strongest edge where a frame of glasses would be; lightness of chin and upper lip less
-            that of the cheeks; log odds of a man, years.
+        (hair on it); lightness of chin and upper lip less that of the cheeks; log odds of a man, years, log odds of
+        glasses.
     """
-    told = np.full(2, np.nan) if estimator is None else estimator(image, mesh.points)
+    told = np.full(len(TOLD), np.nan) if estimator is None else estimator(image, mesh.points)
     return np.concatenate([pose_and_shapes(mesh), appearance(image, mesh.points), told])
 
 
 def goal_of(original: np.ndarray) -> np.ndarray:
-    """The look `(R,)` that is asked of a new face: forehead free, glasses only where the original wears some.
+    """The look `(R,)` that is asked of a new face: that of the original, with a free forehead.
 
     Whether there is a beard stays open where it is not clear: chins are dark from below, too.
     """
@@ -68,8 +64,6 @@ def goal_of(original: np.ndarray) -> np.ndarray:
     goal[AT["forehead"]] = FREE_FOREHEAD
     if goal[AT["beard"]] > SURE_BEARD or goal[AT["sex"]] < 0:
         goal[AT["beard"]] = np.nan
-    if goal[AT["glasses"]] < SURE_GLASSES:
-        goal[AT["glasses"]] = NO_GLASSES
     return goal
 
 
@@ -81,12 +75,12 @@ def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
             Looks: what was asked for, of which NaN says nothing, and what is shown.
 
     Returns:
-        `float`: 0 where nothing is, and 1 for each that is clearly wrong.
+        `float`: 0 where nothing is; 1 for wrong glasses, 1 for a wrong sex, and more the farther an age is off.
     """
-    glasses = goal[AT["glasses"]] < SURE_GLASSES < shown[AT["glasses"]]
-    sex = goal[AT["sex"]] * shown[AT["sex"]] < 0
-    years = abs(goal[AT["age"]] - shown[AT["age"]]) > YEARS_AWRY
-    return float(glasses) + float(sex) + float(years)
+    glasses, sex = (goal[AT[name]] * shown[AT[name]] < 0 for name in ("glasses", "sex"))
+    years = abs(goal[AT["age"]] - shown[AT["age"]]) / (CHILDS_YEARS_AWRY if is_child(goal) else YEARS_AWRY)
+    # An unknown age is not wrong: `max` gives 0 for NaN.
+    return float(glasses) + float(sex) + max(0.0, years - 1)
 
 
 def is_child(look: np.ndarray) -> bool:
@@ -136,19 +130,4 @@ def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
     normal = vertex_normals(points)
     seen, luminance = skin_luminance(image, points, normal)
     lamp = fit_lamp(normal[seen], luminance)[1:]
-    return np.concatenate([skin, lamp, [covered, _frame(image, points), beard]])
-
-
-def _frame(image: np.ndarray, points: np.ndarray) -> float:
-    """Log of the strongest edges across `FRAME`, over the brightness there: glasses have some, skin has not."""
-    gray = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 340)[..., 1].astype(np.float32)
-    along = np.linspace(0, 1, FRAME_STEPS, dtype=np.float32)[:, None]
-    strongest = []
-    for start, end in FRAME:
-        a, b = points[start, :2], points[end, :2]
-        side = 0.06 * np.array([-(b - a)[1], (b - a)[0]])
-        lines = np.stack([a + shift * side + along * (b - a) for shift in (-1, 0, 1)]).astype(np.float32)
-        values = cv2.remap(gray, lines, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        values = np.median(values, 0)
-        strongest.append(np.abs(values[3:] - values[:-3]).max() / (values.mean() + 10))
-    return float(np.log(np.median(strongest) + 0.01))
+    return np.concatenate([skin, lamp, [covered, beard]])

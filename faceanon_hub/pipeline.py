@@ -34,7 +34,7 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import goal_of, grown_up, is_child, look, strangeness
+from .look import AT, goal_of, grown_up, is_child, look, strangeness
 from .options import Attributes, Fallback, Options
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
@@ -60,6 +60,7 @@ MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
 GOOD_ERROR, GOOD_COVERED = 1.2, 0.03
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
+MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
 TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
@@ -557,9 +558,12 @@ class FaceAnonPipeline(DiffusionPipeline):
         assert face.landmarks is not None and face.blendshapes is not None
         matrix = align(face.landmarks, LOOK_SIZE)
         crop, points = warp_in(pixels, matrix, LOOK_SIZE), transform(face.landmarks, matrix)
-        estimator = self.attribute_estimator if options.attributes == "face" else None
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
-        job.goal = goal_of(look(crop, mesh, None if estimator is None else estimator.coarse))
+        estimator = self.attribute_estimator
+        shown = look(crop, mesh, None if estimator is None else estimator.coarse)
+        if options.attributes != "face":
+            shown[[AT["sex"], AT["age"]]] = np.nan
+        job.goal = goal_of(shown)
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
             if not np.isfinite(job.identity).all():  # the sampler would push away from nobody
@@ -711,7 +715,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         nobody = np.full(EMBEDDING, np.nan)
         estimator = self.attribute_estimator
         drawn: list[Drawn | None] = [None] * len(jobs)
-        softer = options.privacy * (1 - attempt / max(1, ATTEMPTS - 1))
+        softer = options.privacy * (1 - attempt / ATTEMPTS)
         kinds = [(job.size, softer if is_child(job.goal) else options.privacy) for job in jobs]
         for size, privacy in sorted(set(kinds)):
             numbers = [number for number, kind in enumerate(kinds) if kind == (size, privacy)]
@@ -732,7 +736,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def fit_face(self, job: FaceJob, drawn: Drawn | None) -> NewFace | None:
         """Lays a drawn face where the original's is; None where it does not fit."""
-        if drawn is None or drawn.error > MAX_ERROR or grown_up(job.goal, drawn.look):
+        if drawn is None or drawn.error > MAX_ERROR or drawn.likeness > MAX_LIKENESS or grown_up(job.goal, drawn.look):
             return None
         placed = placing.place(drawn.mesh.points, drawn.mesh.pose, job.points, job.pose)
         if placing.distortion(drawn.mesh.points, placed) > MAX_DISTORTION:

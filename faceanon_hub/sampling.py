@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import reprlib
 from collections.abc import Callable, Sequence
@@ -52,6 +53,8 @@ class Drawn:
         error (`float`):
             Root mean square of the residuals of pose and expression, in standard deviations of drawn faces; what
             shows most counts most.
+        likeness (`float`):
+            Cosine of its embedding to the original's; NaN where nothing is pushed away from.
     """
 
     style: torch.Tensor
@@ -59,6 +62,7 @@ class Drawn:
     mesh: FaceMesh
     look: np.ndarray
     error: float
+    likeness: float = math.nan
 
 
 class StyleSampler(Network):
@@ -229,13 +233,14 @@ class StyleSampler(Network):
                 shown = (seen[rows] - model.middle) / model.spread
                 missed = shown - job.goal
                 error = model.error(missed, job.trust)
-                score = error
+                score, likeness = error, math.nan
                 if describe is not None and identities is not None and job.direction.any() and privacy:
-                    excess = float(describe(picture, mesh.points) @ identities[number]) - allowed
+                    likeness = float(describe(picture, mesh.points) @ identities[number])
+                    excess = likeness - allowed
                     job.push = max(0.0, job.push + float(np.clip(PUSH_SLOPE * excess, *PUSH_STEPS)))
                     score += LIKENESS_WEIGHT * max(0.0, excess)
                 if score < scores[number]:
-                    best[number], scores[number] = Drawn(styles[number], picture, mesh, seen, error), score
+                    best[number], scores[number] = Drawn(styles[number], picture, mesh, seen, error, likeness), score
                 if k < self.config.rounds:
                     # Rows that nobody looked at are believed as the fit tells them.
                     shown = np.where(np.isnan(shown), model.predict(job.style), shown)

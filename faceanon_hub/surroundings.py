@@ -11,7 +11,7 @@ import torch
 
 from .alignment import CROP_LIFT, placement, similarity, warp_in, window
 from .diffusion import register_to_config
-from .look import AT, LIGHT, SKIN, TOLD
+from .look import AT, LIGHT, SKIN
 from .ranges import check_number, check_widths
 from .residual import ResidualNetwork
 
@@ -133,7 +133,7 @@ class SurroundingsEncoder(ResidualNetwork):
         """Fills in what a look lacks of sex and age, in place; arguments as of [`cut`], and the look `(R,)`."""
         crop, mask = self.cut(image, landmarks, hidden)
         (mean,), _ = self.encode(crop[None], mask[None])
-        for name in TOLD:
+        for name in ("sex", "age"):
             if np.isnan(goal[AT[name]]):
                 goal[AT[name]] = mean[self.rows.index(name)]
 

@@ -1,4 +1,4 @@
-"""Apparent sex and age of a face, and what may be kept of them."""
+"""Apparent sex and age of a face and its glasses, and what may be kept of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import safetensors.torch
 
 from faceanon_hub import AttributeEstimator, CheckpointError
-from faceanon_hub.attributes import SURE, UNSURE
+from faceanon_hub.attributes import SURE, SURE_GLASSES, UNSURE
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
+from faceanon_hub.landmarks import IRIS_CENTERS
 
 WEIGHTS = DEFAULT_CHECKPOINT / "attribute_estimator"
 
@@ -27,8 +28,22 @@ def test_weights_are_small():
 
 
 def test_the_portrait_is_a_grown_up_whose_sex_its_teacher_does_not_tell_either(estimator, portrait, face):
-    sex, age = estimator.read(portrait, face.landmarks)
+    sex, age, _ = estimator.read(portrait, face.landmarks)
     assert abs(sex) < UNSURE and 20 < age < 50
+
+
+def test_glasses_are_told_from_none(estimator, portrait, face):
+    framed = portrait.copy()
+    for iris in IRIS_CENTERS:
+        center = tuple(int(v) for v in face.landmarks[iris, :2])
+        cv2.ellipse(framed, center, (15, 11), 0, 0, 360, (25, 20, 20), 3, cv2.LINE_AA)
+    bridge = [
+        tuple(int(v) for v in face.landmarks[iris, :2] + [side, 0])
+        for iris, side in zip(IRIS_CENTERS, (15, -15), strict=True)
+    ]
+    cv2.line(framed, *bridge, (25, 20, 20), 3, cv2.LINE_AA)
+    assert estimator.coarse(portrait, face.landmarks)[2] == -SURE_GLASSES
+    assert estimator.coarse(framed, face.landmarks)[2] == SURE_GLASSES
 
 
 @pytest.mark.parametrize("size", [80, 40, 24])
@@ -52,11 +67,11 @@ def test_women_and_men_are_told_apart(estimator, pipe, shared):
 
 
 def test_a_face_on_its_side_is_read_upright(estimator, portrait, face):
-    sex, age = estimator.read(portrait, face.landmarks)
+    upright = estimator.read(portrait, face.landmarks)
     height = portrait.shape[0]
     points = np.stack([face.landmarks[:, 1], height - 1 - face.landmarks[:, 0]], 1)
     lying = estimator.read(np.rot90(portrait).copy(), points)
-    np.testing.assert_allclose(lying, [sex, age], atol=0.5)
+    np.testing.assert_allclose(lying, upright, atol=0.5)
 
 
 def test_nothing_beyond_the_crop_counts(estimator, portrait, face):
@@ -68,13 +83,13 @@ def test_nothing_beyond_the_crop_counts(estimator, portrait, face):
 
 
 def test_only_coarse_numbers_are_kept(estimator, portrait, face, monkeypatch):
-    def kept(sex: float, age: float) -> tuple[float, ...]:
-        monkeypatch.setattr(estimator, "read", lambda image, landmarks: np.array([sex, age]))
+    def kept(sex: float, age: float, glasses: float = -1.0) -> tuple[float, ...]:
+        monkeypatch.setattr(estimator, "read", lambda image, landmarks: np.array([sex, age, glasses]))
         return tuple(estimator.coarse(portrait, face.landmarks))
 
-    assert kept(-3.0, 33.1) == (-SURE, 35)
-    assert kept(0.9 * UNSURE, 6.9) == (0, 5)
-    assert kept(3.0, 62.4) == (SURE, 60)
+    assert kept(-3.0, 33.1) == (-SURE, 35, -SURE_GLASSES)
+    assert kept(0.9 * UNSURE, 6.9, 0.2) == (0, 5, SURE_GLASSES)
+    assert kept(3.0, 62.4, 6.0) == (SURE, 60, SURE_GLASSES)
     found = {kept(sex, age) for sex in np.linspace(-9, 9, 100) for age in np.linspace(0, 100, 200)}
     assert len(found) == 3 * 21
 

@@ -196,6 +196,7 @@ BAD = [
     *((FaceRecognizer, "embedding_size", value) for value in (0, 10**9, 6.5)),
     *((AttributeEstimator, "sample_size", value) for value in (0, 10**9, 6.5, math.nan)),
     *((AttributeEstimator, "channels", value) for value in ([], 8, [8] * 40, [0, 8], [10**9])),
+    *((AttributeEstimator, "glasses_channels", value) for value in ([], 8, [8] * 40, [0, 8], [10**9])),
     *((SurroundingsEncoder, "sample_size", value) for value in (0, 10**9, 6.5, math.nan)),
     *((SurroundingsEncoder, "channels", value) for value in ([], 8, [8] * 40, [0, 8], [10**9])),
     *((SurroundingsEncoder, "styles", value) for value in (-1, 10**9, 6.5)),

@@ -33,6 +33,7 @@ from faceanon_hub import (
 from faceanon_hub.alignment import align, transform, window
 from faceanon_hub.faces import derived_seed
 from faceanon_hub.io import read_photo
+from faceanon_hub.look import AT
 from faceanon_hub.scene import NewFace
 
 
@@ -785,3 +786,25 @@ def test_a_tiny_zone_leaves_no_pixel(pipe, fallback, side):
 def test_senseless_zones_are_refused(pipe, portrait, zone):
     with pytest.raises(ValueError, match="`hide`"):
         pipe(portrait, hide=[zone])
+
+
+def test_a_face_that_the_recognizer_takes_for_the_original_is_never_used(pipe, portrait, face):
+    job = pipe.prepare_scene(read_photo(portrait), [replace(face, seed=0)], pipe.resolve()).jobs[0]
+    (drawn,) = pipe.sample([job], [0], pipe.resolve())
+    assert drawn.likeness == pytest.approx(
+        float(pipe.recognizer.describe(drawn.picture, drawn.mesh.points) @ job.identity), abs=1e-6
+    )
+    assert pipe.fit_face(job, replace(drawn, likeness=0.4)) is not None
+    assert pipe.fit_face(job, replace(drawn, likeness=0.5)) is None
+    (unpushed,) = pipe.sample([replace(job, identity=None)], [0], pipe.resolve(privacy=0))
+    assert np.isnan(unpushed.likeness) and pipe.fit_face(job, unpushed) is not None
+
+
+def test_children_are_pushed_less_with_each_attempt_but_always(pipe, portrait, face, monkeypatch):
+    job = pipe.prepare_scene(read_photo(portrait), [replace(face, seed=0)], pipe.resolve()).jobs[0]
+    job.goal[AT["age"]] = 5.0
+    pushes = []
+    monkeypatch.setattr(type(pipe.sampler), "sample", lambda self, *arguments: pushes.append(arguments[5]) or [None])
+    for attempt in range(3):
+        pipe.sample([job], [0], pipe.resolve(privacy=0.6), attempt)
+    np.testing.assert_allclose(pushes, [0.6, 0.4, 0.2])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..alignment import placement
 from ..attributes import EXTENTS, MIDDLE_AGE, SPREAD_AGE, AttributeEstimator
 from ..surroundings import APPEARANCE
 from .crops import Crops, degrade, jitter, load_crops, occlude, recolor, warp_crop
@@ -52,7 +53,8 @@ def batches(crops: Crops, size: int, count: int, rng: np.random.Generator) -> It
 
 
 def _picture(pixels: np.ndarray, points: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    crop = recolor(rng)(warp_crop(pixels, jitter(points, EXTENTS, size, rng), size))
+    center, extent, roll = placement(points)
+    crop = recolor(rng)(warp_crop(pixels, jitter(center, EXTENTS * extent, roll, size, rng), size))
     if rng.random() < 0.15:
         crop = occlude(crop, rng)
     crop = degrade(crop, SMALLEST, rng)

@@ -34,6 +34,10 @@ LOOK_SIZE, LOOK_EXTENTS = 256, 1.75  # of the crop whose looks are measured: as 
 SHARD = 250
 JITTER = 0.04  # deviation of place in sides, of scale as a factor, and of the turn in radians
 
+# Lines that the frame of glasses crosses: down the bridge of the nose, and from below each eye to the cheek.
+FRAME = ((9, 197), (230, 118), (450, 347), (231, 101), (451, 330))
+FRAME_STEPS = 40
+
 # Photo (H, W, 3) uint8 and landmarks (478, 3) to the log odds of a man, and years.
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 # Photo to landmarks (478, 3) of its largest face, or None.
@@ -135,7 +139,8 @@ def cut(image: np.ndarray, points: np.ndarray, judge: Judge) -> tuple[Any, ...]:
     matrix = similarity(center, EXTENTS * extent, roll, SIZE)
     up = np.array([np.sin(roll), -np.cos(roll)])
     seen = similarity(center + CROP_LIFT * extent * up, LOOK_EXTENTS * extent, roll, LOOK_SIZE)
-    looks = [*appearance(warp_in(image, seen, LOOK_SIZE), transform(points, seen)), *judge(image, points)]
+    crop, placed = warp_in(image, seen, LOOK_SIZE), transform(points, seen)
+    looks = [*appearance(crop, placed), *judge(image, points), frame_edge(crop, placed)]
     told = dict(zip(ROWS[SEEN.stop :], looks, strict=True))
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float) - 0.5
@@ -146,6 +151,31 @@ def cut(image: np.ndarray, points: np.ndarray, judge: Judge) -> tuple[Any, ...]:
         np.float32(extent),
         np.array([told[name] for name in APPEARANCE], np.float32),
     )
+
+
+def frame_edge(image: np.ndarray, points: np.ndarray) -> float:
+    """How strong the edges are where a frame of glasses would be: skin has none there.
+
+    Args:
+        image (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            Upright RGB crop of one face.
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Its mesh in pixels.
+
+    Returns:
+        `float`: logarithm of the median, over the lines of `FRAME`, of the strongest edge over the brightness there.
+    """
+    gray = cv2.GaussianBlur(image, (0, 0), image.shape[0] / 340)[..., 1].astype(np.float32)
+    along = np.linspace(0, 1, FRAME_STEPS, dtype=np.float32)[:, None]
+    strongest = []
+    for start, end in FRAME:
+        a, b = points[start, :2], points[end, :2]
+        side = 0.06 * np.array([-(b - a)[1], (b - a)[0]])
+        lines = np.stack([a + shift * side + along * (b - a) for shift in (-1, 0, 1)]).astype(np.float32)
+        values = cv2.remap(gray, lines, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        values = np.median(values, 0)
+        strongest.append(np.abs(values[3:] - values[:-3]).max() / (values.mean() + 10))
+    return float(np.log(np.median(strongest) + 0.01))
 
 
 def _row(image: np.ndarray, judge: Judge, locate: Locate) -> tuple[Any, ...] | None:
@@ -166,21 +196,9 @@ def load_crops(folders: Iterable[str | os.PathLike[str]]) -> Crops:
     return Crops(*(np.concatenate([shard[name] for shard in shards]) for name in Crops.__dataclass_fields__))
 
 
-def jitter(points: np.ndarray, extents: float, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The matrix from a stored crop to one of given width, a little displaced, turned and scaled.
-
-    Args:
-        points (`np.ndarray` of shape `(478, 2)`):
-            Mesh in pixels of the stored crop.
-        extents (`float`):
-            Side of the new crop over the longer side of the mesh.
-        size (`int`):
-            Its side in pixels.
-        rng (`np.random.Generator`):
-            Where the displacement comes from.
-    """
-    center, extent, roll = placement(points)
-    side = extents * extent * np.exp(JITTER * rng.standard_normal())
+def jitter(center: np.ndarray, side: float, roll: float, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The matrix of [`similarity`], a little displaced, turned and scaled; `rng` says how."""
+    side *= float(np.exp(JITTER * rng.standard_normal()))
     center = center + JITTER * side * rng.standard_normal(2)
     return similarity(center, side, roll + JITTER * rng.standard_normal(), size)
 

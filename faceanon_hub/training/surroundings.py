@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .. import landmarks as lm
-from ..alignment import transform
+from ..alignment import placement, transform
 from ..look import SKIN
 from ..surroundings import APPEARANCE, EXTENTS, SurroundingsEncoder
 from .crops import Crops, degrade, jitter, load_crops, recolor, warp_crop
@@ -95,7 +95,8 @@ def batches(
 def _example(
     crops: Crops, told: np.ndarray, number: int, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    matrix = jitter(crops.points[number], EXTENTS, size, rng)
+    center, extent, roll = placement(crops.points[number])
+    matrix = jitter(center, EXTENTS * extent, roll, size, rng)
     crop = warp_crop(crops.pixels[number], matrix, size)
     points, corners = (transform(places, matrix) for places in (crops.points[number], crops.corners[number]))
     wanted = told[number].copy()
