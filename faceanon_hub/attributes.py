@@ -18,7 +18,7 @@ EXTENTS = 1.4  # side of the crop over the longer side of the mesh
 UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
 SURE = 3.0  # log odds that stand for the others: as of most drawn faces
 EYE_CORNERS = [*LEFT_CORNERS, *RIGHT_CORNERS]
-SURE_GLASSES, MOST_ODDS = 4.0, 6.0  # log odds that stand for glasses, and the most that are told
+SURE_GLASSES = 6.0  # log odds that stand for glasses: the most that are told, which is what most drawn faces show
 YEARS = 5  # to which an age is rounded
 MIDDLE_AGE, SPREAD_AGE = 35.0, 15.0  # mean and deviation of the network's unit of age, in years
 
@@ -99,7 +99,7 @@ class AttributeEstimator(ResidualNetwork):
         crops = warp_in(image, crop_matrix(landmarks, size), size), eyes_crop(image, *eyes_placement(landmarks))
         tensors = (torch.from_numpy(crop).to(self.device).permute(2, 0, 1)[None] for crop in crops)
         sex, age, glasses = self(*(each.to(self.dtype) / 127.5 - 1 for each in tensors))[0].double().cpu().numpy()
-        return np.array([sex, max(age, 0.0), np.clip(glasses, -MOST_ODDS, MOST_ODDS)])
+        return np.array([sex, max(age, 0.0), np.clip(glasses, -SURE_GLASSES, SURE_GLASSES)])
 
     def coarse(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """All that may be kept of a face; arguments as of [`read`].

@@ -23,7 +23,8 @@ RING = 0.05  # width of the skin round the face that the new skin is fitted to
 DEPTH = 0.16  # how far into the face it is
 LARGEST = 30.0  # levels by which it is moved at most
 ROUND, SOFT = 170, 340  # parts of the crop's side over which the outline of hair is rounded, and an edge runs out
-ISLAND = 0.03  # of a face's skin: a smaller part that hair cuts off from the rest is hair, too
+STRANDS = 0.02  # sides of the crop above the brows from where on nothing but skin is left of a drawn face
+ISLAND = 0.01  # of a face's skin: a smaller part that hair cuts off from the rest is hair, too
 MATTE = 512  # side of the crop in which hair in front is found at most
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
 
@@ -257,7 +258,15 @@ def _strange(lab: np.ndarray, placed: np.ndarray, shown: np.ndarray) -> np.ndarr
     inside[inner_face(placed, size) > 0] = 0
     other = ((apart > STRANGE) & (inside > 0)) | (shown == 0)
     thick = cv2.morphologyEx(other.astype(np.uint8), cv2.MORPH_OPEN, _square(size / 26)) * inside  # no glasses
-    return cv2.dilate(thick, _square(size / 12)) * inside * (apart > SKIN)
+    # A forehead is skin alone: there strands count, too.
+    forehead = inside.copy()
+    forehead[max(0, int(placed[BROWS, 1].min() - STRANDS * size)) :] = 0
+    strands = cv2.morphologyEx(((apart > SKIN) & (forehead > 0)).astype(np.uint8), cv2.MORPH_OPEN, _square(size / 85))
+    return (
+        np.maximum(cv2.dilate(thick, _square(size / 12)), cv2.dilate(strands, _square(size / 40)))
+        * inside
+        * (apart > SURE)
+    )
 
 
 def _mouth(points: np.ndarray) -> int:
