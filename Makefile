@@ -15,7 +15,7 @@ demo: $(VENV)/.installed  ## anonymize the portrait that comes with scikit-image
 	@echo "open outputs/before-after.png"
 
 test: $(VENV)/.installed  ## all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 style: $(VENV)/.installed  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix $(CHECKED)

@@ -96,10 +96,15 @@ class AttributeEstimator(ResidualNetwork):
             `np.ndarray` of shape `(3,)`, float64: log odds of a man; age in years, 0 and more; log odds of glasses.
         """
         size = self.config.sample_size
-        crops = warp_in(image, crop_matrix(landmarks, size), size), eyes_crop(image, *eyes_placement(landmarks))
-        tensors = (torch.from_numpy(crop).to(self.device).permute(2, 0, 1)[None] for crop in crops)
-        sex, age, glasses = self(*(each.to(self.dtype) / 127.5 - 1 for each in tensors))[0].double().cpu().numpy()
-        return np.array([sex, max(age, 0.0), np.clip(glasses, -SURE_GLASSES, SURE_GLASSES)])
+        crop = self._tensor(warp_in(image, crop_matrix(landmarks, size), size))
+        sex, age = self.sex_and_age(crop)[0].double().cpu().numpy()
+        return np.array([sex, max(age, 0.0), self.read_glasses(image, landmarks)])
+
+    @torch.inference_mode()
+    def read_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> float:
+        """Log odds of glasses, and nothing else; arguments as of [`read`]."""
+        odds = float(self.glasses(self._tensor(eyes_crop(image, *eyes_placement(landmarks)))))
+        return min(max(odds, -SURE_GLASSES), SURE_GLASSES)
 
     def coarse(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """All that may be kept of a face; arguments as of [`read`].
@@ -110,7 +115,14 @@ class AttributeEstimator(ResidualNetwork):
         """
         sex, age, glasses = self.read(image, landmarks)
         sex = SURE * np.sign(sex) if abs(sex) > UNSURE else 0.0
-        return np.array([sex, YEARS * round(age / YEARS), SURE_GLASSES if glasses > 0 else -SURE_GLASSES])
+        return np.array([sex, YEARS * round(age / YEARS), np.copysign(SURE_GLASSES, glasses)])
+
+    def coarse_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """As [`coarse`], but sex and age are not looked at, and NaN."""
+        return np.array([np.nan, np.nan, np.copysign(SURE_GLASSES, self.read_glasses(image, landmarks))])
+
+    def _tensor(self, crop: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(crop).to(self.device).permute(2, 0, 1)[None].to(self.dtype) / 127.5 - 1
 
 
 def crop_matrix(points: np.ndarray, size: int) -> np.ndarray:

@@ -34,7 +34,7 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import AT, goal_of, grown_up, is_child, look, strangeness
+from .look import goal_of, grown_up, is_child, look, strangeness
 from .options import Attributes, Fallback, Options
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
@@ -55,9 +55,9 @@ SMALL = 256  # pixels of the crop in which light and colour are worked out
 ATTEMPTS = 3  # how often a face is drawn until one fits
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
 # behind hair, hat or hand.
-MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.10
+MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.15
 # What fits, but calls for another try: the best one is taken.
-GOOD_ERROR, GOOD_COVERED = 1.2, 0.03
+GOOD_ERROR, GOOD_COVERED = 1.2, 0.04
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
@@ -559,11 +559,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         matrix = align(face.landmarks, LOOK_SIZE)
         crop, points = warp_in(pixels, matrix, LOOK_SIZE), transform(face.landmarks, matrix)
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
-        estimator = self.attribute_estimator
-        shown = look(crop, mesh, None if estimator is None else estimator.coarse)
-        if options.attributes != "face":
-            shown[[AT["sex"], AT["age"]]] = np.nan
-        job.goal = goal_of(shown)
+        told = self.attribute_estimator
+        estimator = told and (told.coarse if options.attributes == "face" else told.coarse_glasses)
+        job.goal = goal_of(look(crop, mesh, estimator))
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
             if not np.isfinite(job.identity).all():  # the sampler would push away from nobody

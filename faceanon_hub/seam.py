@@ -249,7 +249,7 @@ def _skin(lab: np.ndarray, tone: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _strange(lab: np.ndarray, placed: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """What of a drawn face's outline is hair or a hat, above the mouth and thick, (S, S), uint8."""
+    """What of a drawn face is hair or a hat, (S, S), uint8: thick, above the mouth; on the forehead strands, too."""
     size = len(lab)
     lab = cv2.GaussianBlur(lab, (0, 0), size / 256)
     apart = _apart(lab, _tone(lab, placed))
@@ -258,15 +258,11 @@ def _strange(lab: np.ndarray, placed: np.ndarray, shown: np.ndarray) -> np.ndarr
     inside[inner_face(placed, size) > 0] = 0
     other = ((apart > STRANGE) & (inside > 0)) | (shown == 0)
     thick = cv2.morphologyEx(other.astype(np.uint8), cv2.MORPH_OPEN, _square(size / 26)) * inside  # no glasses
-    # A forehead is skin alone: there strands count, too.
+    thick = cv2.dilate(thick, _square(size / 12)) * inside * (apart > SKIN)
     forehead = inside.copy()
     forehead[max(0, int(placed[BROWS, 1].min() - STRANDS * size)) :] = 0
-    strands = cv2.morphologyEx(((apart > SKIN) & (forehead > 0)).astype(np.uint8), cv2.MORPH_OPEN, _square(size / 85))
-    return (
-        np.maximum(cv2.dilate(thick, _square(size / 12)), cv2.dilate(strands, _square(size / 40)))
-        * inside
-        * (apart > SURE)
-    )
+    strands = cv2.morphologyEx((apart > SKIN).astype(np.uint8) * forehead, cv2.MORPH_OPEN, _square(size / 85))
+    return np.maximum(thick, cv2.dilate(strands, _square(size / 40)) * forehead * (apart > SURE))
 
 
 def _mouth(points: np.ndarray) -> int:

@@ -20,7 +20,7 @@ import pytest
 
 from faceanon_hub import Face, FaceStatus
 from faceanon_hub.io import read_photo
-from faceanon_hub.look import ROWS
+from faceanon_hub.look import AT, ROWS
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +121,9 @@ def test_no_identity_is_taken_without_privacy_and_no_age_without_asking(pipe, he
     monkeypatch.setattr(type(pipe.recognizer), "describe", lambda *args: asked.append(args) or np.zeros(256))
     (job,) = pipe.prepare_scene(read_photo(head), copy.deepcopy(faces), pipe.resolve(privacy=0)).jobs
     assert job.identity is None and not asked
+    monkeypatch.setattr(type(pipe.attribute_estimator), "sex_and_age", None)  # is not even called
     (job,) = pipe.prepare_scene(read_photo(head), copy.deepcopy(faces), pipe.resolve(attributes="none")).jobs
-    assert np.isnan(job.goal[-2:]).all()
+    assert np.isnan(job.goal[[AT["sex"], AT["age"]]]).all()
 
 
 def test_nothing_of_the_original_is_kept_after_a_call(pipe, head, monkeypatch):
