@@ -51,6 +51,12 @@ def uncritical(monkeypatch):
         monkeypatch.setattr(pipeline, limit, np.inf)
 
 
+@pytest.fixture
+def quick(sketcher, uncritical):
+    """The bundled pipeline where any face will do."""
+    return sketcher
+
+
 @pytest.fixture(scope="session")
 def face(pipe, portrait):
     """The portrait's face with its landmarks; copy it before changing it."""

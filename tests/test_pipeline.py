@@ -137,9 +137,9 @@ def test_tuple_and_output_types(pipe, portrait, result):
     assert tensor.shape == (3, 512, 512) and np.array_equal(tensor.permute(1, 2, 0).numpy(), array)
 
 
-def test_takes_what_people_have(pipe, portrait, tmp_path):
+def test_takes_what_people_have(quick, portrait, tmp_path):
     PIL.Image.fromarray(portrait).save(tmp_path / "photo.png")
-    reference = pixels_of(pipe(portrait, seed=0))
+    reference = pixels_of(quick(portrait, seed=0))
     tensor = torch.from_numpy(portrait).permute(2, 0, 1)
     for image in (
         tmp_path / "photo.png",
@@ -150,16 +150,16 @@ def test_takes_what_people_have(pipe, portrait, tmp_path):
         tensor.float() / 255,
         portrait[None],
     ):
-        assert np.array_equal(pixels_of(pipe(image, seed=0)), reference)
+        assert np.array_equal(pixels_of(quick(image, seed=0)), reference)
 
 
-def test_alpha_and_grey_come_back(pipe, portrait):
+def test_alpha_and_grey_come_back(quick, portrait):
     alpha = np.tile(np.arange(512, dtype=np.uint8) // 2, (512, 1))
     with_alpha = PIL.Image.fromarray(np.dstack([portrait, alpha]))
-    image = pipe(with_alpha, seed=0).images[0]
+    image = quick(with_alpha, seed=0).images[0]
     assert image.mode == "RGBA" and np.array_equal(np.asarray(image)[..., 3], alpha)
-    assert pipe(with_alpha, seed=0, output_type="pt").images[0].shape == (4, 512, 512)
-    grey = pipe(PIL.Image.fromarray(portrait).convert("L"), seed=0)
+    assert quick(with_alpha, seed=0, output_type="pt").images[0].shape == (4, 512, 512)
+    grey = quick(PIL.Image.fromarray(portrait).convert("L"), seed=0)
     assert grey.images[0].mode == "L" and grey.faces[0][0].status is FaceStatus.ANONYMIZED
 
 
@@ -170,23 +170,23 @@ def test_no_face_is_a_result(pipe):
     assert pipe([], seed=0).images == []
 
 
-def test_keep_by_number_and_by_box(pipe, two):
-    faces = pipe.find_faces(two)
-    core = [core_of(pipe, face, two) for face in faces]
+def test_keep_by_number_and_by_box(quick, two):
+    faces = quick.find_faces(two)
+    core = [core_of(quick, face, two) for face in faces]
     for keep in ([0], [tuple(faces[0].box)]):
-        result = pipe(two, seed=0, keep=keep)
+        result = quick(two, seed=0, keep=keep)
         assert [face.status for face in result.faces[0]] == [FaceStatus.KEPT, FaceStatus.ANONYMIZED]
         changed = (pixels_of(result) != two).any(2)
         assert not changed[core[0] & ~core[1]][:100].any() and changed[core[1]].mean() > 0.9
-    nobody = pipe(two, seed=0, keep=[(0, 0, 3, 3)])
+    nobody = quick(two, seed=0, keep=[(0, 0, 3, 3)])
     assert all(face.status is FaceStatus.ANONYMIZED for face in nobody.faces[0])
-    several = pipe([two, two], seed=0, keep=[[1], []])
+    several = quick([two, two], seed=0, keep=[[1], []])
     assert [[face.status.value for face in faces] for faces in several.faces] == [
         ["anonymized", "kept"],
         ["anonymized", "anonymized"],
     ]
     with pytest.raises(ValueError, match="names face 2"):
-        pipe(two, seed=0, keep=[2])
+        quick(two, seed=0, keep=[2])
 
 
 def test_kept_once_is_not_kept_for_ever(pipe, portrait):
@@ -266,17 +266,17 @@ def assert_hidden(face, photo, after):
     assert (after[inside] != photo[inside]).any(2).mean() > 0.95
 
 
-def test_a_face_that_fails_takes_no_neighbour_along(pipe, two, monkeypatch):
-    fit, expected = FaceAnonPipeline.fit_face, pipe(two, seed=0)
+def test_a_face_that_fails_takes_no_neighbour_along(quick, two, monkeypatch):
+    fit, expected = FaceAnonPipeline.fit_face, quick(two, seed=0)
 
-    def picky(pipe, job, drawn):
+    def picky(quick, job, drawn):
         if job.face.box[0] > 170:
             raise RuntimeError("out of order")
-        return fit(pipe, job, drawn)
+        return fit(quick, job, drawn)
 
     monkeypatch.setattr(FaceAnonPipeline, "fit_face", picky)
     seen = []
-    result = pipe(two, seed=0, callback_on_step_end=lambda *args: seen.append(args[2]))
+    result = quick(two, seed=0, callback_on_step_end=lambda *args: seen.append(args[2]))
     assert [face.status.value for face in result.faces[0]] == ["anonymized", "obfuscated"]
     assert "out of order" in result.faces[0][1].reason and seen == [2]
     assert np.array_equal(pixels_of(result)[:, :150], pixels_of(expected)[:, :150])
@@ -407,18 +407,18 @@ def test_failing_detection_gives_no_picture(portrait, monkeypatch):
         pipe(portrait, seed=0)
 
 
-def test_callback_sees_the_step(pipe, head, two):
+def test_callback_sees_the_step(quick, head, two):
     calls = []
 
-    def note(pipe, step, done, tensors):
+    def note(quick, step, done, tensors):
         calls.append((step, done, {name: tuple(tensor.shape) for name, tensor in tensors.items()}))
         return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
 
-    result = pipe([head, two], seed=0, batch_size=2, callback_on_step_end=note)
+    result = quick([head, two], seed=0, batch_size=2, callback_on_step_end=note)
     assert calls == [(0, 2, {"styles": (2, 512)}), (1, 3, {"styles": (1, 512)})]
-    assert np.array_equal(pixels_of(result), pixels_of(pipe(head, seed=0)))
+    assert np.array_equal(pixels_of(result), pixels_of(quick(head, seed=0)))
     bare = []
-    pipe(
+    quick(
         head,
         seed=0,
         callback_on_step_end=lambda *args: bare.append(args[3]),
@@ -448,8 +448,8 @@ def test_an_error_of_the_callback_reaches_the_caller(pipe, portrait):
 
 
 def test_progress_bar_counts_faces(portrait, two, capfd):
-    pipe = FaceAnonPipeline.from_pretrained()
-    pipe([portrait, two], seed=0)
+    quick = FaceAnonPipeline.from_pretrained()
+    quick([portrait, two], seed=0)
     assert "3/3" in capfd.readouterr().err
 
 
@@ -681,16 +681,16 @@ def test_bfloat16_draws_faces_too(head):
     assert pipe(head, seed=0).faces[0][0].status is FaceStatus.ANONYMIZED
 
 
-def test_tilted_heads_come_out_like_upright_ones(pipe):
+def test_tilted_heads_come_out_like_upright_ones(quick):
     """The mesh found again on the result, against the one asked for, in inter-ocular distances, at nine angles."""
     errors = {}
     for angle in (-90, -60, -40, -20, 0, 20, 40, 60, 90):
         photo = turned(angle)
-        result = pipe(photo, seed=2)
+        result = quick(photo, seed=2)
         face = max(result.faces[0], key=lambda face: face.size)
         assert face.status is FaceStatus.ANONYMIZED, angle
         again = Face(box=face.box, score=1.0, keypoints=face.keypoints)
-        pipe.landmark_extractor(pixels_of(result), [again])
+        quick.landmark_extractor(pixels_of(result), [again])
         eyes = np.linalg.norm(face.landmarks[33] - face.landmarks[263])
         errors[angle] = np.linalg.norm(again.landmarks[:, :2] - face.landmarks[:, :2], axis=1).mean() / eyes
     assert max(errors.values()) < errors[0] + 0.02, errors
@@ -735,12 +735,12 @@ def test_a_zone_is_hidden_and_nothing_else_changes(pipe, portrait, face, fallbac
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_what_a_solid_zone_hid_does_not_matter(pipe, portrait, seed):
+def test_what_a_solid_zone_hid_does_not_matter(quick, portrait, seed):
     # Close to the face: in the crop that the network sees, and over a cheek.
     zone = (150, 60, 200, 240)
     changed = portrait.copy()
     changed[60:240, 150:200] = np.random.default_rng(seed).integers(0, 256, (180, 50, 3))
-    first, second = (pipe(photo, seed=3, hide=[zone], fallback="solid") for photo in (portrait, changed))
+    first, second = (quick(photo, seed=3, hide=[zone], fallback="solid") for photo in (portrait, changed))
     assert [face.status for face in first.faces[0]] == [FaceStatus.ANONYMIZED]
     assert np.array_equal(pixels_of(first), pixels_of(second)) and not pixels_of(first)[60:240, 150:200].any()
 
@@ -772,10 +772,10 @@ def test_a_zone_holds_even_when_all_else_fails(portrait, face, monkeypatch):
         assert not result[30:100, 100:].any()
 
 
-def test_zones_of_several_photos(pipe, two):
-    results = pipe([two, two], seed=0, hide=[[(0, 0, 20, 20)], []], fallback="solid").images
+def test_zones_of_several_photos(quick, two):
+    results = quick([two, two], seed=0, hide=[[(0, 0, 20, 20)], []], fallback="solid").images
     assert not np.asarray(results[0])[:20, :20].any() and np.asarray(results[1])[:20, :20].any()
-    batch = pipe(np.stack([two, two]), seed=0, hide=[[], [(-9, -9, 20, 20)]], fallback="solid").images
+    batch = quick(np.stack([two, two]), seed=0, hide=[[], [(-9, -9, 20, 20)]], fallback="solid").images
     assert np.asarray(batch[0])[:20, :20].any() and not np.asarray(batch[1])[:20, :20].any()
 
 
