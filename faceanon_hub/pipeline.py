@@ -844,11 +844,15 @@ class FaceAnonPipeline(DiffusionPipeline):
         names = ("repo_id", "commit_message", "private", "create_pr", "token")
         hub = {name: kwargs.pop(name) for name in names if name in kwargs}
         # diffusers writes where a component came from, which is a folder of the user's machine.
-        parts: list[Any] = [self, *self.components.values()]
-        for part in filter(None, parts):
-            kept = {name: value for name, value in part.config.items() if name != "_name_or_path"}
-            part._internal_dict = FrozenDict(kept)  # noqa: SLF001 - diffusers has no public way to drop a value
-        super().save_pretrained(save_directory, *args, **kwargs)
+        parts = [(part, part.config) for part in (self, *self.components.values()) if part is not None]
+        try:
+            for part, config in parts:
+                kept = {name: value for name, value in config.items() if name != "_name_or_path"}
+                part._internal_dict = FrozenDict(kept)  # noqa: SLF001 - diffusers has no public way to drop a value
+            super().save_pretrained(save_directory, *args, **kwargs)
+        finally:
+            for part, config in parts:
+                part._internal_dict = config  # noqa: SLF001
         Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
         if push_to_hub:  # diffusers' own push would leave out what is ours: pipeline.py and the card
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub, variant=kwargs.get("variant"))

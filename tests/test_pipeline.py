@@ -816,3 +816,11 @@ def test_children_are_pushed_less_with_each_attempt_but_always(pipe, portrait, f
     for attempt in range(3):
         pipe.sample([job], [0], pipe.resolve(privacy=0.6), attempt)
     np.testing.assert_allclose(pushes, [0.6, 0.4, 0.2])
+
+
+def test_saving_changes_nothing(pipe, tmp_path):
+    parts = [pipe, *pipe.components.values()]
+    before = [dict(part.config) for part in parts]
+    pipe.save_pretrained(tmp_path)
+    assert [dict(part.config) for part in parts] == before
+    assert "_name_or_path" in pipe.config and "_name_or_path" not in (tmp_path / "model_index.json").read_text()
