@@ -81,7 +81,7 @@ Checkpoint = Annotated[str | None, typer.Option(help="Folder or Hub id, in place
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
 Dtype = Annotated[
     DtypeChoice,
-    typer.Option(help="Of the network: bfloat16 is faster on processors made for it, and some levels different."),
+    typer.Option(help="Of the networks, on a GPU: float16 and bfloat16 are faster, and some levels different."),
 ]
 ReportSeeds = Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")]
 AsReport = Annotated[bool, typer.Option("--json", help="Print the report to standard output.")]
