@@ -269,10 +269,10 @@ def assert_hidden(face, photo, after):
 def test_a_face_that_fails_takes_no_neighbour_along(quick, two, monkeypatch):
     fit, expected = FaceAnonPipeline.fit_face, quick(two, seed=0)
 
-    def picky(quick, job, drawn):
+    def picky(pipe, job, drawn):
         if job.face.box[0] > 170:
             raise RuntimeError("out of order")
-        return fit(quick, job, drawn)
+        return fit(pipe, job, drawn)
 
     monkeypatch.setattr(FaceAnonPipeline, "fit_face", picky)
     seen = []
@@ -410,7 +410,7 @@ def test_failing_detection_gives_no_picture(portrait, monkeypatch):
 def test_callback_sees_the_step(quick, head, two):
     calls = []
 
-    def note(quick, step, done, tensors):
+    def note(pipe, step, done, tensors):
         calls.append((step, done, {name: tuple(tensor.shape) for name, tensor in tensors.items()}))
         return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
 
@@ -448,8 +448,8 @@ def test_an_error_of_the_callback_reaches_the_caller(pipe, portrait):
 
 
 def test_progress_bar_counts_faces(portrait, two, capfd):
-    quick = FaceAnonPipeline.from_pretrained()
-    quick([portrait, two], seed=0)
+    pipe = FaceAnonPipeline.from_pretrained()
+    pipe([portrait, two], seed=0)
     assert "3/3" in capfd.readouterr().err
 
 
