@@ -249,7 +249,7 @@ def _skin(lab: np.ndarray, tone: np.ndarray, limit: float) -> np.ndarray:
 
 
 def _strange(lab: np.ndarray, placed: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """What of a drawn face is hair or a hat, (S, S), uint8: thick parts above the mouth, and strands on the forehead."""
+    """What of a drawn face is hair or a hat, (S, S), uint8: thick above the mouth, strands too on the forehead."""
     size = len(lab)
     lab = cv2.GaussianBlur(lab, (0, 0), size / 256)
     apart = _apart(lab, _tone(lab, placed))
