@@ -26,6 +26,7 @@ _HOMES = {
     "FaceAnonPipeline": "pipeline",
     "FaceAnonPipelineOutput": "pipeline",
     "FaceDetector": "detection",
+    "FaceParser": "parsing",
     "FaceRecognizer": "recognition",
     "FaceStatus": "faces",
     "FolderReport": "folders",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from .landmarks import LandmarkExtractor
     from .lighting import LightingTransfer
     from .options import Options
+    from .parsing import FaceParser
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
     from .recognition import FaceRecognizer
     from .sampling import StyleSampler

@@ -36,6 +36,7 @@ from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
 from .look import goal_of, grown_up, is_child, look, strangeness
 from .options import Attributes, Fallback, Options
+from .parsing import FaceParser
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
@@ -55,9 +56,11 @@ SMALL = 256  # pixels of the crop in which light and colour are worked out
 ATTEMPTS = 3  # how often a face is drawn until one fits
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
 # behind hair, hat or hand.
-MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.15
+MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.22
 # What fits, but calls for another try: the best one is taken.
-GOOD_ERROR, GOOD_COVERED = 1.2, 0.04
+GOOD_ERROR, GOOD_COVERED = 1.2, 0.08
+# The same of the inner face, of eyes, nose and mouth: hands before it, hair, half a pair of glasses.
+MAX_TORN, GOOD_TORN = 0.06, 0.018
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
@@ -111,6 +114,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             A style to a photograph of nobody.
         sampler ([`StyleSampler`]):
             What the original shows, in numbers, to a style.
+        parser ([`FaceParser`]):
+            A face to its parts: what is hidden of an original, and what of a drawn face is skin.
         attribute_estimator ([`AttributeEstimator`], *optional*):
             A face to apparent sex and age.
         surroundings_encoder ([`SurroundingsEncoder`], *optional*):
@@ -151,6 +156,7 @@ class FaceAnonPipeline(DiffusionPipeline):
     lighting_transfer: LightingTransfer | None
     skin_color_transfer: SkinColorTransfer | None
     sampler: StyleSampler
+    parser: FaceParser
     attribute_estimator: AttributeEstimator | None
     surroundings_encoder: SurroundingsEncoder | None
     recognizer: FaceRecognizer | None
@@ -161,6 +167,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         landmark_extractor: LandmarkExtractor,
         generator: FaceAnonGenerator,
         sampler: StyleSampler,
+        parser: FaceParser,
         lighting_transfer: LightingTransfer | None = None,
         skin_color_transfer: SkinColorTransfer | None = None,
         attribute_estimator: AttributeEstimator | None = None,
@@ -188,6 +195,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             landmark_extractor=landmark_extractor,
             generator=generator,
             sampler=sampler,
+            parser=parser,
             lighting_transfer=lighting_transfer,
             skin_color_transfer=skin_color_transfer,
             attribute_estimator=attribute_estimator,
@@ -546,8 +554,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         Raises:
             ValueError: the face is too small.
         """
-        front = seam.in_front(warp_in(pixels, job.matrix, job.size), job.points)
-        job.hidden = seam.hidden(job.points, front, options.mask_margin)
+        crop = warp_in(pixels, job.matrix, job.size)
+        parts = self.parser.parse(crop)
+        job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
+        job.skin = seam.skin_left(parts, job.hidden)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
         if not job.core[1].any():
             raise ValueError("the face is too small to be erased")
@@ -741,14 +751,16 @@ class FaceAnonPipeline(DiffusionPipeline):
             return None
         picture = placing.warp(drawn.picture, drawn.mesh.points, placed, job.size)
         seen = self.landmark_extractor.read(picture)
-        covered, bent = seam.covered(picture, placed), _bent(seen, placed, job.pose)
-        if seen is None or covered > MAX_COVERED or bent > MAX_BENT:
+        parts = self.parser.parse(picture)
+        (covered, torn), bent = seam.covered(parts, placed, job.size), _bent(seen, placed, job.pose)
+        if seen is None or covered > MAX_COVERED or torn > MAX_TORN or bent > MAX_BENT:
             return None
         aim = placing.aim(placed, seen.points)
         picture = placing.warp(drawn.picture, drawn.mesh.points, aim, job.size)
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
-        return NewFace(picture, placed, faults + max(0.0, bent / GOOD_BENT - 1))
+        faults += max(0.0, torn / GOOD_TORN - 1) / 2
+        return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
 
     def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
@@ -771,7 +783,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 return replace(job, new=None, composed=None), job.hidden
             try:
                 picture = self.correct(job, new, options)
-                crop, opacity = seam.compose(job.surroundings, job.hidden, picture, new.points)
+                crop, opacity = seam.compose(job.surroundings, job.hidden, job.skin, picture, new.parts, new.points)
                 seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
                 mesh = self.landmark_extractor.read(seen.round().astype(np.uint8))
                 if _bent(mesh, new.points, job.pose) > BROKEN:

@@ -25,9 +25,9 @@ class ResidualNetwork(Network):
             outputs (`int`):
                 Numbers read.
         """
-        parts = [_convolution(inputs, channels[0], 5, 2), nn.ReLU()]
+        parts = [convolution(inputs, channels[0], 5, 2), nn.ReLU()]
         for before, after in zip(channels, channels[1:], strict=False):
-            parts += [_convolution(before, after, 3, 2), nn.ReLU(), Residual(after)]
+            parts += [convolution(before, after, 3, 2), nn.ReLU(), Residual(after)]
         return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], outputs))
 
 
@@ -36,13 +36,14 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _convolution(channels, channels)
-        self.second = _convolution(channels, channels)
+        self.first = convolution(channels, channels)
+        self.second = convolution(channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """`(B, C, H, W)` to the same shape."""
         return torch.relu(x + self.second(torch.relu(self.first(x))))
 
 
-def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """A convolution and its batch norm."""
     return nn.Sequential(nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(after))

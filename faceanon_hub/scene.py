@@ -22,6 +22,7 @@ class NewFace:
 
     picture: np.ndarray  # (S, S, 3) uint8
     points: np.ndarray  # (478, 3), its mesh in pixels of the crop
+    parts: np.ndarray  # (s, s, 7), see [`parsing.FaceParser`]
     faults: float = 0.0  # how much of it is not as it should be; 0 for a face that needs no second try
 
 
@@ -48,6 +49,7 @@ class FaceJob:
     points: np.ndarray
     pose: np.ndarray
     hidden: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S) float32, 1 where the original is erased
+    skin: np.ndarray = field(default_factory=lambda: np.empty(0))  # (s, s) float32, where skin is in what is left
     core: tuple[Zone, np.ndarray] = field(default_factory=lambda: ((0, 0, 0, 0), np.zeros((0, 0), bool)))  # what is
     # erased of the photo, and a mask of this part
     goal: np.ndarray = field(default_factory=lambda: np.empty(0))  # (R,), what the new face should look like

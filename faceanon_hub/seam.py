@@ -6,25 +6,20 @@ import cv2
 import numpy as np
 
 from . import landmarks as lm
-from .color import to_lab
 from .lighting import mesh_triangles, to_linear, to_srgb
+from .parsing import HAIR, OTHER
 
-CHEEKS = [50, 280, 205, 425, 36, 266, 151, 9, 8]  # where skin is seen best
 BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 INNER = [lm.LEFT_EYE, lm.RIGHT_EYE, lm.LEFT_BROW, lm.RIGHT_BROW, lm.OUTER_LIPS, lm.NOSE_BRIDGE + lm.NOSE_BASE]
-TONES = np.array([16, 7, 9], np.float32)  # how far apart skin of one face is in CIELAB: shade, red, yellow
-SHINE = 0.7  # what counts of the distance where it is brighter
-# In these: surely skin up to here; skin; from here on it is not, of a photo; and of a drawn face, whose own shade is
-# as dark as hair.
-SURE, SKIN, OTHER, STRANGE = 1.4, 2.0, 2.6, 3.0
+UNSURE, SURELY = 0.5, 0.85  # probabilities of a part: below and above
 SAFE = 0.02  # sides of the crop by which eyes, brows, nose and mouth are hidden beyond their own outline
 FADE = 0.025  # sides of the crop over which new skin runs out into the photo's
 RING = 0.05  # width of the skin round the face that the new skin is fitted to
 DEPTH = 0.16  # how far into the face it is
 LARGEST = 30.0  # levels by which it is moved at most
-ROUND, SOFT = 170, 340  # parts of the crop's side over which the outline of hair is rounded, and an edge runs out
-STRANDS = 0.02  # sides of the crop above the brows from where on nothing but skin is left of a drawn face
-ISLAND = 0.01  # of a face's skin: a smaller part that hair cuts off from the rest is hair, too
+SOFT = 340  # parts of the crop's side over which an edge runs out
+MATTING, EDGES = 50, 1e-3  # parts of the crop's side by which hair is looked for beside its mask; variance of an edge
+MOST_IN_FRONT = 0.7  # of what lies round the inner face: above, the parser is wrong, or there is nothing to keep
 MATTE = 512  # side of the crop in which hair in front is found at most
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
 
@@ -67,35 +62,34 @@ def inner_face(points: np.ndarray, size: int) -> np.ndarray:
     return cv2.dilate(inner, _square(SAFE * size))
 
 
-def in_front(crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Hair and hats before forehead and temples, by colour: what is clearly no skin and comes in from outside.
+def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """What lies before a face: hair, hats, hands. Where that is not sure, the face is.
+
+    A mask over nose and mouth is hidden with them, and so is all where hardly any of a face is seen.
 
     Args:
         crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crop of the original.
         points (`np.ndarray` of shape `(478, >= 2)`):
             Its mesh in pixels of the crop.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Its parts, from [`FaceParser.parse`].
 
     Returns:
         `np.ndarray` of shape `(S, S)`, float32: 0 to 1, all 0 on the [`inner_face`].
     """
     full, size = len(crop), min(len(crop), MATTE)
     crop, points = _shrunk(crop, size), points * (size / full)
-    shown = silhouette(points, size)
-    lab = cv2.GaussianBlur(to_lab(crop), (0, 0), size / 400)
-    other = ((_apart(lab, _tone(lab, points)) - SKIN) / (OTHER - SKIN)).clip(0, 1)
-    solid = cv2.morphologyEx((other > 0.5).astype(np.uint8), cv2.MORPH_OPEN, _square(size / 150))
-    parts = cv2.connectedComponents(solid)[1]
-    outer = np.isin(parts, np.unique(parts[shown == 0])) & (solid > 0)
-    near = cv2.dilate(outer.astype(np.uint8), _square(size / 100))
-    # From the side only a rim: a cheek in the shade is as dark as hair.
-    y = np.arange(size, dtype=np.float32)[:, None]
-    top, mouth = points[BROWS, 1].min(), points[lm.MOUTH_CORNERS, 1].mean()
-    above = ((top - y) / (0.03 * size)).clip(0, 1)
-    rim = cv2.distanceTransform(shown, cv2.DIST_L2, 5)
-    side = (1 - (rim - 0.02 * size) / (0.02 * size)).clip(0, 1) * ((mouth - y) / (0.05 * size)).clip(0, 1)
-    kept = _rounded(other * near, size / ROUND) * np.maximum(above, side)
-    kept = np.maximum(kept, _islands(shown * (kept < 0.5), inner_face(points, size)))
+    kept = _matted(crop, _sized(_strange(parts), size), size / MATTING)
+    kept = ((kept - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
+    shown, inner = silhouette(points, size), inner_face(points, size)
+    rim = shown * (1 - inner)
+    if (kept * rim).sum() > MOST_IN_FRONT * rim.sum():
+        kept *= 1 - shown
+    lips = cv2.fillPoly(np.zeros_like(shown), np.round(points[None, lm.OUTER_LIPS, :2]).astype(np.int32), 1)
+    if (kept * lips).sum() > lips.sum() / 2:
+        below = slice(max(0, int(points[BROWS, 1].max())), None)
+        kept[below] *= 1 - shown[below]
     return _enlarged(kept, full).clip(0, 1) * (1 - inner_face(points * (full / size), full))
 
 
@@ -122,22 +116,40 @@ def hidden(points: np.ndarray, front: np.ndarray, margin: float = 0.0) -> np.nda
     return np.maximum(shown * (1 - front), inner).astype(np.float32)
 
 
-def covered(face: np.ndarray, placed: np.ndarray) -> float:
-    """Share of a drawn face that its own hair, hat or hand lies before, by colour: above some, draw again.
+def skin_left(parts: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Where skin is in what is left of a photo.
 
     Args:
-        face (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            Drawn picture as placed in the crop.
-        placed (`np.ndarray` of shape `(478, >= 2)`):
-            Its mesh in pixels of the crop.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Of the original's crop, from [`FaceParser.parse`].
+        hidden (`np.ndarray` of shape `(S, S)`, float32):
+            What is erased of it, from [`hidden`].
 
     Returns:
-        `float`: 0 to 1.
+        `np.ndarray` of shape `(s, s)`, float32, 0 to 1.
     """
-    small = min(len(face), SMALL)
-    placed = placed * (small / len(face))
-    shown = silhouette(placed, small)
-    return float(_strange(to_lab(_shrunk(face, small)), placed, shown).sum() / shown.sum())
+    return (1 - _strange(parts)) * (1 - _sized(hidden, len(parts)))
+
+
+def covered(parts: np.ndarray, placed: np.ndarray, size: int) -> tuple[float, float]:
+    """How much of a drawn face its own hair, hat or hand lies before: above some, draw again.
+
+    Args:
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Parts of the drawn picture as placed in the crop, from [`FaceParser.parse`].
+        placed (`np.ndarray` of shape `(478, >= 2)`):
+            Its mesh in pixels of the crop.
+        size (`int`):
+            Side of the crop in pixels.
+
+    Returns:
+        `tuple`: shares, 0 to 1, of the whole face, and of the [`inner_face`]: where a face is no face there, it has a
+        hand before it, or is torn.
+    """
+    side = len(parts)
+    placed = placed * (side / size)
+    strange, shown, inner = _strange(parts), silhouette(placed, side), inner_face(placed, side)
+    return float((strange * shown).sum() / shown.sum()), float((strange * inner).sum() / inner.sum())
 
 
 def carry(face: np.ndarray, small: np.ndarray, changed: np.ndarray) -> np.ndarray:
@@ -160,7 +172,12 @@ def carry(face: np.ndarray, small: np.ndarray, changed: np.ndarray) -> np.ndarra
 
 
 def compose(
-    surroundings: np.ndarray, hidden: np.ndarray, face: np.ndarray, placed: np.ndarray
+    surroundings: np.ndarray,
+    hidden: np.ndarray,
+    skin: np.ndarray,
+    face: np.ndarray,
+    parts: np.ndarray,
+    placed: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fits the new face to what is left of the photo.
 
@@ -172,8 +189,12 @@ def compose(
             RGB crop of the photo, the old face erased.
         hidden (`np.ndarray` of shape `(S, S)`, float32):
             What was erased of it, from [`hidden`].
+        skin (`np.ndarray` of shape `(s, s)`, float32):
+            Where skin is in what is left, 0 to 1.
         face (`np.ndarray` of shape `(S, S, 3)`, uint8):
             Drawn picture as placed in the crop, in the original's light and skin colour.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Its parts, from [`FaceParser.parse`].
         placed (`np.ndarray` of shape `(478, >= 2)`):
             Its mesh in pixels of the crop.
 
@@ -183,27 +204,26 @@ def compose(
     """
     size = len(face)
     small = min(size, SMALL)
-    new = _filled(face, placed)
-    old, told, placed = _shrunk(surroundings, small), _shrunk(new, small), placed * (small / size)
-    erased = _shrunk(hidden, small) > 0
+    placed = placed * (small / size)
     shown = silhouette(placed, small)
+    strange = _sized(_strange(parts), small)
+    new = _filled(face, strange, placed)
+    old, told = _shrunk(surroundings, small), _shrunk(new, small)
+    erased = _shrunk(hidden, small) > 0
     away, depth = (cv2.distanceTransform(v, cv2.DIST_L2, 5) / small for v in (1 - shown, shown))
-    lab, old_lab = to_lab(told), to_lab(old)
-    tone = _tone(cv2.GaussianBlur(lab, (0, 0), 1), placed)
-    skin = _skin(old_lab, tone, SKIN)
-    both = skin & _skin(lab, tone, SKIN)
     # Resampled, the erased colour bleeds a little.
     clear = cv2.dilate(erased.astype(np.uint8), _square(small / 100)) == 0
-    ring = (away > 0) & (away < RING) & clear & _skin(old_lab, tone, SURE) & _skin(lab, tone, SURE)
+    left = _sized(skin, small)
+    ring = (away > 0) & (away < RING) & clear & (left > SURELY) & (strange < UNSURE)
     difference = (old.astype(np.float32) - told).clip(-LARGEST, LARGEST)
     change = _spread(difference, ring.astype(np.float32)) * np.exp(-((depth / DEPTH) ** 2))[..., None]
     kept = cv2.dilate((1 - _shrunk(hidden, small)) * (depth > 2 / small), _square(small / 40))
-    seen = cv2.GaussianBlur(np.dstack([both & clear, clear]).astype(np.float32), (0, 0), small / 120)
+    seen = cv2.GaussianBlur(np.dstack([left * clear, clear]).astype(np.float32), (0, 0), small / 120)
     fade = _smooth((1 - away / FADE).clip(0, 1)) * (seen[..., 0] / seen[..., 1].clip(1e-3)) * (1 - kept)
     gone = ((shown == 0) & erased).astype(np.float32)
     new = new.astype(np.float32) + _enlarged(change, size)
     if gone.any():
-        beside = (clear & (shown == 0) & ~skin).astype(np.float32)
+        beside = clear * (shown == 0) * (1 - left)
         around = _spread(
             old.astype(np.float32), beside, np.array(cv2.mean(old, clear.astype(np.uint8))[:3], np.float32)
         )
@@ -215,78 +235,36 @@ def compose(
     return new.round().clip(0, 255).astype(np.uint8), opacity
 
 
-def _islands(skin: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """What of a face's skin is apart from the inner face and small: light strands of hair, not a forehead."""
-    necks = cv2.morphologyEx(skin.astype(np.uint8), cv2.MORPH_OPEN, _square(len(skin) / 50)) | inner
-    count, parts, facts, _ = cv2.connectedComponentsWithStats(necks)
-    small = facts[:, cv2.CC_STAT_AREA] < ISLAND * max(1, int(skin.sum()))
-    mainland = cv2.dilate((~np.isin(parts, [0, *np.flatnonzero(small)])).astype(np.uint8), _square(len(skin) / 40))
-    return ((skin > 0) & (mainland == 0)).astype(np.float32)
+def _strange(parts: np.ndarray) -> np.ndarray:
+    """Probability (s, s) of what is no part of a face: hair, hats, hands, the background."""
+    return parts[..., HAIR] + parts[..., OTHER]
 
 
-def _rounded(mask: np.ndarray, radius: float) -> np.ndarray:
-    """A mask of 0 to 1 with a smooth outline in the same place."""
-    return _smooth((2 * cv2.GaussianBlur(mask, (0, 0), radius) - 0.5).clip(0, 1))
+def _matted(crop: np.ndarray, mask: np.ndarray, radius: float) -> np.ndarray:
+    """A coarse mask (S, S) that follows the edges of a crop (S, S, 3): a guided filter (He et al. 2010)."""
+    guide, side = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255, (2 * round(radius) + 1,) * 2
+    mean, target = cv2.blur(guide, side), cv2.blur(mask, side)
+    slope = (cv2.blur(guide * mask, side) - mean * target) / (cv2.blur(guide * guide, side) - mean**2 + EDGES)
+    return cv2.blur(slope, side) * guide + cv2.blur(target - slope * mean, side)
 
 
-def _tone(lab: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The middle of the skin's colours, (3,)."""
-    at = points[CHEEKS, :2].round().astype(int).clip(0, len(lab) - 1)
-    return np.median(lab[at[:, 1], at[:, 0]], 0)
+def _filled(face: np.ndarray, strange: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The face with skin in place of what is strange, uint8: its smooth colour from beside, its grain from a cheek.
 
-
-def _apart(lab: np.ndarray, tone: np.ndarray) -> np.ndarray:
-    """How far colours are from the skin's; what is brighter counts less, as skin shines."""
-    away = (lab - tone) / TONES
-    away[..., 0] *= np.where(away[..., 0] > 0, SHINE, 1)
-    return np.linalg.norm(away, axis=2)
-
-
-def _skin(lab: np.ndarray, tone: np.ndarray, limit: float) -> np.ndarray:
-    size = len(lab)
-    skin = (_apart(cv2.GaussianBlur(lab, (0, 0), size / 256), tone) < limit).astype(np.uint8)
-    return cv2.morphologyEx(skin, cv2.MORPH_OPEN, _square(size / 73)) > 0
-
-
-def _strange(lab: np.ndarray, placed: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """What of a drawn face is hair or a hat, (S, S), uint8: thick above the mouth, strands too on the forehead."""
-    size = len(lab)
-    lab = cv2.GaussianBlur(lab, (0, 0), size / 256)
-    apart = _apart(lab, _tone(lab, placed))
-    inside = shown.copy()
-    inside[_mouth(placed) :] = 0  # below it grows the beard
-    inside[inner_face(placed, size) > 0] = 0
-    other = ((apart > STRANGE) & (inside > 0)) | (shown == 0)
-    thick = cv2.morphologyEx(other.astype(np.uint8), cv2.MORPH_OPEN, _square(size / 26)) * inside  # no glasses
-    thick = cv2.dilate(thick, _square(size / 12)) * inside * (apart > SKIN)
-    forehead = inside.copy()
-    forehead[max(0, int(placed[BROWS, 1].min() - STRANDS * size)) :] = 0
-    strands = cv2.morphologyEx((apart > SKIN).astype(np.uint8) * forehead, cv2.MORPH_OPEN, _square(size / 85))
-    return np.maximum(thick, cv2.dilate(strands, _square(size / 40)) * forehead * (apart > SURE))
-
-
-def _mouth(points: np.ndarray) -> int:
-    """The row of the mouth."""
-    return max(0, int(points[lm.MOUTH_CORNERS, 1].mean()))
-
-
-def _filled(face: np.ndarray, placed: np.ndarray) -> np.ndarray:
-    """The face with skin in place of what is strange, uint8: its smooth colour from beside, its grain from a cheek."""
-    size, small = len(face), min(len(face), SMALL)
-    told, points = _shrunk(face, small), placed * (small / size)
-    lab, shown = to_lab(told), silhouette(points, small)
-    strange = _strange(lab, points, shown)
-    inner = inner_face(points, small)
-    skin = _skin(lab, _tone(lab, points), SURE)
+    `strange` (s, s) is 0 to 1, and `points` are in its pixels.
+    """
+    size, small = len(face), len(strange)
+    told, shown, inner = _shrunk(face, small), silhouette(points, small), inner_face(points, small)
     # Beyond the outline, too: there the new skin runs out into the photo's.
-    beside = cv2.dilate(shown, _square(4 * FADE * small)) * (1 - shown) * (1 - skin)
-    beside[_mouth(points) :] = 0
-    wide = cv2.dilate((strange | beside).astype(np.uint8), _square(small / 32)) * (1 - inner)
-    known = skin & (shown > 0) & (wide == 0) & (inner == 0)
+    near = cv2.dilate(shown, _square(4 * FADE * small))
+    wide = cv2.dilate((near * (strange > UNSURE)).astype(np.uint8), _square(small / 32)) * (1 - inner)
+    known = (shown > 0) & (wide == 0) & (inner == 0) & (strange < UNSURE)
     if known.sum() < 10:
         return face
     smooth = _spread(told.astype(np.float32), known.astype(np.float32), told[known].mean(0))
-    grain = np.random.default_rng(0).normal(0, _grain(face, placed), (SMALL, SMALL)).astype(np.float32)
+    grain = (
+        np.random.default_rng(0).normal(0, _grain(face, points * (size / small)), (SMALL, SMALL)).astype(np.float32)
+    )
     tiles = np.tile(grain, (-(-size // SMALL),) * 2)[:size, :size, None]
     soft = _enlarged(cv2.GaussianBlur(wide.astype(np.float32), (0, 0), small / 80), size)[..., None]
     return (face + soft * (_enlarged(smooth, size) + tiles - face)).round().clip(0, 255).astype(np.uint8)
@@ -318,6 +296,10 @@ def _spread(values: np.ndarray, weight: np.ndarray, far: np.ndarray | float = 0.
 
 def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
     return picture if len(picture) == size else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _sized(mask: np.ndarray, size: int) -> np.ndarray:
+    return cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if len(mask) > size else cv2.INTER_LINEAR)
 
 
 def _enlarged(values: np.ndarray, size: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from faceanon_hub import (
     FaceAnonGenerator,
     FaceAnonPipeline,
     FaceDetector,
+    FaceParser,
     FaceRecognizer,
     LandmarkExtractor,
     LightingTransfer,
@@ -44,6 +45,7 @@ FOLDERS = {
     SkinColorTransfer: "skin_color_transfer",
     FaceAnonGenerator: "generator",
     StyleSampler: "sampler",
+    FaceParser: "parser",
     FaceRecognizer: "recognizer",
     AttributeEstimator: "attribute_estimator",
     SurroundingsEncoder: "surroundings_encoder",
@@ -66,7 +68,7 @@ def test_diffusers_table_holds_our_entry():
 def test_diffusers_finds_our_load_methods():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
     parts = [value for value in index.values() if isinstance(value, list)]
-    assert len(parts) == 9
+    assert len(parts) == 10
     for library, name in (part for part in parts if part != [None, None]):  # optional ones may be absent
         kind, candidates = pipeline_loading_utils.get_class_obj_and_candidates(
             library, name, pipeline_loading_utils.ALL_IMPORTABLE_CLASSES, diffusers.pipelines, is_pipeline_module=False
@@ -192,6 +194,8 @@ BAD = [
     *((StyleSampler, "reach", value) for value in (0, 1e9, math.nan)),
     *((StyleSampler, "push", value) for value in (-1, 1e9, math.nan)),
     *((StyleSampler, "leave", value) for value in (-1, 2, math.nan)),
+    *((FaceParser, "sample_size", value) for value in (0, 100, 10**9, 6.5, math.nan)),
+    *((FaceParser, "channels", value) for value in ([], 8, [8] * 40, [0, 8], [10**9])),
     *((FaceRecognizer, "widths", value) for value in ([], 8, [8] * 40, [8, 0], [10**9], ["8"])),
     *((FaceRecognizer, "embedding_size", value) for value in (0, 10**9, 6.5)),
     *((AttributeEstimator, "sample_size", value) for value in (0, 10**9, 6.5, math.nan)),

@@ -48,7 +48,7 @@ def take_from(pipe, monkeypatch, numbers):
 
     def hidden(pixels, job, options):
         hide(pixels, job, options)
-        job.hidden, job.core = numbers.setdefault("hidden", (job.hidden, job.core))
+        job.hidden, job.core, job.skin = numbers.setdefault("hidden", (job.hidden, job.core, job.skin))
 
     def measured(pixels, job, options):
         measure(pixels, job, options)
@@ -99,6 +99,7 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "points": (478, 3),
         "pose": (3, 3),
         "hidden": (job.size, job.size),
+        "skin": (128, 128),
         "goal": (len(ROWS),),
         "identity": (256,),
         "lighting": (9,),
@@ -106,7 +107,7 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "surroundings": (job.size, job.size, 3),
     }
     assert set(vars(job)) - {"face", "size", "core", "new", "composed"} == {
-        *("matrix", "points", "pose", "hidden", "goal", "identity", "lighting", "color", "surroundings")
+        *("matrix", "points", "pose", "hidden", "skin", "goal", "identity", "lighting", "color", "surroundings")
     }
     assert not np.shares_memory(job.surroundings, head)
     # Where it was hidden, there is one colour; at its border it is resampled.

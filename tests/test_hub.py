@@ -34,6 +34,7 @@ from faceanon_hub import (
     FaceAnonGenerator,
     FaceAnonPipeline,
     FaceDetector,
+    FaceParser,
     FaceRecognizer,
     LandmarkExtractor,
     LightingTransfer,
@@ -48,6 +49,7 @@ COMPONENTS = {
     "generator": "FaceAnonGenerator",
     "landmark_extractor": "LandmarkExtractor",
     "lighting_transfer": "LightingTransfer",
+    "parser": "FaceParser",
     "recognizer": "FaceRecognizer",
     "sampler": "StyleSampler",
     "attribute_estimator": "AttributeEstimator",
@@ -56,7 +58,7 @@ COMPONENTS = {
 }
 FILE = "diffusion_pytorch_model.safetensors"
 WEIGHTS = f"generator/{FILE}"
-WEIGHED = ("attribute_estimator", "generator", "recognizer", "sampler", "surroundings_encoder")
+WEIGHED = ("attribute_estimator", "generator", "parser", "recognizer", "sampler", "surroundings_encoder")
 ID = "someone/some-anonymizer"
 
 
@@ -94,6 +96,7 @@ def tiny(seed: int = 0, **options) -> FaceAnonPipeline:
         "lighting_transfer": LightingTransfer(limit=1.4),
         "skin_color_transfer": SkinColorTransfer(strength=0.9),
         "sampler": StyleSampler.from_pretrained(DEFAULT_CHECKPOINT, subfolder="sampler", truncation=0.5),
+        "parser": FaceParser(sample_size=64, channels=(8, 8)),
         "recognizer": FaceRecognizer.from_pretrained(DEFAULT_CHECKPOINT, subfolder="recognizer"),
         "attribute_estimator": AttributeEstimator(channels=(8, 8)),
         "surroundings_encoder": SurroundingsEncoder(channels=(8, 8)),
@@ -169,7 +172,10 @@ def test_bundled_checkpoint_loads_without_a_network(asked, dtype, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", watch)
     pipeline = FaceAnonPipeline.from_pretrained(**asked)
     assert not called
-    for part in (pipeline.generator, pipeline.recognizer, pipeline.attribute_estimator, pipeline.surroundings_encoder):
+    for name in WEIGHED:
+        if name == "sampler":
+            continue
+        part = pipeline.components[name]
         assert {weight.dtype for weight in part.state_dict().values() if weight.is_floating_point()} == {dtype}
         assert not part.training
     # Its numbers bear no rounding.
@@ -292,7 +298,7 @@ def test_wrong_components_are_complained_about(tmp_path, diffusers_log):
 
 def test_variants(tmp_path):
     full, half = tiny(), tiny()
-    for part in (half.generator, half.recognizer, half.attribute_estimator, half.surroundings_encoder):
+    for part in (half.generator, half.parser, half.recognizer, half.attribute_estimator, half.surroundings_encoder):
         part.to(torch.float16)
     full.save_pretrained(tmp_path)
     half.save_pretrained(tmp_path, variant="fp16")
@@ -559,7 +565,7 @@ def old_kind(folder: Path) -> Path:
     """A checkpoint of the versions whose generator was a U-Net."""
     tiny().save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
-    for name in ("sampler", "recognizer", "attribute_estimator", "surroundings_encoder"):
+    for name in ("sampler", "parser", "recognizer", "attribute_estimator", "surroundings_encoder"):
         del index[name]
         shutil.rmtree(folder / name, ignore_errors=True)
     index |= {"retargeter": ["faceanon_hub", "FaceRetargeter"]}

@@ -7,7 +7,6 @@ The crops are those of [`training.crops`], the labels HSE-FaceRes's. About 6 min
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Iterator
 
@@ -19,7 +18,7 @@ from ..alignment import placement
 from ..attributes import EXTENTS, MIDDLE_AGE, SPREAD_AGE, AttributeEstimator
 from ..surroundings import APPEARANCE
 from .crops import Crops, degrade, jitter, load_crops, occlude, recolor, warp_crop
-from .fitting import fit, to_tensor
+from .fitting import arguments, fit, to_tensor
 
 SEX, AGE = APPEARANCE.index("sex"), APPEARANCE.index("age")
 SMALLEST = 26  # pixels of the crop, of which the face takes 20
@@ -72,18 +71,12 @@ def loss(model: AttributeEstimator, batch: tuple[torch.Tensor, ...]) -> torch.Te
 
 def main() -> None:
     """Trains and saves; a run that was broken off goes on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("crops", nargs="+", help="folders of crops")
-    parser.add_argument("--folder", required=True, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    crops = load_crops(given.crops)
+    given = arguments(__doc__, "crops", 2400, 32).parse_args()
+    crops = load_crops(given.sources)
     torch.manual_seed(given.seed)
     model = AttributeEstimator()
     draw = functools.partial(batches, crops, model.config.sample_size, given.batch_size)
-    fit(model, draw, loss, given.steps, given.folder, given.seed)
+    fit(model, draw, loss, given.steps, given.folder, given.seed, given.bfloat16)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ have bfloat16.
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from ..attributes import EYES_SIZE, AttributeEstimator, eyes_crop, eyes_placement, halved
 from ..surroundings import APPEARANCE
 from .crops import Crops, degrade, jitter, load_crops, recolor, warp_crop
-from .fitting import fit, to_tensor
+from .fitting import arguments, fit, to_tensor
 
 EDGE = APPEARANCE.index("glasses")
 CLEAR = -2.4, -1.3  # edges below and above which a face has no glasses, or some
@@ -90,15 +89,10 @@ def loss(model: AttributeEstimator, batch: tuple[torch.Tensor, ...]) -> torch.Te
 
 def main() -> None:
     """Trains twice and saves; a run that was broken off goes on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("crops", nargs="+", help="folders of crops")
+    parser = arguments(__doc__, "crops", 900, 32)
     parser.add_argument("--checkpoint", required=True, help="estimator whose other network is kept")
-    parser.add_argument("--folder", required=True, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    crops = load_crops(given.crops)
+    crops = load_crops(given.sources)
     labels = labels_of_edges(crops.labels[:, EDGE])
     for part in ("first", "second"):
         torch.manual_seed(given.seed)
@@ -106,7 +100,7 @@ def main() -> None:
         model.network.load_state_dict(AttributeEstimator.from_pretrained(given.checkpoint).network.state_dict())
         draw = functools.partial(batches, crops, labels, given.batch_size)
         target = given.folder if part == "second" else Path(given.folder, part)
-        fit(model, draw, loss, given.steps, target, given.seed)
+        fit(model, draw, loss, given.steps, target, given.seed, given.bfloat16)
         seen = labels_of_network(model, crops)
         both = np.isfinite(seen) & np.isfinite(labels)
         print(

@@ -7,7 +7,6 @@ The crops are those of [`training.crops`]. About 7 minutes of one core that has 
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Iterator
 
@@ -20,7 +19,7 @@ from ..alignment import placement, transform
 from ..look import SKIN
 from ..surroundings import APPEARANCE, EXTENTS, SurroundingsEncoder
 from .crops import Crops, degrade, jitter, load_crops, recolor, warp_crop
-from .fitting import fit, to_tensor
+from .fitting import arguments, fit, to_tensor
 
 SMALLEST = 36  # pixels of the crop, of which the face takes 18
 MARGINS = (-0.02, 0.22)  # how far the hole reaches beyond the mesh, in heights of the face
@@ -179,15 +178,10 @@ def load_styles(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Trains and saves; a run that was broken off goes on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("crops", nargs="+", help="folders of crops")
+    parser = arguments(__doc__, "crops", 1500, 32)
     parser.add_argument("--styles", required=True, help="npz of the drawn ones' `names` and `styles`")
-    parser.add_argument("--folder", required=True, help="where the weights go")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    crops = load_crops(given.crops)
+    crops = load_crops(given.sources)
     torch.manual_seed(given.seed)
     model = SurroundingsEncoder()
     told, size = targets(crops, load_styles(given.styles), model), model.config.sample_size
@@ -198,6 +192,7 @@ def main() -> None:
         given.steps,
         given.folder,
         given.seed,
+        given.bfloat16,
     )
 
 
