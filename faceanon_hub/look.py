@@ -25,7 +25,8 @@ FOREHEAD = [10, 151, 67, 297, 109, 338, 69, 299, 108, 337]
 # Upper lip and chin; and the cheeks under any glasses, which a beard is compared with.
 BEARD, CHEEKS_BELOW = [164, 57, 287, 18, 200, 199, 140, 369, 32, 262, 211, 431], [205, 425, 36, 266, 207, 427]
 FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
-SURE_BEARD = -18.0  # below this
+SURE_BEARD, NO_BEARD, BEARDED = -18.0, -8.0, -16.0  # below, and above this; and a drawn face below this
+SURE_SEX = 2.0  # log odds of a drawn face
 CHILD, ADULT = 14, 20  # ages
 YEARS_AWRY, CHILDS_YEARS_AWRY = 12, 6  # from so many years on an age is wrong
 
@@ -62,25 +63,28 @@ def goal_of(original: np.ndarray) -> np.ndarray:
     """
     goal = original.copy()
     goal[AT["forehead"]] = FREE_FOREHEAD
-    if goal[AT["beard"]] > SURE_BEARD or goal[AT["sex"]] < 0:
+    if SURE_BEARD < goal[AT["beard"]] < NO_BEARD or goal[AT["sex"]] < 0:
         goal[AT["beard"]] = np.nan
     return goal
 
 
 def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
-    """How strange a new face would be in the original's place, by what is seen at a glance: glasses, sex and age.
+    """How strange a new face would be in the original's place, by glasses, beard, sex and age.
 
     Args:
         goal, shown (`np.ndarray` of shape `(R,)`):
             Looks: what was asked for, of which NaN says nothing, and what is shown.
 
     Returns:
-        `float`: 0 where nothing is; 1 for wrong glasses, 1 for a wrong sex, and more the farther an age is off.
+        `float`: 0 where nothing is; 1 for wrong glasses, 1 for a new beard, up to 1 for a sex that is wrong or
+        not clear, and more the farther an age is off.
     """
-    glasses, sex = (goal[AT[name]] * shown[AT[name]] < 0 for name in ("glasses", "sex"))
+    # An unknown row is not wrong: `max` gives 0 for NaN.
+    glasses = float(goal[AT["glasses"]] * shown[AT["glasses"]] < 0)
+    beard = float(goal[AT["beard"]] > NO_BEARD and shown[AT["beard"]] < BEARDED)
+    sex = min(1.0, max(0.0, 1 - np.sign(goal[AT["sex"]]) * shown[AT["sex"]] / SURE_SEX)) if goal[AT["sex"]] else 0.0
     years = abs(goal[AT["age"]] - shown[AT["age"]]) / (CHILDS_YEARS_AWRY if is_child(goal) else YEARS_AWRY)
-    # An unknown age is not wrong: `max` gives 0 for NaN.
-    return float(glasses) + float(sex) + max(0.0, years - 1)
+    return glasses + beard + float(sex) + max(0.0, years - 1)
 
 
 def is_child(look: np.ndarray) -> bool:

@@ -47,7 +47,8 @@ def uncritical(monkeypatch):
     from faceanon_hub import pipeline
 
     monkeypatch.setattr(pipeline, "ATTEMPTS", 1)
-    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT", "BROKEN"):
+    monkeypatch.setattr(pipeline, "MOST_ATTEMPTS", 1)
+    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_TORN", "MAX_BENT", "BROKEN"):
         monkeypatch.setattr(pipeline, limit, np.inf)
 
 

@@ -62,16 +62,19 @@ def test_dark_chins_read_as_beards_and_covered_foreheads_as_hair(crop):
 
 def test_a_goal_has_a_free_forehead(crop):
     original = seen(*crop)
-    original[AT["forehead"]] = 40.0
+    original[AT["forehead"]], original[AT["beard"]] = 40.0, -10.0
     goal = goal_of(original)
     assert goal[AT["forehead"]] == looks.FREE_FOREHEAD and np.isnan(goal[AT["beard"]])
     assert original[AT["forehead"]] == 40.0
     np.testing.assert_array_equal(goal[:60], original[:60])
 
 
-def test_a_goal_has_a_beard_where_a_man_clearly_has_one(crop):
+def test_a_goal_tells_of_a_beard_where_a_man_clearly_has_one_or_none(crop):
     original = seen(*crop)
-    for value, sex, kept in ((-30.0, 3.0, True), (-30.0, np.nan, True), (-10.0, 3.0, False), (-30.0, -3.0, False)):
+    for value, sex, kept in (
+        *((-30.0, 3.0, True), (-30.0, np.nan, True), (-10.0, 3.0, False), (-30.0, -3.0, False)),
+        *((-2.0, 3.0, True), (-2.0, -3.0, False)),
+    ):
         original[AT["beard"]], original[AT["sex"]] = value, sex
         goal = goal_of(original)[AT["beard"]]
         assert goal == value if kept else np.isnan(goal)
@@ -85,6 +88,11 @@ def test_a_goal_has_a_beard_where_a_man_clearly_has_one(crop):
         ("glasses", 4.0, 1.0, 0),
         ("glasses", np.nan, 1.0, 0),
         ("sex", 3.0, -0.5, 1),
+        ("sex", -3.0, -1.0, 0.5),
+        ("sex", 3.0, 2.5, 0),
+        ("beard", -2.0, -20.0, 1),
+        ("beard", -30.0, -20.0, 0),
+        ("beard", np.nan, -20.0, 0),
         ("sex", 0.0, -4.0, 0),
         ("sex", np.nan, -4.0, 0),
         ("age", 10.0, 22.0, 1),

@@ -355,15 +355,15 @@ def test_a_composed_face_that_is_none_is_hidden(pipe, head, monkeypatch):
     assert_hidden(face, head, pixels_of(result))
 
 
-@pytest.mark.parametrize("limit", ["MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT"])
+@pytest.mark.parametrize("limit", ["MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_TORN", "MAX_BENT"])
 def test_a_face_is_hidden_when_nothing_fits(pipe, head, limit, monkeypatch):
     (face,), sample, drawn = pipe.find_faces(head), pipe.sample, []
     monkeypatch.setattr(pipe, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest))
     monkeypatch.setattr(pipeline, limit, -1)
     result = pipe(head, seed=0)
     assert result.faces[0][0].status is FaceStatus.OBFUSCATED
-    assert result.faces[0][0].reason == "no drawn face fits in 3 attempts"
-    assert len({seed for (seed,) in drawn}) == len(drawn) == pipeline.ATTEMPTS
+    assert result.faces[0][0].reason == f"no drawn face fits in {pipeline.MOST_ATTEMPTS} attempts"
+    assert len({seed for (seed,) in drawn}) == len(drawn) == pipeline.MOST_ATTEMPTS
     assert_hidden(face, head, pixels_of(result))
 
 

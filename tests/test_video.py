@@ -28,7 +28,7 @@ from faceanon_hub.cli import app
 from faceanon_hub.container import Frame
 from faceanon_hub.faces import derived_seed
 from faceanon_hub.look import AT, ROWS
-from faceanon_hub.pipeline import ATTEMPTS
+from faceanon_hub.pipeline import MOST_ATTEMPTS
 from faceanon_hub.scene import FaceJob
 from faceanon_hub.video import LOOKAHEAD, MOST_KEYS, MOST_TRIES, _Window
 from tests.test_container import encode
@@ -276,7 +276,7 @@ def test_a_person_that_does_not_fit_is_another_and_stays(pipe, face, monkeypatch
 def test_where_nothing_fits_no_face_is_given_and_the_tries_end(pipe, face, monkeypatch):
     draw = Drawing(pipe, monkeypatch, lambda seed: False)
     jobs = [job_like(face, smile) for smile in (0, 0, *range(1000, 100_000, 1000))]
-    assert draw(*jobs) == [None] * len(jobs) and len(draw.seeds) == ATTEMPTS * MOST_TRIES
+    assert draw(*jobs) == [None] * len(jobs) and len(draw.seeds) == MOST_ATTEMPTS * MOST_TRIES
     assert {job.face.reason for job in jobs} == {"no drawn face fits"}
 
 
