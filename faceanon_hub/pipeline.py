@@ -18,7 +18,7 @@ import PIL.Image
 import torch
 from huggingface_hub import create_repo, file_exists
 
-from . import blending, placing, regions, seam
+from . import blending, grain, placing, regions, seam
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .attributes import AttributeEstimator
@@ -786,6 +786,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 return replace(job, new=None, composed=None), job.hidden
             try:
                 picture = self.correct(job, new, options)
+                picture = grain.match(picture, job.surroundings, job.hidden, new.points)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, job.skin, picture, new.parts, new.points)
                 seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
                 mesh = self.landmark_extractor.read(seen.round().astype(np.uint8))

@@ -1,0 +1,79 @@
+"""The photo's sharpness and noise for the new face, measured on what is round it, not on the original face."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .seam import silhouette
+
+RING = 0.07  # sides of the crop beyond the face's outline where photo and drawn picture are compared
+BLURS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)  # standard deviations in pixels that are tried
+LEAST = 0.2  # below, nothing is seen of a blur
+FINE, MIDDLE = 1.0, 3.0  # of the two bands whose ratio tells how sharp a picture is
+FEWEST = 200  # pixels that tell something
+FLAT = 25  # percent of the ring's pixels that are taken for flat: what is left there is noise
+MOST_NOISE = 8.0  # levels
+
+
+def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed: np.ndarray) -> np.ndarray:
+    """Blurs a new face until it is as soft as the photo, and adds the noise that it lacks.
+
+    Hair, ears and neck of the drawn person are compared with the original's, in the same ring round the face.
+
+    Args:
+        face (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            Drawn picture as placed in the crop.
+        surroundings (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            RGB crop of the photo, the old face erased.
+        hidden (`np.ndarray` of shape `(S, S)`, float32):
+            What was erased of it, see [`seam.hidden`].
+        placed (`np.ndarray` of shape `(478, >= 2)`):
+            Mesh of the drawn face, in pixels of the crop.
+
+    Returns:
+        `np.ndarray` of shape `(S, S, 3)`, uint8.
+    """
+    size = len(face)
+    reach = np.ones((2 * round(RING * size) + 1,) * 2, np.uint8)
+    seen = 1 - cv2.dilate((hidden > 0).astype(np.float32), np.ones((5, 5), np.uint8))
+    ring = (cv2.dilate(silhouette(placed, size), reach) > 0) & (seen > 0)
+    if ring.sum() < FEWEST:
+        return face
+    photo, drawn = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in (surroundings, face))
+    wanted, shown, blur = _sharpness(photo, seen, ring), _sharpness(drawn, seen, ring), 0.0
+    for tried in BLURS if shown > wanted else ():
+        before, shown = shown, _sharpness(cv2.GaussianBlur(drawn, (0, 0), tried), seen, ring)
+        if shown <= wanted:
+            # Between two of those that are tried, so that frames of a video differ by as little as they do.
+            blur += (tried - blur) * (before - wanted) / (before - shown)
+            break
+        blur = tried
+    if blur > LEAST:
+        face = cv2.GaussianBlur(face, (0, 0), blur)
+        drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
+    missing = _noise(photo, seen, ring) ** 2 - _noise(drawn, seen, ring) ** 2
+    if missing <= 0:
+        return face
+    grain = np.random.default_rng(0).normal(0, min(MOST_NOISE, missing**0.5), (size, size, 1))
+    return (face + grain).round().clip(0, 255).astype(np.uint8)
+
+
+def _smooth(gray: np.ndarray, seen: np.ndarray, width: float) -> np.ndarray:
+    """A Gaussian blur that takes nothing from pixels that are not seen."""
+    parts = cv2.GaussianBlur(np.dstack([gray * seen, seen]), (0, 0), width)
+    return parts[..., 0] / parts[..., 1].clip(1e-3)
+
+
+def _sharpness(gray: np.ndarray, seen: np.ndarray, ring: np.ndarray) -> float:
+    """Energy of the finest details over that of larger ones."""
+    fine, middle = (_smooth(gray, seen, width) for width in (FINE, MIDDLE))
+    return float(np.abs(gray - fine)[ring].mean() / max(1e-3, np.abs(fine - middle)[ring].mean()))
+
+
+def _noise(gray: np.ndarray, seen: np.ndarray, ring: np.ndarray) -> float:
+    """Standard deviation, in levels, of what is left where the picture is flat."""
+    rest = np.abs(gray - _smooth(gray, seen, FINE))
+    around = _smooth(np.abs(_smooth(gray, seen, 1.5) - _smooth(gray, seen, 4)), seen, 3)
+    flat = ring & (around <= np.percentile(around[ring], FLAT))
+    return 1.48 * float(np.median(rest[flat]))
