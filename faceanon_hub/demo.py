@@ -60,6 +60,7 @@ CONTROLS = {
     "margin": "mask_margin",
     "privacy": "privacy",
     "attributes": "attributes",
+    "glasses": "glasses",
     "blur": "context_blur",
 }
 
@@ -227,7 +228,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     @in_turn(PHOTO_LIMIT)
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, truncation: float,
-        fallback: str, margin: float, privacy: float, attributes: str, blur: float, request: gr.Request,
+        fallback: str, margin: float, privacy: float, attributes: str, glasses: str, blur: float,
+        request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
 
@@ -242,6 +244,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             margin: Hidden rim round the face, 0 to 0.3 of its height.
             privacy: 0 expression above all, 1 far from the original's identity.
             attributes: face, surroundings or none: what apparent age and sex follow.
+            glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
@@ -253,13 +256,14 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with _told(said):
             return _one(
                 pipe, folder, said, photo, seed, threshold, light, color, truncation, fallback, margin, privacy,
-                attributes, blur,
+                attributes, glasses, blur,
             )  # fmt: skip
 
     @in_turn(BATCH_LIMIT)
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, truncation: float,
-        fallback: str, margin: float, privacy: float, attributes: str, blur: float, request: gr.Request,
+        fallback: str, margin: float, privacy: float, attributes: str, glasses: str, blur: float,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
         """Replaces every face of several photos.
@@ -275,6 +279,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             margin: Hidden rim round the face, 0 to 0.3 of its height.
             privacy: 0 expression above all, 1 far from the original's identity.
             attributes: face, surroundings or none: what apparent age and sex follow.
+            glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
@@ -283,7 +288,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         said = _said(request)
         if not files:
             raise gr.Error(said["choose_photo"])
-        options = (seed, threshold, light, color, truncation, fallback, margin, privacy, attributes, blur)
+        options = (seed, threshold, light, color, truncation, fallback, margin, privacy, attributes, glasses, blur)
         target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
@@ -345,7 +350,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
         light: float, color: float, truncation: float, fallback: Any, margin: float, privacy: float,
-        attributes: str, blur: float, request: gr.Request,
+        attributes: str, glasses: str, blur: float, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a video; one person stays one new person.
@@ -364,6 +369,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             margin: Hidden rim round the face, 0 to 0.3 of its height.
             privacy: 0 expression above all, 1 far from the original's identity.
             attributes: face, surroundings or none: what apparent age and sex follow.
+            glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
 
         Returns:
@@ -381,7 +387,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with _told(said):
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
-                **_asked((light, color, truncation, fallback, margin, privacy, attributes, blur)),
+                **_asked((light, color, truncation, fallback, margin, privacy, attributes, glasses, blur)),
                 on_progress=on_progress,
             )  # fmt: skip
         if not report.tracks:
@@ -421,6 +427,12 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                         privacy = gr.Slider(0, 1, pipe.config.privacy, label=text("privacy"))
                         attributes = gr.Dropdown(
                             list(ATTRIBUTES), value=pipe.config.attributes, label=text("attributes")
+                        )
+                        # "keep" is the name of another label, which Gradio would put in its place.
+                        glasses = gr.Dropdown(
+                            [("original", "original"), ("with", "keep"), ("without", "remove")],
+                            value="original",
+                            label=text("glasses"),
                         )
                         blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("softening"))
                 with gr.Column(scale=3):
@@ -487,7 +499,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     )
                     movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
-        options = [light, color, truncation, fallback, margin, privacy, attributes, blur]
+        options = [light, color, truncation, fallback, margin, privacy, attributes, glasses, blur]
         shown, rest = [session, compare, download], [gallery, download, told, stages]
         whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
@@ -504,7 +516,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         on(dice.click, roll, [photo, session, threshold, *options], [seed, *shown])
         for control in (light, color, margin, truncation, privacy, blur):
             on(control.change, show, [session, *options], trigger_mode="always_last")
-        for choice in (attributes, fallback):
+        for choice in (attributes, glasses, fallback):
             on(choice.input, show, [session, *options])
         for button, action in ((keep_button, keep), (replace_button, anonymize_again), (renew_button, renew)):
             on(button.click, action, [session, *options])

@@ -10,7 +10,9 @@ from .ranges import THRESHOLD, check_number
 Fallback = Literal["blur", "mosaic", "solid"]
 Attributes = Literal["face", "surroundings", "none"]
 FALLBACKS: tuple[str, ...] = get_args(Fallback)
+Glasses = Literal["original", "keep", "remove"]
 ATTRIBUTES: tuple[str, ...] = get_args(Attributes)
+GLASSES: tuple[str, ...] = get_args(Glasses)
 
 
 def _option(flag: str, help: str, *span: float, default: Any = None) -> Any:
@@ -39,6 +41,8 @@ class Options:
         attributes (`str`, *optional*):
             What apparent age and sex of the new face follow: `"face"` (two coarse numbers that are read off the
             original), `"surroundings"` (hair, neck and clothes; nothing is read off the face) or `"none"`.
+        glasses (`str`, *optional*, defaults to `"original"`):
+            Whether the new face wears some: `"original"` (as the original does), `"keep"` or `"remove"`.
         lighting_strength, color_strength (`float`, *optional*):
             0 to 1: strength of the post-processors.
         privacy (`float`, *optional*):
@@ -56,16 +60,19 @@ class Options:
     threshold: float | None = _option("threshold", "Lowest confidence of the detector.", *THRESHOLD)
     batch_size: int = _option("batch_size", "Faces that are drawn at a time.", 1, 1024)
     attributes: Attributes = _option("attributes", "What apparent age and sex of the new face follow.")
+    glasses: Glasses = _option("glasses", "Whether the new face wears glasses.", default="original")
     lighting_strength: float = _option("light", "Strength of the light transfer.", 0, 1)
     color_strength: float = _option("color", "Strength of the skin colour transfer.", 0, 1)
     privacy: float = _option("privacy", "0 expression above all, 1 far from the original's identity.", 0, 1)
     truncation: float = _option("truncation", "0 average faces, 1 full variety.", 0, 1, default=0.6)
 
     def __post_init__(self) -> None:
-        for name, words in {"fallback": FALLBACKS, "attributes": ATTRIBUTES}.items():
-            if getattr(self, name) not in (None, *words):
-                raise ValueError(f"`{name}` must be one of {', '.join(words)}, not {getattr(self, name)!r}")
+        words = {"fallback": FALLBACKS, "attributes": ATTRIBUTES, "glasses": GLASSES}
         for entry in fields(self):
-            value = getattr(self, entry.name)
-            if "range" in entry.metadata and not (value is None and entry.default is None):
-                check_number(entry.name, value, *entry.metadata["range"], whole=entry.name == "batch_size")
+            name, value = entry.name, getattr(self, entry.name)
+            if value is None and entry.default is None:
+                continue
+            if name in words and value not in words[name]:
+                raise ValueError(f"`{name}` must be one of {', '.join(words[name])}, not {value!r}")
+            if "range" in entry.metadata:
+                check_number(name, value, *entry.metadata["range"], whole=name == "batch_size")

@@ -21,7 +21,7 @@ from huggingface_hub import create_repo, file_exists
 from . import blending, grain, placing, regions, seam
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
-from .attributes import AttributeEstimator
+from .attributes import SURE_GLASSES, AttributeEstimator
 from .color import SkinColorTransfer
 from .component import component_file, loading
 from .detection import FaceDetector
@@ -34,8 +34,8 @@ from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import goal_of, grown_up, is_child, look, strangeness
-from .options import Attributes, Fallback, Options
+from .look import AT, goal_of, grown_up, is_child, look, strangeness
+from .options import Attributes, Fallback, Glasses, Options
 from .parsing import FaceParser
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
@@ -217,6 +217,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         color_strength: float | None = None,
         privacy: float | None = None,
         attributes: Attributes | None = None,
+        glasses: Glasses = "original",
         truncation: float = 0.6,
         candidates: int = 1,
         recognizer: Recognizer | None = None,
@@ -251,8 +252,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Zones (left, top, right, bottom) that are obfuscated whole, faces or not, also where they meet a kept
                 face; what reaches beyond the photo is cut off. For several photos, one such list for each. Nothing
                 looks into a zone but the detector, so that a face it cuts is hidden too; see [`find_faces`].
-            lighting_strength, color_strength, privacy, attributes, truncation, threshold, fallback, mask_margin,
-            context_blur, batch_size (*optional*):
+            lighting_strength, color_strength, privacy, attributes, glasses, truncation, threshold, fallback,
+            mask_margin, context_blur, batch_size (*optional*):
                 See [`Options`].
             candidates (`int`, *optional*, defaults to `1`):
                 How many new identities are tried for each face; that which `recognizer` finds least like the original
@@ -300,6 +301,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             color_strength=color_strength,
             privacy=privacy,
             attributes=attributes,
+            glasses=glasses,
         )
         self.check_inputs(images, faces, candidates, recognizer, output_type, callback_on_step_end_tensor_inputs)
         keeps, hides = _lists("keep", keep, image, len(images)), _lists("hide", hide, image, len(images))
@@ -572,6 +574,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         told = self.attribute_estimator
         estimator = told and (told.coarse if options.attributes == "face" else told.coarse_glasses)
         job.goal = goal_of(look(crop, mesh, estimator))
+        if options.glasses != "original":
+            job.goal[AT["glasses"]] = SURE_GLASSES if options.glasses == "keep" else -SURE_GLASSES
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
             if not np.isfinite(job.identity).all():  # the sampler would push away from nobody

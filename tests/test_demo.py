@@ -208,7 +208,20 @@ def test_one_visitor_cannot_name_the_files_of_another(client, server, head):
 
 def asked(server: str, photo: str | Path) -> str:
     """The events with which the endpoint answers."""
-    data = [{"path": str(photo), "meta": {"_type": "gradio.FileData"}}, 0, 0.2, 1, 1, 0.7, "blur", 0.1, 0.5, "face", 0]
+    data = [
+        {"path": str(photo), "meta": {"_type": "gradio.FileData"}},
+        0,
+        0.2,
+        1,
+        1,
+        0.7,
+        "blur",
+        0.1,
+        0.5,
+        "face",
+        "original",
+        0,
+    ]
     event = httpx.post(f"{server}gradio_api/call/anonymize", json={"data": data}).json()["event_id"]
     return httpx.get(f"{server}gradio_api/call/anonymize/{event}", timeout=60).text
 

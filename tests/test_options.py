@@ -21,7 +21,11 @@ def test_numbers_are_finite_in_range_and_numbers(name, wrong):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fallback": "none"}, {"attributes": "hair"}, {"batch_size": 1.5}, {"threshold": 2}]
+    "wrong",
+    [
+        *({"fallback": "none"}, {"attributes": "hair"}, {"glasses": "sun"}, {"glasses": None}),
+        *({"batch_size": 1.5}, {"threshold": 2}),
+    ],
 )
 def test_words_and_whole_numbers(wrong):
     (name,) = wrong

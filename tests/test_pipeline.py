@@ -31,6 +31,7 @@ from faceanon_hub import (
     seam,
 )
 from faceanon_hub.alignment import align, transform, window
+from faceanon_hub.attributes import SURE_GLASSES
 from faceanon_hub.faces import derived_seed
 from faceanon_hub.io import read_photo
 from faceanon_hub.look import AT
@@ -493,6 +494,19 @@ def test_recognizer_and_post_processors_are_optional(pipe, head):
     assert (on != pixels_of(off)).any()
     for name in ("lighting_strength", "color_strength", "privacy"):
         assert (pixels_of(pipe(head, seed=0, **{name: 0})) != on).any()
+
+
+def test_the_new_face_wears_glasses_where_asked_for(pipe, head):
+    found = pipe.find_faces(head)
+    for glasses, odds in (("keep", SURE_GLASSES), ("remove", -SURE_GLASSES), ("original", -SURE_GLASSES)):
+        faces = [replace(face, seed=0) for face in found]
+        (job,) = pipe.prepare_scene(read_photo(head), faces, pipe.resolve(glasses=glasses)).jobs
+        assert job.goal[AT["glasses"]] == odds
+    told = []
+    for glasses in ("keep", "remove"):
+        result = pipe(head, seed=0, glasses=glasses)
+        told.append(pipe.attribute_estimator.read_glasses(pixels_of(result), result.faces[0][0].landmarks))
+    assert told[0] > 0 > told[1], told
 
 
 def test_privacy_takes_the_new_face_away_from_the_original(pipe, head):
