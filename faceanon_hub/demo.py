@@ -642,7 +642,7 @@ def _told(said: dict[str, str]) -> Any:
 def _announce(faces: list[Face], said: dict[str, str]) -> None:
     if not faces:
         gr.Warning(said["no_face"])
-    weak = [f"{n} ({face.reason})" for n, face in enumerate(faces) if face.reason]
+    weak = [f"{n} ({face.reason})" for n, face in enumerate(faces) if face.status is FaceStatus.OBFUSCATED]
     if weak:
         gr.Warning(said["weak"].format(", ".join(weak)))
 

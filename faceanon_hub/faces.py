@@ -37,7 +37,7 @@ class Face:
         status (`FaceStatus`):
             What was done.
         reason (`str`):
-            Why, where the status is not `anonymized`.
+            Why, where the status is not `anonymized`; of a new face, that it is enlarged, where it is.
         seed (`int`, *optional*):
             Seed of the new identity. Set before a call, it decides the identity; read after it, it repeats it.
         pose (`np.ndarray` of shape `(3, 3)`, float32, *optional*):

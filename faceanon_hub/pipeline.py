@@ -64,6 +64,7 @@ MAX_TORN, GOOD_TORN = 0.035, 0.018
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
+ENLARGED = 1.3  # from so many times on a face is said to be enlarged: crops are drawn a little smaller than the photo
 TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour
@@ -814,6 +815,9 @@ class FaceAnonPipeline(DiffusionPipeline):
             else:
                 blending.paste(canvas, job.composed, opacity, job.matrix, *job.core)
                 job.face.status = FaceStatus.ANONYMIZED
+                enlarged = 1 / np.hypot(*job.matrix[0, :2])
+                if enlarged > ENLARGED:
+                    job.face.reason = f"enlarged {enlarged:.1f} times: it is larger than what is drawn"
         for left, top, right, bottom in scene.zones:  # where a new face reaches into one
             canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
         return replace(scene, canvas=canvas, jobs=[job for job, _ in results])

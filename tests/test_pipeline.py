@@ -509,6 +509,13 @@ def test_the_new_face_wears_glasses_where_asked_for(pipe, head):
     assert told[0] > 0 > told[1], told
 
 
+def test_a_face_larger_than_what_is_drawn_says_so(quick, head):
+    small = quick(head, seed=0).faces[0][0]
+    large = quick(cv2.resize(head, None, fx=9, fy=9, interpolation=cv2.INTER_CUBIC), seed=0).faces[0][0]
+    assert small.status is large.status is FaceStatus.ANONYMIZED
+    assert small.reason == "" and large.reason.startswith("enlarged ")
+
+
 def test_privacy_takes_the_new_face_away_from_the_original(pipe, head):
     (face,) = pipe.find_faces(head)
     (job,) = pipe.prepare_scene(read_photo(head), [replace(face, seed=2)], pipe.resolve(privacy=1)).jobs
