@@ -53,14 +53,15 @@ logger = logging.getLogger(__name__)
 CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
-ATTEMPTS, MOST_ATTEMPTS = 3, 6  # how often a face is drawn until one is without faults; and until one fits at all
+# How often a face is drawn until one is without faults; and until one fits at all, with faults that do not show.
+ATTEMPTS, MOST_ATTEMPTS, GRAVE = 3, 6, 0.5
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
 # behind hair, hat or hand.
 MAX_ERROR, MAX_DISTORTION, MAX_COVERED = 1.6, 0.35, 0.22
 # What fits, but calls for another try: the best one is taken.
 GOOD_ERROR, GOOD_COVERED = 1.2, 0.08
 # The same of the inner face, of eyes, nose and mouth: hands before it, hair, half a pair of glasses.
-MAX_TORN, GOOD_TORN = 0.035, 0.018
+MAX_TORN, GOOD_TORN = 0.06, 0.018
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
@@ -696,7 +697,7 @@ class FaceAnonPipeline(DiffusionPipeline):
     def draw_batch(self, jobs: Sequence[FaceJob], options: Options) -> list[Trial]:
         """Draws a batch, and again with other seeds what has faults, up to `ATTEMPTS` times in all.
 
-        What does not fit at all is drawn up to `MOST_ATTEMPTS` times.
+        What does not fit at all, or has `GRAVE` faults, is drawn up to `MOST_ATTEMPTS` times.
 
         Returns:
             `list[Trial]`: for each job the best one.
@@ -711,8 +712,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 held = best[number].face
                 if face is not None and (held is None or face.faults < held.faults):
                     best[number] = Trial(face, one, attempt)
-            again = attempt + 1 < ATTEMPTS
-            unsettled = [n for n in unsettled if (face := best[n].face) is None or (again and face.faults)]
+            borne = 0.0 if attempt + 1 < ATTEMPTS else GRAVE
+            unsettled = [n for n in unsettled if (face := best[n].face) is None or face.faults > borne]
             if not unsettled:
                 break
         for number in unsettled:
@@ -725,14 +726,16 @@ class FaceAnonPipeline(DiffusionPipeline):
     ) -> list[Drawn | None]:
         """Draws persons of given seeds who show what the originals do, see [`StyleSampler.sample`].
 
-        A push makes children older: with each attempt they are pushed less.
+        A push makes children older: with each attempt they are pushed less. So are all from the `ATTEMPTS`-th on, as
+        what they were drawn with before looked strange.
         """
         people = self.generator.style(self.generator.latents(list(seeds)))
         nobody = np.full(EMBEDDING, np.nan)
         estimator = self.attribute_estimator
         drawn: list[Drawn | None] = [None] * len(jobs)
         softer = options.privacy * (1 - min(attempt / ATTEMPTS, 2 / 3))
-        kinds = [(job.size, softer if is_child(job.goal) else options.privacy) for job in jobs]
+        pushed = options.privacy if attempt < ATTEMPTS else options.privacy / 2
+        kinds = [(job.size, softer if is_child(job.goal) else pushed) for job in jobs]
         for size, privacy in sorted(set(kinds)):
             numbers = [number for number, kind in enumerate(kinds) if kind == (size, privacy)]
             found = self.sampler.sample(
