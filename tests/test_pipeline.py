@@ -315,7 +315,16 @@ def test_what_does_not_fit_is_drawn_again_with_another_seed_and_nothing_else_is(
     assert (pixels_of(result) != pixels_of(plain)).any()
 
 
-@pytest.mark.parametrize(("faults", "kept"), [((2.0, 0.0), 1), ((2.0, 1.0, 1.5), 1), ((1.0, 1.0, 1.0), 0)])
+@pytest.mark.parametrize(
+    ("faults", "kept"),
+    [
+        ((2.0, 0.0), 1),
+        ((0.4, 0.2, 0.3), 1),
+        ((0.3, 0.3, 0.3), 0),
+        ((2.0, 1.0, 0.9, 0.4), 3),
+        ((1.5, 1.4, 1.3, 1.2, 1.1, 1.3), 4),
+    ],
+)
 def test_of_faces_with_faults_the_best_is_kept(pipe, head, faults, kept, monkeypatch):
     fit, fitted = FaceAnonPipeline.fit_face, []
 
@@ -324,7 +333,7 @@ def test_of_faces_with_faults_the_best_is_kept(pipe, head, faults, kept, monkeyp
         return fitted[-1]
 
     monkeypatch.setattr(FaceAnonPipeline, "fit_face", judged)
-    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_BENT"):
+    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_TORN", "MAX_BENT"):
         monkeypatch.setattr(pipeline, limit, np.inf)
     (job,) = pipe.prepare_scene(read_photo(head), [replace(pipe.find_faces(head)[0], seed=3)], pipe.resolve()).jobs
     (face,) = pipe.draw_faces([job], pipe.resolve())

@@ -183,7 +183,7 @@ class Capture:
         job = self.pipe.place_face(geometry.face)
         self.pipe.measure_face(geometry.photo.pixels, job, self.pipe.resolve())
         numbers = {
-            "look": job.goal[~np.isnan(job.goal)],  # what nobody estimates is told of no face
+            "look": np.nan_to_num(job.goal),  # what is not told is the same for all
             "light": job.lighting,
             "color": job.color,
             "shape": geometry.points[:, :2].ravel(),

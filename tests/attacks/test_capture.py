@@ -69,7 +69,7 @@ def test_every_setting_is_seen_whole_and_alone(record):
         kept = [record["settings"][name]["expression"][kind] for name in ("original", "default")]
         assert kept[0] < 0.5 < kept[1] < 10
     assert list(record["numbers"]) == ["look", "light", "color", "shape"]
-    assert record["numbers"]["look"].shape == (len(ROWS) - 1,) and record["numbers"]["shape"].shape == (956,)
+    assert record["numbers"]["look"].shape == (len(ROWS),) and record["numbers"]["shape"].shape == (956,)
     assert all(np.isfinite(numbers).all() for numbers in record["numbers"].values())
     assert record["numbers"]["light"].shape == record["numbers"]["color"].shape == (9,)
 
