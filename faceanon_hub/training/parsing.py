@@ -3,7 +3,7 @@
     python -m faceanon_hub.training.parsing FACES --folder WEIGHTS
 
 The faces are those of [`training.parts`]. What real photos have and drawn ones have not is laid over them: fringes,
-things in front of the face, shadows, casts, blur, noise and compression. About 50 minutes of two cores.
+things in front of the face, shadows, casts, blur, noise and compression. About 33 minutes of two cores.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def loss(model: FaceParser, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 def main() -> None:
     """Trains and saves; a run that was broken off goes on."""
-    given = arguments(__doc__, "labelled faces", 3000, 8).parse_args()
+    given = arguments(__doc__, "labelled faces", 2600, 8).parse_args()
     faces = load_faces(given.sources)
     torch.manual_seed(given.seed)
     model = FaceParser()

@@ -1,6 +1,6 @@
 """Drawn faces that label themselves: which pixels are skin, hair, eyes and so on.
 
-    python -m faceanon_hub.training.parts FOLDER --faces 3000
+    python -m faceanon_hub.training.parts FOLDER --faces 2200
 
 The generator's features tell parts of a picture apart, and a linear map reads them (Labels4Free, arXiv 2103.14968;
 DatasetGAN, arXiv 2104.06490). The map in `parts.safetensors` was fitted to 160 drawn faces: their features at 64 px
@@ -175,7 +175,7 @@ def main() -> None:
     """Draws and labels."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", help="where the faces go")
-    parser.add_argument("--faces", type=int, default=3000, help=f"a multiple of {SHARD}")
+    parser.add_argument("--faces", type=int, default=2200, help=f"a multiple of {SHARD}")
     given = parser.parse_args()
     generator = FaceAnonGenerator.from_pretrained(DEFAULT_CHECKPOINT, subfolder="generator").float()
     extractor = LandmarkExtractor.from_pretrained(DEFAULT_CHECKPOINT, subfolder="landmark_extractor")
