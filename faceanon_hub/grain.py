@@ -40,10 +40,11 @@ def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed
     ring = (cv2.dilate(silhouette(placed, size), reach) > 0) & (seen > 0)
     if ring.sum() < FEWEST:
         return face
+    around = _Surroundings(seen, ring)
     photo, drawn = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in (surroundings, face))
-    wanted, shown, blur = _sharpness(photo, seen, ring), _sharpness(drawn, seen, ring), 0.0
+    wanted, shown, blur = around.sharpness(photo), around.sharpness(drawn), 0.0
     for tried in BLURS if shown > wanted else ():
-        before, shown = shown, _sharpness(cv2.GaussianBlur(drawn, (0, 0), tried), seen, ring)
+        before, shown = shown, around.sharpness(cv2.GaussianBlur(drawn, (0, 0), tried))
         if shown <= wanted:
             # Between two of those that are tried, so that frames of a video differ by as little as they do.
             blur += (tried - blur) * (before - wanted) / (before - shown)
@@ -52,28 +53,33 @@ def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed
     if blur > LEAST:
         face = cv2.GaussianBlur(face, (0, 0), blur)
         drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
-    missing = _noise(photo, seen, ring) ** 2 - _noise(drawn, seen, ring) ** 2
+    missing = around.noise(photo) ** 2 - around.noise(drawn) ** 2
     if missing <= 0:
         return face
     grain = np.random.default_rng(0).normal(0, min(MOST_NOISE, missing**0.5), (size, size, 1))
     return (face + grain).round().clip(0, 255).astype(np.uint8)
 
 
-def _smooth(gray: np.ndarray, seen: np.ndarray, width: float) -> np.ndarray:
-    """A Gaussian blur that takes nothing from pixels that are not seen."""
-    parts = cv2.GaussianBlur(np.dstack([gray * seen, seen]), (0, 0), width)
-    return parts[..., 0] / parts[..., 1].clip(1e-3)
+class _Surroundings:
+    """Measures grey pictures (S, S), float32, in a ring; pixels that are not seen tell nothing."""
 
+    def __init__(self, seen: np.ndarray, ring: np.ndarray) -> None:
+        self.seen, self.ring = seen, ring
+        self.weights: dict[float, np.ndarray] = {}  # by width of the blur, which all pictures share
 
-def _sharpness(gray: np.ndarray, seen: np.ndarray, ring: np.ndarray) -> float:
-    """Energy of the finest details over that of larger ones."""
-    fine, middle = (_smooth(gray, seen, width) for width in (FINE, MIDDLE))
-    return float(np.abs(gray - fine)[ring].mean() / max(1e-3, np.abs(fine - middle)[ring].mean()))
+    def smooth(self, gray: np.ndarray, width: float) -> np.ndarray:
+        if width not in self.weights:
+            self.weights[width] = cv2.GaussianBlur(self.seen, (0, 0), width).clip(1e-3)
+        return cv2.GaussianBlur(gray * self.seen, (0, 0), width) / self.weights[width]
 
+    def sharpness(self, gray: np.ndarray) -> float:
+        """Energy of the finest details over that of larger ones."""
+        fine, middle = self.smooth(gray, FINE), self.smooth(gray, MIDDLE)
+        return float(np.abs(gray - fine)[self.ring].mean() / max(1e-3, np.abs(fine - middle)[self.ring].mean()))
 
-def _noise(gray: np.ndarray, seen: np.ndarray, ring: np.ndarray) -> float:
-    """Standard deviation, in levels, of what is left where the picture is flat."""
-    rest = np.abs(gray - _smooth(gray, seen, FINE))
-    around = _smooth(np.abs(_smooth(gray, seen, 1.5) - _smooth(gray, seen, 4)), seen, 3)
-    flat = ring & (around <= np.percentile(around[ring], FLAT))
-    return 1.48 * float(np.median(rest[flat]))
+    def noise(self, gray: np.ndarray) -> float:
+        """Standard deviation, in levels, of what is left where the picture is flat."""
+        rest = np.abs(gray - self.smooth(gray, FINE))
+        uneven = self.smooth(np.abs(self.smooth(gray, 1.5) - self.smooth(gray, 4)), 3)
+        flat = self.ring & (uneven <= np.percentile(uneven[self.ring], FLAT))
+        return 1.48 * float(np.median(rest[flat]))

@@ -9,8 +9,8 @@ from .ranges import THRESHOLD, check_number
 
 Fallback = Literal["blur", "mosaic", "solid"]
 Attributes = Literal["face", "surroundings", "none"]
-FALLBACKS: tuple[str, ...] = get_args(Fallback)
 Glasses = Literal["original", "keep", "remove"]
+FALLBACKS: tuple[str, ...] = get_args(Fallback)
 ATTRIBUTES: tuple[str, ...] = get_args(Attributes)
 GLASSES: tuple[str, ...] = get_args(Glasses)
 

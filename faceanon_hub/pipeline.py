@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
-# How often a face is drawn until one is without faults; and until one fits at all, with faults that do not show.
+# Attempts at a face without faults, and at one whose faults are not grave: which sum of them is.
 ATTEMPTS, MOST_ATTEMPTS, GRAVE = 3, 6, 0.5
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
 # behind hair, hat or hand.
@@ -65,7 +65,7 @@ MAX_TORN, GOOD_TORN = 0.06, 0.018
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
-ENLARGED = 1.3  # from so many times on a face is said to be enlarged: crops are drawn a little smaller than the photo
+ENLARGED = 1.3  # a new face that is enlarged more than this says so
 TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 GREY = 2  # largest difference between the channels of a photo without colour

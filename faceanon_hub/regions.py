@@ -51,7 +51,7 @@ def skin_region(points: np.ndarray, size: int) -> np.ndarray:
     inner = cv2.erode(face_region(points, size), np.ones((width, width), np.uint8))
     groups = (lm.LEFT_EYE, lm.RIGHT_EYE, lm.LEFT_BROW, lm.RIGHT_BROW, lm.OUTER_LIPS)
     near = max(5, round(5 * size / 128)) | 1
-    features = cv2.dilate(_filled(points, size, *groups), np.ones((near, near), np.uint8))
+    features = cv2.dilate(filled(points, size, *groups), np.ones((near, near), np.uint8))
     return (inner & (1 - features)).astype(np.float32)
 
 
@@ -66,11 +66,12 @@ def eyes_and_mouth(points: np.ndarray, size: int) -> np.ndarray:
         `np.ndarray` of shape `(size, size)`, float32, 0 to 1.
     """
     near = max(3, round(3 * size / 128)) | 1
-    inside = cv2.dilate(_filled(points, size, lm.LEFT_EYE, lm.RIGHT_EYE, lm.INNER_LIPS), np.ones((near, near)))
+    inside = cv2.dilate(filled(points, size, lm.LEFT_EYE, lm.RIGHT_EYE, lm.INNER_LIPS), np.ones((near, near)))
     return cv2.GaussianBlur(inside.astype(np.float32), (0, 0), size / 128)
 
 
-def _filled(points: np.ndarray, size: int, *groups: list[int]) -> np.ndarray:
+def filled(points: np.ndarray, size: int, *groups: list[int]) -> np.ndarray:
+    """Polygons of mesh points, by their numbers: `(size, size)`, uint8, 0 or 1. `points` as of [`face_region`]."""
     fixed, region = _fixed(points), np.zeros((size, size), np.uint8)
     for group in groups:
         cv2.fillPoly(region, fixed[None, group], 1, cv2.LINE_8, _SUBPIXEL)

@@ -5,7 +5,7 @@
 The generator's features tell parts of a picture apart, and a linear map reads them (Labels4Free, arXiv 2103.14968;
 DatasetGAN, arXiv 2104.06490). The map in `parts.safetensors` was fitted to 160 drawn faces: their features at 64 px
 fell into 48 clusters, a person said of each cluster whether it shows skin, hair, something else or a border, and a
-logistic regression learnt from all but the borders. Brows, eyes and mouth are where the mesh has them. About 0.6 s a
+logistic regression learnt from all but the borders. Brows, eyes and mouth are where the mesh has them. About 0.8 s a
 face on one core. A run that was broken off goes on.
 """
 
@@ -30,16 +30,21 @@ from ..files import replacing
 from ..generator import FaceAnonGenerator
 from ..hub import DEFAULT_CHECKPOINT
 from ..landmarks import FaceMesh, LandmarkExtractor
-from ..parsing import PARTS
+from ..parsing import HAIR, PARTS, SKIN
+from ..regions import filled
 from .bank import bank_style
 
 SIZE, LABEL_SIZE = 320, 128  # pixels of a stored picture and of its labels
 RENDERED = 512  # pixels of the picture before it is shrunk
 SHARD = 100
 RESOLUTIONS = (64, 128)  # of the features that are read
-READ = ("other", "skin", "hair")  # what the map tells apart
 NOSE_TIP, EYE_CORNERS = 4, (33, 263)  # of the mesh; the outer corners
-FEATURES = {"brows": (lm.LEFT_BROW, lm.RIGHT_BROW), "eyes": (lm.LEFT_EYE, lm.RIGHT_EYE)}
+FEATURES = {  # a later one lies over those before it
+    "brows": (lm.LEFT_BROW, lm.RIGHT_BROW),
+    "eyes": (lm.LEFT_EYE, lm.RIGHT_EYE),
+    "lips": (lm.OUTER_LIPS,),
+    "mouth": (lm.INNER_LIPS,),
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def label(generator: FaceAnonGenerator, style: torch.Tensor) -> np.ndarray:
             Of the picture.
 
     Returns:
-        `np.ndarray` of shape `(LABEL_SIZE, LABEL_SIZE)`, uint8: numbers of `READ`, which come first in `PARTS`.
+        `np.ndarray` of shape `(LABEL_SIZE, LABEL_SIZE)`, uint8: `OTHER`, `SKIN` or `HAIR`.
     """
     known, found = _map(), generator.features(style[None], RESOLUTIONS[-1])
     coarse, fine = (found[side] / known[f"scale{side}"][:, None, None] for side in RESOLUTIONS)
@@ -93,26 +98,15 @@ def add_features(labels: np.ndarray, points: np.ndarray) -> np.ndarray:
 
     A beard, of which the map says now skin, now hair, becomes skin.
     """
-    labels = labels.copy()
-    fixed = np.round(points[:, :2] * 8).astype(np.int32)
-    chin = cv2.fillPoly(np.zeros(labels.shape, np.uint8), fixed[None, lm.OVAL], 1, cv2.LINE_8, 3)
-    chin = cv2.dilate(chin, np.ones((5, 5), np.uint8))
+    labels, size = labels.copy(), len(labels)
+    chin = cv2.dilate(filled(points, size, lm.OVAL), np.ones((5, 5), np.uint8))
     chin[: max(0, int(points[NOSE_TIP, 1]))] = 0
     left, right = (int(points[corner, 0]) for corner in EYE_CORNERS)
     chin[:, : max(0, left)], chin[:, max(0, right + 1) :] = 0, 0
-    labels[(chin > 0) & (labels == PARTS.index("hair"))] = PARTS.index("skin")
-    skin = labels == PARTS.index("skin")
-
-    def fill(name: str, *groups: list[int]) -> None:
-        shape = np.zeros(labels.shape, np.uint8)
-        for group in groups:
-            cv2.fillPoly(shape, fixed[None, group], 1, cv2.LINE_8, 3)
-        labels[(shape > 0) & skin] = PARTS.index(name)
-
+    labels[(chin > 0) & (labels == HAIR)] = SKIN
+    skin = labels == SKIN
     for name, groups in FEATURES.items():
-        fill(name, *groups)
-    fill("lips", lm.OUTER_LIPS)
-    fill("mouth", lm.INNER_LIPS)
+        labels[(filled(points, size, *groups) > 0) & skin] = PARTS.index(name)
     return labels
 
 
