@@ -20,6 +20,17 @@ SMALLEST_RELIABLE = 10.0
 STRIDE = 32
 STEP = 4.0  # from level to level, or a little more to the last
 OVERLAP = math.ceil(1.5 * 1.25 * STEP * SMALLEST_RELIABLE)  # the tallest face too small for the next level
+COARSEST = 0.4  # of the overview, the last level: large faces that are hidden in part are seen best from far away
+LEAST_SIDE = 100  # pixels of the last level
+GLANCE = 0.1  # of the pixels of the upright search, for a look at the photo in each of three other positions
+LEAST_GLANCE = 64  # side in pixels of the smallest such look
+CERTAIN = 0.5  # from this confidence on, an upright face says that the photo is upright
+LIKELY = 0.35  # from this confidence on, a turned face says that it may be turned
+CLEARER = 0.15  # by which a turned face must be more confident than the upright one in its place
+SMALL = 3.0  # times the smallest wanted face; smaller ones are found less often where they are tilted
+TILTED, TILT = 10.0, 30.0  # degrees: from which on a face is tilted, and by how much it then is taken to be
+MOST_TILTS = 2
+LONGEST = 20000  # pixels of a photo that OpenCV can turn by any angle
 
 
 class FaceDetector(Component):
@@ -84,24 +95,82 @@ class FaceDetector(Component):
         """
         threshold = self.config.threshold if threshold is None else threshold
         check_number("threshold", threshold, 0, 1)
-        whole = min(1.0, self.config.overview_size / max(image.shape[:2]))
-        scale = max(SMALLEST_RELIABLE / self.config.min_face_size, whole)
-        found = []
-        while True:
-            photo = _resized(image, scale)
-            for top, bottom, left, right in _tiles(photo.shape[0], photo.shape[1], self.config.tile_size, OVERLAP):
-                seen = self._look(photo[top:bottom, left:right], threshold)
-                # A face that a tile cuts is whole in its neighbour or, if larger than the overlap, on a coarser level.
-                cut = _touches(seen, (top, bottom, left, right), photo.shape)
-                ratio = image.shape[1] / photo.shape[1], image.shape[0] / photo.shape[0]
-                found.append(_moved(seen[~cut], (left, top), ratio))
-            if scale <= whole:
-                break
-            scale = scale / STEP if scale > 1.25 * STEP * whole else whole
+        upright, spent = self._search(image, threshold)
+        found = [upright]
+        for turn in self._angles(image, upright, threshold, max(GLANCE * spent, LEAST_GLANCE**2)):
+            found.append(_unknown(self._search_turned(image, turn, threshold), found))
+        angle = self._tilt(np.concatenate(found)) if max(image.shape) < LONGEST else None
+        for _ in range(MOST_TILTS):
+            if angle is not None:
+                seen = self._search_turned(image, angle, threshold)
+                found.append(_unknown(seen, found))
+                angle = self._tilt(seen, angle)
         rows = _suppress(np.concatenate(found))
         rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
         rows = rows[np.argsort(rows[:, 0] + rows[:, 2], kind="stable")]
         return [Face(box=r[:4], score=float(r[14]), keypoints=r[4:14].reshape(5, 2)) for r in rows]
+
+    def _search(self, image: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
+        """Looks at every level. Returns rows as of [`_look`], and how many pixels were looked at."""
+        found, spent = [], 0
+        for scale in self._levels(max(image.shape[:2])):
+            photo = _resized(image, scale)
+            for top, bottom, left, right in _tiles(photo.shape[0], photo.shape[1], self.config.tile_size, OVERLAP):
+                seen = self._look(photo[top:bottom, left:right], threshold)
+                spent += (bottom - top) * (right - left)
+                # A face that a tile cuts is whole in its neighbour or, if larger than the overlap, on a coarser level.
+                cut = _touches(seen, (top, bottom, left, right), photo.shape)
+                ratio = image.shape[1] / photo.shape[1], image.shape[0] / photo.shape[0]
+                found.append(_moved(seen[~cut], (left, top), ratio))
+        return _suppress(np.concatenate(found)), spent
+
+    def _levels(self, side: int) -> Iterator[float]:
+        """Scales at which a photo of this longer side is looked at, from fine to coarse."""
+        whole = min(1.0, self.config.overview_size / side)
+        scale = max(SMALLEST_RELIABLE / self.config.min_face_size, whole)
+        while scale > whole:
+            yield scale
+            scale = scale / STEP if scale > 1.25 * STEP * whole else whole
+        yield whole
+        if COARSEST * whole * side >= LEAST_SIDE:
+            yield COARSEST * whole
+
+    def _angles(self, image: np.ndarray, upright: np.ndarray, threshold: float, budget: float) -> list[float]:
+        """Quarter turns, in degrees, that show a face better than the upright photo, by a glance at each."""
+        if not (upright[:, 14] >= CERTAIN).any():
+            return [90.0, 180.0, 270.0]
+        scale = min(1.0, math.sqrt(budget / (image.shape[0] * image.shape[1])))
+        small = _resized(image, scale)
+        angles: list[float] = []
+        ratio = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]
+        for angle in (90.0, 180.0, 270.0):
+            matrix, turned = _turned(small, angle)
+            seen = _moved(_turned_back(self._look(turned, max(threshold, LIKELY)), matrix), (0, 0), ratio)
+            shared = _shared(seen, upright) > 0.3 * (seen[:, 2:4] - seen[:, :2]).prod(1)[:, None]
+            known = np.where(shared, upright[None, :, 14], 0).max(1, initial=0)
+            if (seen[:, 14] > known + CLEARER).any():
+                angles.append(angle)
+        return angles
+
+    def _tilt(self, rows: np.ndarray, angle: float | None = None) -> float | None:
+        """By how many degrees to the left small faces are tilted, where most are against `angle` or a quarter turn.
+
+        The keypoints of a tilted face are nearer to upright than it is, so they only tell the side.
+        """
+        little = rows[(rows[:, 2:4] - rows[:, :2]).max(1) < SMALL * self.config.min_face_size]
+        if not len(little):
+            return None
+        tilt = float(np.median(_rolls(little)))
+        angle = 90.0 * round(tilt / 90) if angle is None else angle
+        rest = (tilt - angle + 180) % 360 - 180
+        return None if abs(rest) < TILTED else angle + math.copysign(TILT, rest)
+
+    def _search_turned(self, image: np.ndarray, angle: float, threshold: float) -> np.ndarray:
+        """Rows of faces that a turned look shows; their scores are lower by `CLEARER`."""
+        matrix, turned = _turned(image, angle)
+        rows = _turned_back(self._search(turned, threshold + CLEARER)[0], matrix)
+        rows[:, 14] -= CLEARER
+        return rows
 
     def _look(self, image: np.ndarray, threshold: float) -> np.ndarray:
         """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
@@ -131,6 +200,50 @@ def _moved(rows: np.ndarray, origin: tuple[int, int], ratio: tuple[float, float]
     moved = rows.copy()
     moved[:, :14] = (rows[:, :14] + np.tile(origin, 7)) * np.tile(ratio, 7)
     return moved
+
+
+def _turned(image: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """A photo turned by degrees to the left, and the matrix (2, 3) that takes it there; its corners are filled."""
+    height, width = image.shape[:2]
+    cos, sin = (round(value, 9) for value in (math.cos(math.radians(angle)), math.sin(math.radians(angle))))
+    size = math.ceil(abs(width * cos) + abs(height * sin)), math.ceil(abs(width * sin) + abs(height * cos))
+    turn = np.array([[cos, sin], [-sin, cos]])
+    matrix = np.c_[turn, (np.array(size) - 1) / 2 - turn @ [(width - 1) / 2, (height - 1) / 2]]
+    if angle % 90 == 0:
+        return matrix, np.rot90(image, round(angle / 90))
+    return matrix, cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _turned_back(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Rows of a photo, from those of the turned one; a box bounds the ellipse that filled the turned box."""
+    turn = matrix[:, :2].T
+    points = (rows[:, :14].reshape(-1, 7, 2) - matrix[:, 2] - 0.5) @ turn.T + 0.5
+    middle, half = points[:, :2].mean(1), (rows[:, 2:4] - rows[:, :2]) / 2
+    reach = np.sqrt(half**2 @ (turn**2).T)
+    moved = np.concatenate([middle - reach, middle + reach, points[:, 2:].reshape(-1, 10), rows[:, 14:]], 1)
+    return moved.astype(np.float32)
+
+
+def _unknown(rows: np.ndarray, looks: list[np.ndarray]) -> np.ndarray:
+    """Rows but for those that an earlier look shows with more confidence, whatever the outline of the box."""
+    known = np.concatenate(looks)
+    area, others = ((boxes[:, 2:4] - boxes[:, :2]).prod(1) for boxes in (rows, known))
+    same = _shared(rows, known) > 0.5 * np.minimum(area[:, None], others[None])
+    return rows[~(same & (known[None, :, 14] >= rows[:, None, 14])).any(1)]
+
+
+def _rolls(rows: np.ndarray) -> np.ndarray:
+    """Tilt of faces in degrees, by eyes and mouth."""
+    points = rows[:, 4:14].reshape(-1, 5, 2)
+    down = points[:, 3:].mean(1) - points[:, :2].mean(1)
+    return np.degrees(np.arctan2(-down[:, 0], down[:, 1]))
+
+
+def _shared(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Area that each box has in common with each other one."""
+    start = np.maximum(rows[:, None, :2], others[None, :, :2])
+    end = np.minimum(rows[:, None, 2:4], others[None, :, 2:4])
+    return (end - start).clip(0).prod(2)
 
 
 def _tiles(height: int, width: int, size: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
@@ -167,8 +280,7 @@ def _suppress(rows: np.ndarray) -> np.ndarray:
     corners = np.concatenate([rows[:, :2], rows[:, 2:4] - rows[:, :2]], 1)
     best = cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 14].tolist(), 0.0, 0.3)
     rows = rows[np.asarray(best, dtype=int).reshape(-1)]
-    start, end = np.maximum(rows[:, None, :2], rows[None, :, :2]), np.minimum(rows[:, None, 2:4], rows[None, :, 2:4])
-    shared = (end - start).clip(0).prod(2)
+    shared = _shared(rows, rows)
     area = (rows[:, 2:4] - rows[:, :2]).prod(1)
     fragment = (
         (shared > 0.7 * area[:, None]) & (area[None] > 1.5 * area[:, None]) & (rows[None, :, 14] > rows[:, None, 14])

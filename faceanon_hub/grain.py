@@ -9,6 +9,7 @@ from .seam import silhouette
 
 RING = 0.07  # sides of the crop beyond the face's outline where photo and drawn picture are compared
 BLURS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)  # standard deviations in pixels that are tried
+LENIENCE = 0.5  # share by which a new face may be sharper than a photo that is nearly as sharp
 LEAST = 0.2  # below, nothing is seen of a blur
 FINE, MIDDLE = 1.0, 3.0  # of the two bands whose ratio tells how sharp a picture is
 FEWEST = 200  # pixels that tell something
@@ -43,6 +44,7 @@ def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed
     around = _Surroundings(seen, ring)
     photo, drawn = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in (surroundings, face))
     wanted, shown, blur = around.sharpness(photo), around.sharpness(drawn), 0.0
+    wanted *= 1 + LENIENCE * min(1.0, wanted / max(shown, 1e-6))
     for tried in BLURS if shown > wanted else ():
         before, shown = shown, around.sharpness(cv2.GaussianBlur(drawn, (0, 0), tried))
         if shown <= wanted:

@@ -65,6 +65,7 @@ MAX_TORN, GOOD_TORN = 0.06, 0.018
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
+SURE = 0.35  # from this confidence of the detector on, a face is replaced; below, it is obfuscated
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
 TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
@@ -466,6 +467,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         covered = cover_zones(image, zones, fallback or self.config.fallback)
         faces = self.detector(covered, threshold)
         each(lambda face: self.find_landmarks(covered, face), faces)
+        for face in faces:
+            if face.score < SURE and face.landmarks is not None:  # the mesh fits to palms and signs, too
+                face.landmarks = face.pose = face.blendshapes = None
+                face.reason = f"it may be no face (confidence {face.score:.2f})"
         if zones:
             faces += faces_cut(self.detector(image, threshold), faces, zones)
         return faces
@@ -562,6 +567,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         parts = self.parser.parse(crop)
         job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
+        job.parts, job.cloth = parts, seam.cloth(crop, job.points, parts)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
         if not job.core[1].any():
             raise ValueError("the face is too small to be erased")
@@ -572,6 +578,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         assert face.landmarks is not None and face.blendshapes is not None
         matrix = align(face.landmarks, LOOK_SIZE)
         crop, points = warp_in(pixels, matrix, LOOK_SIZE), transform(face.landmarks, matrix)
+        if job.cloth is not None:
+            crop = job.cloth.off(crop, job.parts)
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
         told = self.attribute_estimator
         estimator = told and (told.coarse if options.attributes == "face" else told.coarse_glasses)
@@ -801,6 +809,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 if _bent(mesh, new.points, job.pose) > BROKEN:
                     job.face.reason = "the new face did not come out as one"
                     return replace(job, new=None, composed=None), job.hidden
+                if job.cloth is not None:
+                    crop = job.cloth.over(crop)
                 if np.ptp(job.surroundings, axis=2).max() <= GREY:
                     crop = _without_color(crop)
                 return replace(job, new=new, composed=crop), opacity

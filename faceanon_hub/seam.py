@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from . import landmarks as lm
 from .lighting import mesh_triangles, to_linear, to_srgb
-from .parsing import HAIR, OTHER
+from .parsing import HAIR, OTHER, SKIN
+from .regions import filled
 
 BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 INNER = [lm.LEFT_EYE, lm.RIGHT_EYE, lm.LEFT_BROW, lm.RIGHT_BROW, lm.OUTER_LIPS, lm.NOSE_BRIDGE + lm.NOSE_BASE]
@@ -21,6 +24,8 @@ SOFT = 340  # parts of the crop's side over which an edge runs out
 MATTING, EDGES = 50, 1e-3  # parts of the crop's side by which hair is looked for beside its mask; variance of an edge
 MOST_IN_FRONT = 0.7  # of what lies round the inner face: above, the parser is wrong, or there is nothing to keep
 MATTE = 512  # side of the crop in which hair in front is found at most
+COVERED = 0.7  # of the lips under something else, from which on it is a mask or a veil
+CLOTH_CELLS = 8  # colours per side of the crop that are taken of it
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
 
 
@@ -65,7 +70,7 @@ def inner_face(points: np.ndarray, size: int) -> np.ndarray:
 def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """What lies before a face: hair, hats, hands. Where that is not sure, the face is.
 
-    A mask over nose and mouth is hidden with them, and so is all where hardly any of a face is seen.
+    A mask over nose and mouth is hidden with them, see [`cloth`], and so is all where hardly any of a face is seen.
 
     Args:
         crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -91,6 +96,71 @@ def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndar
         below = slice(max(0, int(points[BROWS, 1].max())), None)
         kept[below] *= 1 - shown[below]
     return _enlarged(kept, full).clip(0, 1) * (1 - inner_face(points * (full / size), full))
+
+
+@dataclass(frozen=True)
+class Cloth:
+    """What covers the mouth, be it a mask, a veil or a hand: its outline and a few colours, never its pixels."""
+
+    alpha: np.ndarray  # (s, s) float32, 0 to 1
+    colors: np.ndarray  # (CLOTH_CELLS, CLOTH_CELLS, 3) float32, RGB
+
+    def over(self, picture: np.ndarray) -> np.ndarray:
+        """The picture `(S, S, 3)`, uint8, of the same crop, with the cloth before it."""
+        size = len(picture)
+        alpha = _sized(self.alpha, size)[..., None]
+        colors = cv2.resize(self.colors, (size, size), interpolation=cv2.INTER_CUBIC)
+        return (picture + alpha * (colors - picture)).round().clip(0, 255).astype(np.uint8)
+
+    def off(self, picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
+        """The original's crop `(S, S, 3)`, uint8, with skin as beside the cloth in its place, to be measured."""
+        size = len(picture)
+        covered = cv2.dilate((self.alpha > 0).astype(np.float32), _square(len(self.alpha) / 40))
+        bare = parts[..., SKIN] * (1 - _sized(covered, len(parts)))
+        if bare.sum() < 1:
+            return picture
+        small = _shrunk(picture, len(parts)).astype(np.float32)
+        skin = _spread(small, (bare > UNSURE).astype(np.float32), (small * bare[..., None]).sum((0, 1)) / bare.sum())
+        alpha = cv2.GaussianBlur(_sized(covered, size), (0, 0), size / 100)[..., None]
+        return (picture + alpha * (_enlarged(skin, size) - picture)).round().clip(0, 255).astype(np.uint8)
+
+
+def cloth(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> Cloth | None:
+    """What covers the mouth, where something does.
+
+    Were it the face after all that the parser takes for cloth, no more of it would be seen than in a blurred one.
+
+    Args:
+        crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            RGB crop of the original.
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Its mesh in pixels of the crop.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Its parts, from [`FaceParser.parse`].
+    """
+    size = len(parts)
+    other = parts[..., OTHER]
+    crop, points = _shrunk(crop, size).astype(np.float32), points * (size / len(crop))
+    lips = filled(points, size, lm.OUTER_LIPS)
+    if (other * lips).sum() < COVERED * lips.sum():
+        return None
+    below = np.zeros((size, size), np.uint8)
+    below[max(0, int(points[lm.LEFT_EYE + lm.RIGHT_EYE, 1].max())) :] = 1
+    face = silhouette(points, size)
+    shown = face * below
+    pieces = cv2.connectedComponents(((other > UNSURE) & (shown > 0)).astype(np.uint8))[1]
+    piece = np.isin(pieces, np.unique(pieces[(lips > 0) & (pieces > 0)])).astype(np.uint8)
+    whole = cv2.morphologyEx(piece, cv2.MORPH_CLOSE, _square(size / 6)) * shown
+    # A little beyond the face's outline, where nothing is laid into the photo: no skin shines through on it.
+    beyond = cv2.dilate(whole, _square(size / 25)) * below * (1 - face)
+    alpha = cv2.GaussianBlur((whole | beyond).astype(np.float32), (0, 0), size / 128)
+    seen = whole.astype(np.float32)[..., None]
+    cells = cv2.resize(np.dstack([crop * seen, seen]), (CLOTH_CELLS,) * 2, interpolation=cv2.INTER_AREA)
+    mean = cells[..., :3].sum((0, 1)) / cells[..., 3].sum()
+    wide = cv2.GaussianBlur(cells, (0, 0), 1)
+    near = (wide[..., :3] + 1e-3 * mean) / (wide[..., 3:] + 1e-3)
+    trust = cells[..., 3:]
+    return Cloth(alpha, (cells[..., :3] + (1 - trust) * near).astype(np.float32))
 
 
 def hidden(points: np.ndarray, front: np.ndarray, margin: float = 0.0) -> np.ndarray:

@@ -78,6 +78,58 @@ def test_a_face_turned_on_its_side_is_found(detector, portrait):
     assert overlap(face.box, np.array([BOX[1], height - BOX[2], BOX[3], height - BOX[0]])) > 0.5
 
 
+@pytest.mark.parametrize(
+    ("angle", "width"),
+    [(90, 20), (120, 20), (180, 20), (210, 20), (270, 20), (330, 20), (30, 26), (60, 26), (300, 26)],
+)
+def test_small_faces_are_found_however_the_photo_is_turned(detector, portrait, angle, width):
+    spots = [(x, y) for y in (20, 190) for x in (20, 190, 360)]
+    photo, boxes = scene(portrait, (400, 520), [(x, y, width) for x, y in spots])
+    middle = np.array([260.0, 200.0])
+    matrix = cv2.getRotationMatrix2D(tuple(middle), angle, 1)
+    matrix[:, 2] += 350 - middle
+    turned = cv2.warpAffine(photo, matrix, (700, 700), borderMode=cv2.BORDER_CONSTANT)
+    found = np.array([(face.box[:2] + face.box[2:]) / 2 for face in detector(turned)])
+    for box in boxes:
+        place = matrix[:, :2] @ ((box[:2] + box[2:]) / 2) + matrix[:, 2]
+        assert np.linalg.norm(found - place, axis=1).min() < 0.7 * width
+
+
+def test_a_photo_that_shows_a_sure_upright_face_is_searched_once(detector, portrait, monkeypatch):
+    searched, search = [], FaceDetector._search
+    monkeypatch.setattr(
+        FaceDetector, "_search", lambda self, image, *args: searched.append(1) or search(self, image, *args)
+    )
+    detector(portrait)
+    assert len(searched) == 1
+    detector(np.zeros((300, 400, 3), np.uint8))
+    assert len(searched) == 1 + 4
+
+
+def test_boxes_of_a_turned_photo_come_back_to_their_places():
+    picture = np.zeros((40, 70), np.uint8)
+    picture[5:9, 20:31] = 255
+    for angle in (90, 180, 270):
+        matrix, turned = detection._turned(picture, angle)
+        y, x = np.nonzero(turned)
+        row = np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1, *[0] * 10, 0.9]], np.float32)
+        assert np.allclose(detection._turned_back(row, matrix)[0, :4], [20, 5, 31, 9], atol=1e-3)
+
+
+def test_a_large_masked_profile_is_found(detector, shared):
+    photo = np.asarray(Image.open(shared / "data" / "cases" / "01_large_masked_profile.jpg").convert("RGB"))
+    assert hits(detector(photo), np.array([301, 157, 582, 643])) == 1
+
+
+def test_every_face_of_a_group_that_lies_on_its_side_is_found(detector, shared):
+    photo = np.asarray(Image.open(shared / "data" / "cases" / "02_group_lying_90deg.jpg").convert("RGB"))
+    boxes = [(320, 355, 362, 390), (300, 546, 350, 584), (371, 430, 421, 466), (385, 141, 432, 177)]
+    boxes += [(377, 359, 416, 391), (322, 496, 370, 534), (363, 259, 403, 289)]
+    found = detector(photo)
+    assert len(found) >= 14
+    assert [hits(found, np.array(box)) for box in boxes] == [1] * 7
+
+
 def seams(monkeypatch, detector: FaceDetector, shape: tuple[int, int]) -> tuple[int, int]:
     """The middle of the first overlap of the finest tiles, down and across, in pixels of the photo; 0 without one."""
     tiles, whole = [], detection._tiles

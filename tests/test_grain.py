@@ -41,7 +41,9 @@ def details(picture: np.ndarray) -> float:
 @pytest.mark.parametrize("blur", [0.8, 1.5, 3.0])
 def test_a_face_in_a_soft_photo_is_soft(drawn, hidden, points, blur):
     photo = cv2.GaussianBlur(drawn, (0, 0), blur)
-    assert details(match(drawn, photo, hidden, points)) == pytest.approx(details(photo), rel=0.25, abs=0.2)
+    matched = details(match(drawn, photo, hidden, points))
+    assert details(photo) < matched < 2 * details(photo) + 0.2
+    assert matched < details(drawn)
 
 
 def test_a_face_in_a_photo_as_sharp_stays_as_it_is(drawn, hidden, points):

@@ -15,7 +15,7 @@ from faceanon_hub.parsing import HAIR as HAIR_PART
 from faceanon_hub.parsing import OTHER as OTHER_PART
 from faceanon_hub.parsing import PARTS
 from faceanon_hub.parsing import SKIN as SKIN_PART
-from faceanon_hub.seam import carry, compose, covered, hidden, in_front, inner_face, silhouette, skin_left
+from faceanon_hub.seam import carry, cloth, compose, covered, hidden, in_front, inner_face, silhouette, skin_left
 
 SIZE = 256
 SKIN, NEW, HAIR, WALL = (205, 160, 135), (188, 148, 128), (45, 32, 26), (90, 130, 160)
@@ -113,6 +113,50 @@ def test_a_mask_over_nose_and_mouth_is_hidden_and_a_hand_at_the_chin_stays(point
     x, y = points[149, :2].astype(int)
     held[y - 14 :, x - 14 : x + 14] = WALL
     assert fronted(held, points)[y - 4, x] > 0.9
+
+
+def masked(points: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    picture = person(points, SKIN)
+    picture[int(points[4, 1]) : int(points[152, 1]) + 4, 60:196] = color
+    return picture
+
+
+def test_cloth_over_the_mouth_is_told_by_its_outline_and_a_few_colors(points):
+    picture = masked(points, WALL)
+    found = cloth(picture, points, parsed(picture))
+    lips = cv2.fillPoly(np.zeros((SIZE, SIZE), np.uint8), points[None, lm.OUTER_LIPS, :2].round().astype(np.int32), 1)
+    over = found.over(person(points, NEW))
+    assert np.abs(over[lips > 0].astype(int) - WALL).max() < 8
+    eyes = int(points[lm.LEFT_EYE + lm.RIGHT_EYE, 1].max())
+    assert np.array_equal(over[: eyes - 4], person(points, NEW)[: eyes - 4])
+    assert found.colors.size <= 3 * 8 * 8
+
+
+def test_of_cloth_no_detail_is_left(points):
+    picture, drawn = masked(points, WALL), masked(points, WALL)
+    mouth = points[lm.OUTER_LIPS, :2].mean(0).astype(int)
+    for x in range(mouth[0] - 24, mouth[0] + 24, 4):  # stripes that vanish in the mean
+        drawn[mouth[1] - 12 : mouth[1] + 12, x : x + 2] += 40
+        drawn[mouth[1] - 12 : mouth[1] + 12, x + 2 : x + 4] -= 40
+    plain, striped = (
+        cloth(p, points, parsed(picture)).over(person(points, NEW)).astype(int) for p in (picture, drawn)
+    )
+    assert np.abs(plain - striped).max() <= 3
+
+
+def test_what_is_measured_under_cloth_is_the_skin_beside_it(points):
+    picture = masked(points, WALL)
+    bare = cloth(picture, points, parsed(picture)).off(picture, parsed(picture))
+    chin = points[[17, 200, 199, 4, 50, 280], :2].round().astype(int)
+    assert np.abs(bare[chin[:, 1], chin[:, 0]].astype(int) - SKIN).max() < 12
+
+
+def test_a_bare_mouth_has_no_cloth_over_it(points):
+    held = person(points, SKIN)
+    x, y = points[149, :2].astype(int)
+    held[y - 14 :, x - 14 : x + 14] = WALL
+    for picture in (person(points, SKIN), held):
+        assert cloth(picture, points, parsed(picture)) is None
 
 
 def test_without_anything_in_front_the_whole_face_is_hidden(points):
