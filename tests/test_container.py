@@ -24,8 +24,8 @@ def encode(path, pictures, *, codec="libx264", times=None, rate=25, pix_fmt="yuv
         if times:
             stream.codec_context.time_base = Fraction(1, 1000)
         stream.codec_context.color_trc = more.get("transfer", 2)
-        if more.get("rotation"):
-            stream.set_display_rotation(more["rotation"])
+        if {"rotation", "mirrored"} & set(more):
+            stream.set_display_rotation(more.get("rotation", 0), **more.get("mirrored", {}))
         audio = container.add_stream("aac", 44100) if sound else None
         if more.get("chapters"):
             container.set_chapters(more["chapters"])
@@ -104,6 +104,32 @@ def test_a_variable_frame_rate_is_kept(tmp_path):
     clip = encode(tmp_path / "a.mkv", ramp(7), times=times)
     rewrite(clip, tmp_path / "b.mp4")
     np.testing.assert_allclose([frame.time for frame in read(tmp_path / "b.mp4")], np.array(times) / 1000, atol=1e-3)
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirrored", ["hflip", "vflip"])
+def test_mirrored_matrices_are_applied(tmp_path, turns, mirrored):
+    clip = encode(tmp_path / "a.mov", ramp(), rotation=90 * turns, mirrored={mirrored: True})
+    rewrite(clip, tmp_path / "b.mp4")
+    shown = np.flip(np.rot90(ramp()[3], turns), 1 if mirrored == "hflip" else 0)
+    for path in (clip, tmp_path / "b.mp4"):
+        assert np.abs(read(path)[3].pixels.astype(int) - shown).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", ["avi", "wmv", "mkv", "flv", "ogv"])
+def test_frames_that_refer_to_later_ones_have_their_times(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (48, 200, 3), np.uint8)
+    pictures = [np.ascontiguousarray(noise[:, 4 * number : 4 * number + 64]) for number in range(25)]
+    clip = encode(tmp_path / "a.mp4", pictures)
+    # As other programs write it: in AVI and ASF with B-frames, whose times these do not store.
+    other = clip if suffix == "ogv" else encode(tmp_path / f"other.{suffix}", pictures)
+    rewrite(clip, tmp_path / f"ours.{suffix}")
+    for path in (other, tmp_path / f"ours.{suffix}"):
+        frames = read(path)
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(25) / 25, atol=2e-3)
+    if suffix in ("avi", "wmv"):
+        with av.open(str(tmp_path / f"ours.{suffix}")) as container:
+            assert all(frame.pict_type != 3 for frame in container.decode(video=0))  # FFmpeg's number of B
 
 
 @pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (-90, 3)])
@@ -206,6 +232,41 @@ def test_sound_that_does_not_fit_is_told(tmp_path):
     with pytest.raises(UnwritableVideoError, match=r"\.webm holds no aac sound: write \.mkv, or .* --no-audio"):
         rewrite(clip, tmp_path / "b.webm")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
+
+
+def with_pcm(path, layout):
+    """A video with uncompressed sound, of which AVI and Matroska do not store which channel is which."""
+    with av.open(str(path), "w") as container:
+        stream, sound = container.add_stream("mpeg4", 25), container.add_stream("pcm_s16le", 44100, layout=layout)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for picture in ramp(25):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+        samples = np.zeros((1, 44100 * sound.codec_context.layout.nb_channels), np.int16)
+        block = av.AudioFrame.from_ndarray(samples, "s16", layout)
+        block.sample_rate, block.pts, block.time_base = 44100, 0, Fraction(1, 44100)
+        container.mux(sound.encode(block))
+        container.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+@pytest.mark.parametrize("suffix", ["avi", "mkv"])
+@pytest.mark.parametrize("target", ["mp4", "mov", "mkv", "avi", "wmv"])
+def test_uncompressed_sound_is_copied(tmp_path, suffix, layout, target):
+    clip = with_pcm(tmp_path / f"a.{suffix}", layout)
+    rewrite(clip, tmp_path / f"b.{target}")
+    with av.open(str(tmp_path / f"b.{target}")) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) == 44100
+
+
+@pytest.mark.parametrize("target", ["ts", "mpg", "flv", "ogv", "webm", "3gp"])
+def test_sound_that_would_be_lost_is_told(tmp_path, target):
+    clip = with_pcm(tmp_path / "a.avi", "5.1")
+    with pytest.raises(UnwritableVideoError, match=rf"\.{target} holds no pcm_s16le sound: write \.mkv"):
+        rewrite(clip, tmp_path / f"b.{target}")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
+    rewrite(clip, tmp_path / f"b.{target}", audio=False)
 
 
 def test_places_are_dropped_and_chapters_kept(tmp_path):
