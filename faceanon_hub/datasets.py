@@ -38,6 +38,7 @@ from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from .options import Options
 from .ranges import check_number
+from .threads import start_work
 from .workers import check_dtype, load
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class AnonymizeBatch:
             `"path"` as 🤗 Datasets stores them, arrays of shape `(H, W, C)`, or None; they go back as what they were,
             encoded ones in their own format.
         errors (`str`, *optional*, defaults to `"anonymization_error"`):
-            A column that is added: None, or why the row's photo is None.
+            A column that is added: empty, or why the row's photo is None.
         seed (`int`, *optional*):
             Picks the new identities; drawn once unless given.
         checkpoint (`str`, *optional*):
@@ -89,7 +90,9 @@ class AnonymizeBatch:
         >>> batch["label"], batch["anonymization_error"]
         ```
 
-        With 🤗 Datasets: `dataset.map(AnonymizeBatch(), batched=True, batch_size=8)`.
+        With 🤗 Datasets: `dataset.map(AnonymizeBatch(), batched=True, batch_size=8)`. Photos are taken as they are
+        stored, so that one that cannot be decoded fails alone. `num_proc` forks this process, which fails once a
+        pipeline ran in it: before that, call `multiprocess.set_start_method("spawn")`.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class AnonymizeBatch:
     @cached_property
     def pipe(self) -> FaceAnonPipeline:
         """The pipeline."""
+        start_work()  # first: in a fork already the number of threads cannot be set
         return load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads, self.dtype)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -128,17 +132,26 @@ class AnonymizeBatch:
                 Columns of one length.
 
         Returns:
-            `dict[str, list]`: the same columns, all but the photos as they were, and the one for errors.
+            `dict[str, list]`: the same columns, all but the photos as they were, and the one for errors. Of a batch of
+            🤗 Datasets, these two alone: `map` keeps the others.
 
         Raises:
-            KeyError: there is no such column.
+            UnreadableError: there is no such column.
+            FaceAnonError: this process is a fork of one in which a pipeline ran.
         """
+        if self.column not in batch:
+            raise UnreadableError("the batch", f"has no column {self.column!r}, but {', '.join(batch)}")
         _ = self.pipe  # what is wrong with all rows is raised here
-        rows = self.rows(list(batch[self.column]))
+        stored = getattr(batch, "pa_table", None)  # 🤗 Datasets decodes a column when it is looked at, all or nothing
+        if stored is not None and str(stored.schema.field(self.column).type).startswith("struct<"):
+            rows, others = self.rows(stored[self.column].to_pylist()), {}
+        else:
+            rows, others = self.rows(list(batch[self.column])), batch
         return {
-            **batch,
+            **others,
             self.column: [value for value, _, _ in rows],
-            self.errors: [error for _, error, _ in rows],
+            # Not None: 🤗 Datasets takes a column's type from its first batch, in which there may be no error.
+            self.errors: [error or "" for _, error, _ in rows],
         }
 
     def rows(self, values: Sequence[Any], source: str | None = None) -> list[tuple[Any, str | None, list[Face]]]:

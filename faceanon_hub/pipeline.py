@@ -41,7 +41,7 @@ from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .surroundings import SurroundingsEncoder
-from .threads import each
+from .threads import each, start_work
 from .video import VideoReport, anonymize_video
 
 if TYPE_CHECKING:
@@ -291,6 +291,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             ```
         """
         # 1. Check what was asked for
+        start_work()
         images = _as_list(image)
         options = self.resolve(
             fallback=fallback,
@@ -461,6 +462,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         Raises:
             ValueError: a zone is empty or outside the photo, or the threshold is out of its range.
         """
+        start_work()
         Options(threshold=threshold)  # says what is wrong with it
         zones = check_zones(hide, image.shape)
         covered = cover_zones(image, zones, fallback or self.config.fallback)
@@ -855,6 +857,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             CheckpointError: there is no such folder or repository; a file of it is missing, damaged, no regular file,
                 or holds a value that is out of its range; or it is of an earlier kind, whose generator was a U-Net.
         """
+        start_work()
         checkpoint = str(pretrained_model_name_or_path)
         try:
             with loading(checkpoint):

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import runpy
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from faceanon_hub import (
     CheckpointError,
     FaceAnonError,
     FaceAnonPipeline,
+    UnreadableError,
     UnreadableImageError,
     UnwritableImageError,
     anonymize_dataset,
@@ -107,7 +109,7 @@ def test_a_batch_goes_back_as_it_came(heads):
     assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(new[2]["bytes"]))), pixels)
     assert (pixels != array).any(2).mean() > 0.1
     assert new[5] is None and new[6] is None
-    assert out["anonymization_error"][:6] == [None] * 6 and "not an image" in out["anonymization_error"][6]
+    assert out["anonymization_error"][:6] == [""] * 6 and "not an image" in out["anonymization_error"][6]
 
 
 def test_batches_do_not_change_a_row(heads):
@@ -313,12 +315,75 @@ def test_hugging_face_datasets_map(heads, tmp_path):
     features = library.Features({"image": library.Image(), "label": library.Value("int64")})
     photos = [{"bytes": content, "path": None} for content in heads]
     dataset = library.Dataset.from_dict({"image": photos, "label": list(range(PHOTOS))}, features=features)
-    features["anonymization_error"] = library.Value("string")
-    out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=2, features=features)
+    out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=2)
     assert out["label"] == list(range(PHOTOS)) and out.num_rows == PHOTOS
     for before, after in zip(dataset, out, strict=True):
         assert (np.asarray(before["image"]) != np.asarray(after["image"])).any()
-    assert set(out["anonymization_error"]) == {None}
+    assert set(out["anonymization_error"]) == {""}
+
+
+@pytest.mark.parametrize("bad", [0, 4])
+def test_a_photo_that_map_cannot_decode_fails_alone(heads, bad):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    photos = [{"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads)]
+    photos[bad]["bytes"] = heads[bad][: len(heads[bad]) // 2]
+    features = library.Features({"image": library.Image(), "label": library.Value("int64")})
+    dataset = library.Dataset.from_dict({"image": photos, "label": list(range(PHOTOS))}, features=features)
+    for batch_size in (1, 2, PHOTOS):
+        out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=batch_size)
+        assert out["label"] == list(range(PHOTOS)) and out.features["image"] == library.Image()
+        assert [n for n, image in enumerate(out["image"]) if image is None] == [bad]
+        errors = out["anonymization_error"]
+        assert "cut short" in errors[bad] and not any(error for n, error in enumerate(errors) if n != bad)
+    stored = out.cast_column("image", library.Image(decode=False))["image"]
+    good = (bad + 1) % PHOTOS
+    assert stored[good]["bytes"] not in heads and stored[good]["path"] == f"{good}.jpg"
+
+
+def test_columns_that_map_drops_are_gone(heads):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    features = library.Features({"image": library.Image(), "name": library.Value("string")})
+    rows = {"image": [{"bytes": heads[0], "path": None}], "name": ["Eileen"]}
+    dataset = library.Dataset.from_dict(rows, features=features)
+    out = dataset.map(AnonymizeBatch(seed=1), batched=True, remove_columns="name")
+    assert set(out.column_names) == {"image", "anonymization_error"}
+
+
+def test_a_column_that_is_not_there_is_told(heads):
+    with pytest.raises(UnreadableError, match="the batch: has no column 'photo', but image, label"):
+        AnonymizeBatch("photo")({"image": heads[:1], "label": [1]})
+
+
+FORKED = """
+import sys
+import PIL.Image
+from faceanon_hub import AnonymizeBatch
+
+if __name__ == "__main__":
+    import multiprocess
+    from datasets import Dataset, Features, Image
+
+    picture = PIL.Image.new("RGB", (32, 32))
+    AnonymizeBatch(seed=1)({"image": [picture]})
+    if sys.argv[1] == "spawn":
+        multiprocess.set_start_method("spawn")
+    dataset = Dataset.from_dict({"image": [picture] * 2}, features=Features({"image": Image()}))
+    done = dataset.map(AnonymizeBatch(seed=1, threads=1), batched=True, batch_size=1, num_proc=2)
+    print(done["anonymization_error"][:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no system that forks")
+@pytest.mark.parametrize(("method", "told"), [("fork", "forked from one in which"), ("spawn", "['', '']")])
+def test_workers_are_not_forked_from_a_pipeline_that_ran(tmp_path, method, told):
+    pytest.importorskip("datasets", exc_type=ImportError)
+    (tmp_path / "forked.py").write_text(FORKED)
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}  # two: one alone does not hang
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "forked.py"), method],
+        capture_output=True, text=True, timeout=240, env=environment, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert told in done.stdout + done.stderr and (done.returncode == 0) == (method == "spawn")
 
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "anonymize_dataset.py"
@@ -335,11 +400,12 @@ def test_the_example_writes_a_dataset_with_its_card(heads, tmp_path, monkeypatch
     (tmp_path / "heads").mkdir()
     for number, content in enumerate(heads[:2]):
         (tmp_path / "heads" / f"{number}.jpg").write_bytes(content)
+    (tmp_path / "heads" / "2.jpg").write_bytes(heads[2][:2000])  # cut short
     arguments = [str(tmp_path / "heads"), str(tmp_path / "out"), "--seed", "1"]
     monkeypatch.setattr(sys, "argv", ["anonymize_dataset.py", *arguments])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     out = library.load_dataset(str(tmp_path / "out"), split="train")
-    assert out.num_rows == 2 and "| 2 | 0 |" in (tmp_path / "out" / "README.md").read_text()
+    assert out.num_rows == 3 and "| 3 | 1 |" in (tmp_path / "out" / "README.md").read_text()
 
 
 class _Deadly(datasets._Work):
