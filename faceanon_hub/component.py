@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from .diffusion import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES, ConfigMixin, ModelMixin, PushToHubMixin
 from .errors import CheckpointError, FaceAnonError
@@ -44,9 +44,26 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
     except (FaceAnonError, ImportError):
         raise
     except Exception as error:
-        # Where the Hub refused, diffusers tells of its cache.
-        cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
-        raise CheckpointError(name, str(cause) or type(cause).__name__) from error
+        raise CheckpointError(name, _why(name, error)) from error
+
+
+def _why(name: str, error: BaseException) -> str:
+    """What kept a checkpoint from being loaded; diffusers tells of ids where a folder is missing, of files offline."""
+    if "://" in name:
+        return "an address: give the name of a repository, as owner/name, or a folder"
+    if (name.startswith(("/", "./", "../", "~")) or name.count("/") > 2) and not Path(name).exists():
+        return "no such folder"
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, HfHubHTTPError):  # that one is an answer
+        if isinstance(link, HTTPError | LocalEntryNotFoundError | OfflineModeIsEnabled):
+            return f"not in the cache, and the Hub cannot be reached ({_line(link)}): load it once with a network"
+        link = link.__cause__ or link.__context__
+    # Where the Hub refused, diffusers tells of its cache.
+    return _line(error.__cause__ if isinstance(error.__cause__, HTTPError) else error)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class Component(ConfigMixin, PushToHubMixin):

@@ -428,7 +428,11 @@ def _below(place: str, other: str) -> bool:
 
 def _find_shards(source: str) -> list[_Shard]:
     system, root = _system(source)
-    if not system.isdir(root):
+    try:
+        found = system.isdir(root)
+    except Exception as error:  # of a kind of its own for each file system
+        raise UnreadableImageError(source, f"cannot be reached: {' '.join(str(error).split())}") from error
+    if not found:
         raise UnreadableImageError(source, "no such folder")
     files = sorted(PurePosixPath(path).relative_to(PurePosixPath(root)).as_posix() for path in system.find(root))
     special = [path for path in files if _is_local(system) and not Path(root, path).is_file()]
@@ -671,7 +675,9 @@ def _system(place: str) -> tuple[Any, str]:
         system, root = fsspec.core.url_to_fs(place)
     except ImportError as failure:
         scheme = place.partition("://")[0]
-        package = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}.get(scheme, scheme)
+        package = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "http": "aiohttp", "https": "aiohttp"}.get(
+            scheme, scheme
+        )
         raise MissingDependencyError(package, package) from failure
     except ValueError as failure:
         raise UnreadableImageError(place, str(failure)) from failure

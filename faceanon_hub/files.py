@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -20,6 +21,7 @@ if sys.platform != "win32":
     import fcntl
 
 PARTIAL = ".faceanon-"  # how the names of files begin that are being written
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as of https://; one letter alone is a drive
 SPECIAL = "a device, a pipe or a socket, not a file"
 
 
@@ -34,7 +36,12 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: there is none, or it is something else; `strerror` says so in words.
         ValueError: it is no path, as with a zero byte in it.
     """
-    _check_kind(Path(path).stat())  # first: opening alone can make a device act
+    try:
+        _check_kind(Path(path).stat())  # first: opening alone can make a device act
+    except FileNotFoundError:
+        if ADDRESS.match(os.fspath(path)):
+            raise OSError(errno.EINVAL, "an address, not a file: download it first") from None
+        raise
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _check_kind(os.fstat(number))  # and again: the name may stand for another file by now

@@ -229,10 +229,10 @@ def anonymize_folder(
         >>> report.anonymized, report.failures
         ```
     """
-    source, target = Path(source), Path(target)
+    named, source, target = os.fspath(source), Path(source), Path(target)
     reports = None if reports is None else Path(reports)
     if not source.is_dir():
-        raise UnreadableImageError(source, "is no folder" if source.exists() else "no such folder")
+        raise UnreadableImageError(named, "is no folder" if source.exists() else "no such folder")
     _keep_apart(source, [target] if reports is None else [target, reports])
     check_number("workers", workers, 1, math.inf, whole=True)
     if photo_format is not None:

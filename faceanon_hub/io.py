@@ -274,7 +274,7 @@ def is_media(content: bytes) -> bool:
 
 def _name(source: Source) -> str:
     if isinstance(source, str | os.PathLike):
-        return str(Path(source))
+        return os.fspath(source)
     if isinstance(source, np.ndarray) or _is_tensor(source):
         return f"{type(source).__name__} of shape {tuple(source.shape)} and type {source.dtype}"
     filename = getattr(source, "filename", None) or getattr(source, "name", None)

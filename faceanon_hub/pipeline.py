@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import math
 import os
@@ -30,7 +31,7 @@ from .errors import CheckpointError, FaceAnonError
 from .faces import Face, FaceStatus
 from .files import read_json
 from .generator import FaceAnonGenerator
-from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_CODE, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 # Options that a pipeline is configured with.
 CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
+# Of the weights that a variant holds.
+PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
 # Attempts at a face without faults, and at one whose faults are not grave: which sum of them is.
@@ -243,7 +246,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Picks the new identities: the same photo, seed and version give the same result, whatever is anonymized
                 beside it. A list holds one seed for each photo. Without a seed each call makes new people.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*):
-                Draws the seed, in the manner of diffusers, where `seed` is not given.
+                Draws the seed, in the manner of diffusers, in place of `seed`.
             faces (`list[list[Face]]`, *optional*):
                 Faces of each photo as [`find_faces`] or an earlier result gives them, in place of looking for them. A
                 face whose `seed` is set keeps it.
@@ -292,6 +295,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         # 1. Check what was asked for
         start_work()
+        if seed is not None and generator is not None:
+            raise ValueError("`seed` and `generator` both pick the new identities: give one of them")
         images = _as_list(image)
         options = self.resolve(
             fallback=fallback,
@@ -867,15 +872,34 @@ class FaceAnonPipeline(DiffusionPipeline):
                 raise CheckpointError(checkpoint, OLD_KIND) from error
             raise
 
+    @classmethod
+    def _dict_from_json_file(cls, json_file: str | os.PathLike[str]) -> dict[str, Any]:
+        """Reads a folder's index. Diffusers would run its `pipeline.py` even where it is told the class: this one."""
+        config = super()._dict_from_json_file(json_file)
+        if isinstance(config.get("_class_name"), list):
+            config["_class_name"] = config["_class_name"][-1]
+        return config
+
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
     ) -> None:
-        """Saves like [`~diffusers.DiffusionPipeline.save_pretrained`], without the paths it was loaded from."""
+        """Saves like [`~diffusers.DiffusionPipeline.save_pretrained`], without the paths it was loaded from.
+
+        `variant="fp16"` or `"bf16"` writes weights in that precision, whatever they are in. The folder names the class
+        in the manner of diffusers' community pipelines: `DiffusionPipeline.from_pretrained` finds it with
+        `trust_remote_code=True`, where faceanon-hub is installed.
+        """
         names = ("repo_id", "commit_message", "private", "create_pr", "token")
         hub = {name: kwargs.pop(name) for name in names if name in kwargs}
         # diffusers writes where a component came from, which is a folder of the user's machine.
         parts = [(part, part.config) for part in (self, *self.components.values()) if part is not None]
+        networks = [part for part in self.components.values() if isinstance(part, torch.nn.Module)]
+        tensors = [tensor for part in networks for tensor in (*part.parameters(), *part.buffers())]
+        values = [tensor.data for tensor in tensors]
         try:
+            if (dtype := PRECISIONS.get(str(kwargs.get("variant")))) is not None:
+                for tensor in tensors:
+                    tensor.data = tensor.data.to(dtype) if tensor.is_floating_point() else tensor.data
             for part, config in parts:
                 kept = {name: value for name, value in config.items() if name != "_name_or_path"}
                 part._internal_dict = FrozenDict(kept)  # noqa: SLF001 - diffusers has no public way to drop a value
@@ -883,7 +907,12 @@ class FaceAnonPipeline(DiffusionPipeline):
         finally:
             for part, config in parts:
                 part._internal_dict = config  # noqa: SLF001
-        Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.data = value
+        index = Path(save_directory, self.config_name)
+        told = {**read_json(index), "_class_name": [Path(PIPELINE_FILE).stem, type(self).__name__]}
+        index.write_text(json.dumps(told, indent=2) + "\n")
+        Path(save_directory, PIPELINE_FILE).write_text(PIPELINE_CODE)
         if push_to_hub:  # diffusers' own push would leave out what is ours: pipeline.py and the card
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub, variant=kwargs.get("variant"))
 

@@ -110,6 +110,11 @@ def test_a_reported_seed_repeats_the_face(pipe, portrait, result):
     assert np.array_equal(again.images[0], result.images[0])
 
 
+def test_seed_and_generator_together_are_refused(pipe, portrait):
+    with pytest.raises(ValueError, match="`seed` and `generator` both pick the new identities"):
+        pipe(portrait, seed=1, generator=torch.Generator())
+
+
 def test_generator_draws_the_seed(pipe, portrait):
     first, second = (pipe(portrait, generator=torch.Generator().manual_seed(7)) for _ in range(2))
     assert np.array_equal(pixels_of(first), pixels_of(second))
