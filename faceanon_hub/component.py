@@ -11,7 +11,14 @@ from typing import Any, Self
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from .diffusion import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES, ConfigMixin, ModelMixin, PushToHubMixin
+from .diffusion import (
+    ALL_IMPORTABLE_CLASSES,
+    LOADABLE_CLASSES,
+    ConfigMixin,
+    ModelMixin,
+    PushToHubMixin,
+    is_accelerate_available,
+)
 from .errors import CheckpointError, FaceAnonError
 from .files import check_checkpoint
 
@@ -32,8 +39,8 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
         CheckpointError: something is missing, damaged, or out of its range.
     """
     name = str(Path(checkpoint, subfolder)) if subfolder else str(checkpoint)
-    check_checkpoint(Path(name))
     try:
+        check_checkpoint(Path(name))
         yield
     except CheckpointError as error:
         if error.checkpoint == name:
@@ -124,6 +131,7 @@ class Network(ModelMixin, ConfigMixin):
                 holds a value that is out of its range.
         """
         wanted = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("low_cpu_mem_usage", is_accelerate_available())  # asked for without it, diffusers complains
         with loading(pretrained_model_name_or_path, subfolder):
             model, info = super().from_pretrained(
                 pretrained_model_name_or_path, subfolder=subfolder, output_loading_info=True, **kwargs

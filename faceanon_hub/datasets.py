@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -32,7 +33,7 @@ from .errors import (
     cause_of,
 )
 from .faces import Face, FaceStatus
-from .files import SPECIAL, open_regular
+from .files import SPECIAL, check_name, open_regular
 from .folders import STATUSES, weights_digest
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
@@ -371,6 +372,7 @@ def anonymize_dataset(
     check_dtype(dtype)
     Options(**options)  # says what is wrong with them before a worker does
     places = os.fspath(source), os.fspath(target)
+    check_name(Path(places[1]))
     if _below(places[1], places[0]) or _below(places[0], places[1]):
         raise ValueError(f"{target} and {source} lie in one another")
     shards = _find_shards(places[0])
@@ -729,7 +731,8 @@ def _put(target: str, name: str, content: Any) -> None:
             Path(partial).replace(path)
     except OSError as error:
         if local:
-            Path(partial).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(partial).unlink(missing_ok=True)
         raise UnwritableImageError(path, error.strerror or str(error)) from error
 
 

@@ -22,6 +22,7 @@ if sys.platform != "win32":
 
 PARTIAL = ".faceanon-"  # how the names of files begin that are being written
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as of https://; one letter alone is a drive
+NAME_MAX = 255  # bytes of a name, on all usual file systems
 SPECIAL = "a device, a pipe or a socket, not a file"
 
 
@@ -82,6 +83,15 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UnreadableError(os.fspath(path), f"no JSON: {error}") from error
 
 
+def is_apple_double(path: Path) -> bool:
+    """Whether a file, named `._` and as the one beside it, is what macOS writes where a disk holds no attributes."""
+    if not path.name.startswith("._"):
+        return False
+    with suppress(OSError), open_regular(path) as file:
+        return file.read(4) == b"\0\5\x16\7"
+    return False
+
+
 def inside(folder: Path, name: str) -> Path:
     """The path of a file that another file names, which may only be in its own folder or below.
 
@@ -98,6 +108,41 @@ def inside(folder: Path, name: str) -> Path:
     if not parts or "\0" in name or "\\" in name or PureWindowsPath(name).drive or {"/", ".."} & set(parts):
         raise ValueError(f"{name!r} leads out of the folder, or is no path")
     return folder / name
+
+
+def check_name(path: Path, kind: type[UnreadableError] | type[UnwritableError] = UnwritableImageError) -> None:
+    """Makes sure that file systems take each name of a path: asked about a longer one, `pathlib` raises or says no.
+
+    Args:
+        path (`Path`):
+            There, or to be written.
+        kind (`type`, *optional*, defaults to `UnwritableImageError`):
+            Of the error.
+
+    Raises:
+        UnreadableError, UnwritableError: a name is longer than `NAME_MAX` bytes.
+    """
+    if any(len(os.fsencode(part)) > NAME_MAX for part in path.parts):
+        raise kind(path, f"a name in it is longer than {NAME_MAX} bytes")
+
+
+def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> None:
+    """Makes sure, before the work, that a file can be written: tries it under another name.
+
+    Args:
+        target (`Path`):
+            The file that is to be written.
+        kind (`type`, *optional*, defaults to `UnwritableImageError`):
+            Of the error.
+
+    Raises:
+        UnwritableError: as of [`replacing`].
+    """
+    check_name(target, kind)
+    with _told(target, kind):
+        path, held = _hold(target)
+        held.close()
+        path.unlink()
 
 
 def check_checkpoint(folder: Path) -> None:

@@ -46,6 +46,8 @@ def fit_sampler(
             sampler.half().save_pretrained(out)
         except OSError as error:
             raise UnwritableError(out, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     except FaceAnonError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

@@ -32,12 +32,12 @@ from .errors import (
     UnwritableImageError,
     cause_of,
 )
-from .files import PARTIAL, open_regular, read_json, read_regular
+from .files import NAME_MAX, PARTIAL, check_name, is_apple_double, open_regular, read_json, read_regular
 from .hub import DEFAULT_CHECKPOINT
-from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
+from .io import MAX_PIXELS, PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
 from .options import Options
 from .ranges import check_number
-from .workers import check_dtype, load, start, work
+from .workers import check_device, check_dtype, load, start, work
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -97,6 +97,7 @@ class _Settings:
     batch_size: int | None
     quality: int
     keep_metadata: bool
+    max_pixels: int
     audio: bool
     report_seeds: bool
     checkpoint: str
@@ -141,6 +142,7 @@ def anonymize_folder(
     dtype: str = "float32",
     quality: int = 95,
     keep_metadata: bool = False,
+    max_pixels: int = MAX_PIXELS,
     audio: bool = True,
     copy_others: bool = False,
     reports: str | os.PathLike[str] | None = None,
@@ -192,6 +194,8 @@ def anonymize_folder(
             Of photos in lossy formats, 1 to 100.
         keep_metadata (`bool`, *optional*, defaults to `False`):
             Keep cleaned EXIF of photos.
+        max_pixels (`int`, *optional*, defaults to `100_000_000`):
+            Photos of more pixels fail before they are decoded.
         audio (`bool`, *optional*, defaults to `True`):
             Keep the sound of videos.
         copy_others (`bool`, *optional*, defaults to `False`):
@@ -231,9 +235,14 @@ def anonymize_folder(
     """
     named, source, target = os.fspath(source), Path(source), Path(target)
     reports = None if reports is None else Path(reports)
+    check_name(source, UnreadableImageError)
     if not source.is_dir():
         raise UnreadableImageError(named, "is no folder" if source.exists() else "no such folder")
+    for written in (target, reports):
+        if written is not None:
+            check_name(written)
     _keep_apart(source, [target] if reports is None else [target, reports])
+    check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_number("workers", workers, 1, math.inf, whole=True)
     if photo_format is not None:
         photo_format = f".{photo_format.lower().lstrip('.')}"
@@ -251,7 +260,7 @@ def anonymize_folder(
     asked = asdict(Options(**options))
     batch_size = asked.pop("batch_size")  # changes speed, not results
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
-    settings = _Settings(asked, batch_size, quality, keep_metadata, audio, report_seeds, name)
+    settings = _Settings(asked, batch_size, quality, keep_metadata, max_pixels, audio, report_seeds, name)
     # What changes results. Zones do too, but file by file: they are on the records.
     promised = {
         "version": __version__,
@@ -266,6 +275,8 @@ def anonymize_folder(
         "report_seeds": report_seeds,
     }
 
+    if pipe is None:
+        check_device(device)
     files, links, closed = _walk(source)
     given = {} if zones is None else _read_zones(Path(zones), files)
     report = FolderReport(skipped=links, failures=closed)
@@ -279,6 +290,9 @@ def anonymize_folder(
             continue
         entries = [entry for pattern, entry in given.items() if _matches(path, pattern)]
         output = _output(path, kind, suffix, photo_format)
+        if len(os.fsencode(PurePosixPath(output).name)) > NAME_MAX:
+            report.failures[path] = f"the name of its result would be longer than {NAME_MAX} bytes"
+            continue
         jobs.append(
             _Job(
                 kind=kind,
@@ -287,7 +301,7 @@ def anonymize_folder(
                 target=target / output,
                 output=output,
                 partial=target / STATE / "partial" / f"{number}{PurePosixPath(output).suffix}",
-                report=None if reports is None or kind == "other" else reports / f"{path}.json",
+                report=None if reports is None or kind == "other" else reports / _report_name(path),
                 seed=0,
                 keep=_plain([*keep, *(box for entry in entries for box in entry.get("keep", []))]),
                 hide=_plain([*hide, *(box for entry in entries for box in entry.get("hide", []))]),
@@ -370,7 +384,9 @@ def _walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
             path = Path(folder, name)
             if name.startswith(PARTIAL):  # what a killed run was writing
                 continue
-            if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
+            if is_apple_double(path):
+                links += 1
+            elif path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
                 files.append(path.relative_to(source).as_posix())
             else:
                 links += 1
@@ -398,6 +414,16 @@ def _output(path: str, kind: str, suffix: str, photo_format: str | None) -> str:
     old = PurePosixPath(path)
     ending = photo_format if kind == "photo" and photo_format else old.suffix
     return str(old.with_name(f"{old.stem}{suffix}{ending}"))
+
+
+def _report_name(path: str) -> str:
+    """Where a file's report lies, below the folder of reports; a name that would be too long ends with its hash."""
+    whole = PurePosixPath(f"{path}.json")
+    name = os.fsencode(whole.name)
+    if len(name) <= NAME_MAX - len("..partial"):  # as it is called while it is written
+        return str(whole)
+    head = os.fsdecode(name[: NAME_MAX // 2]).encode(errors="ignore").decode()
+    return str(whole.with_name(f"{head}-{hashlib.sha256(name).hexdigest()[:16]}.json"))
 
 
 def _plain(entries: Sequence[Any]) -> list[Any]:
@@ -645,7 +671,7 @@ def _work(pipe: FaceAnonPipeline, settings: _Settings, jobs: list[_Job]) -> Iter
                 yield _copy(job)
             else:
                 content = _read(job.source)
-                photo = read_photo(content, keep_metadata=settings.keep_metadata)
+                photo = read_photo(content, keep_metadata=settings.keep_metadata, max_pixels=settings.max_pixels)
                 if ready and sum(p.pixels.size for _, p, _ in ready) + photo.pixels.size > 3 * BATCH_PIXELS:
                     yield from _photos(pipe, settings, ready)
                     ready = []

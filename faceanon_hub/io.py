@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
 from .errors import AnimatedImageError, FaceAnonError, ImageTooLargeError, UnreadableImageError, UnwritableImageError
-from .files import open_regular, replacing
+from .files import check_target, open_regular, replacing
 from .ranges import check_number
 
 if TYPE_CHECKING:
@@ -171,11 +171,7 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         ValueError: The quality is out of its range.
     """
     path = Path(path)
-    kind = WRITABLE.get(path.suffix.lower())
-    if kind is None:
-        raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")
-    if kind == "HEIF" and not _register_heif():
-        raise UnwritableImageError(path, _NO_HEIF)
+    kind = _kind_of(path)
     check_number("quality", quality, 1, 100, whole=True)
     try:
         content = encode_photo(image, kind, quality=quality)
@@ -186,6 +182,30 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
     except Exception as error:
         raise UnwritableImageError(path, _cause(error)) from error
     return path
+
+
+def check_photo_target(path: Path) -> None:
+    """Make sure, before the work, that a photo can be written.
+
+    Args:
+        path (`Path`):
+            Where it will be written.
+
+    Raises:
+        UnwritableImageError: Unknown suffix, no such folder, no permission, no space left.
+    """
+    _kind_of(path)
+    check_target(path)
+
+
+def _kind_of(path: Path) -> str:
+    """Pillow's name of the format that a suffix stands for."""
+    kind = WRITABLE.get(path.suffix.lower())
+    if kind is None:
+        raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")
+    if kind == "HEIF" and not _register_heif():
+        raise UnwritableImageError(path, _NO_HEIF)
+    return kind
 
 
 def encode_photo(image: Image.Image, kind: str, *, quality: int = 95) -> bytes:
@@ -360,7 +380,9 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width * height == 0:
         raise UnreadableImageError(name, f"no pixels, its size is {width} x {height}")
     if width * height > max_pixels:
-        raise ImageTooLargeError(name, f"{width} x {height} pixels, the limit is {max_pixels} pixels in all")
+        raise ImageTooLargeError(
+            name, f"{width} x {height} pixels, the limit is {max_pixels} pixels in all; `max_pixels` moves it"
+        )
 
 
 def _from_tensor(tensor: torch.Tensor, name: str, max_pixels: int) -> Image.Image:

@@ -26,7 +26,7 @@ from .attributes import SURE_GLASSES, AttributeEstimator
 from .color import SkinColorTransfer
 from .component import component_file, loading
 from .detection import FaceDetector
-from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict
+from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
 from .errors import CheckpointError, FaceAnonError
 from .faces import Face, FaceStatus
 from .files import read_json
@@ -863,6 +863,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 or holds a value that is out of its range; or it is of an earlier kind, whose generator was a U-Net.
         """
         start_work()
+        kwargs.setdefault("low_cpu_mem_usage", is_accelerate_available())  # asked for without it, diffusers complains
         checkpoint = str(pretrained_model_name_or_path)
         try:
             with loading(checkpoint):

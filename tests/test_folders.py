@@ -410,3 +410,28 @@ def test_a_video_that_cannot_be_done_is_a_failure_and_never_copied(pipe, album, 
     monkeypatch.setitem(sys.modules, "faceanon_hub.video", None)  # as where it cannot be imported
     report = anonymize_folder(album, tmp_path / "out", pipe=pipe, copy_others=True)
     assert "clip.mp4" in report.failures and not (tmp_path / "out" / "clip.mp4").exists()
+
+
+def test_names_as_long_as_can_be(pipe, tmp_path, head):
+    source, names = tmp_path / "in", [f"{letter * 251}.png" for letter in "ab"]
+    source.mkdir()
+    for name in [*names, "ä.png"]:
+        head.save(source / name)
+    report = anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told")
+    assert report.photos == 3 and not report.failures and {*names, "ä.png"} < set(tree(tmp_path / "out"))
+    told = [json.loads(text) for text in tree(tmp_path / "told").values()]
+    assert sorted(record["input"] for record in told) == sorted([*names, "ä.png"])
+    assert anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told").unchanged == 3
+    report = anonymize_folder(source, tmp_path / "more", pipe=pipe, seed=1, suffix="_new")
+    assert report.photos == 1 and set(report.failures) == set(names)
+    assert all("longer than 255 bytes" in reason for reason in report.failures.values())
+
+
+def test_what_macos_writes_beside_files_is_no_photo(pipe, tmp_path, head):
+    source = tmp_path / "in"
+    source.mkdir()
+    head.save(source / "a.png")
+    (source / "._a.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(100))
+    head.save(source / "._b.png")  # a photo all the same
+    report = anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1)
+    assert (report.photos, report.skipped, report.failures) == (2, 1, {})
