@@ -162,7 +162,7 @@ def image(
             pipe = _load(checkpoint, device, dtype)
             progress.update(task, description="finding faces")
             try:
-                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"])
+                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"], photo.alpha)
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--hide") from None
             for entry in kept:
