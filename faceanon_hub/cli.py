@@ -33,6 +33,7 @@ from .errors import (
     UnreadableError,
     UnwritableError,
 )
+from .files import keep_apart
 from .fit_cli import fit_sampler
 from .options import Options
 
@@ -150,6 +151,8 @@ def image(
 ) -> None:
     """Anonymize one photo."""
     target = _place(source, target, force)
+    paths = {"IN": source, "OUT": target, "--report": report, "--preview": preview, "--checkpoint": checkpoint}
+    _keep_apart(paths, ("IN", "OUT"))
     kept = [_parse_keep(entry) for entry in keep or []]
     zones = _parse_zones(hide, "--hide")
     try:
@@ -248,6 +251,7 @@ def video(
 ) -> None:
     """Anonymize one video: one person stays one new person."""
     target = _place(source, target, force)
+    _keep_apart({"IN": source, "OUT": target, "--report": report, "--checkpoint": checkpoint}, ("IN", "OUT"))
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
@@ -353,6 +357,9 @@ def folder(
     Stopped half-way, the same command goes on where it was; done again, it does what is new. Its state is in
     OUT/.faceanon: leave that out of what you publish.
     """
+    _keep_apart(
+        {"IN": source, "OUT": target, "--report": report, "--zones": zones, "--checkpoint": checkpoint},
+    )
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     try:
         from .folders import anonymize_folder
@@ -441,6 +448,7 @@ def dataset(
 
     Stopped half-way, the same command goes on where it was. DST/_faceanon holds the rows that failed.
     """
+    _keep_apart({"SRC": source, "DST": target, "--checkpoint": checkpoint})
     try:
         from .datasets import anonymize_dataset
 
@@ -512,6 +520,9 @@ def evaluate(
 
     Stopped half-way, the same command goes on where it was.
     """
+    written = {f"--out/{name}": out / name for name in ("report.json", "report.md", "worst.jpg")}
+    read = {"--card": card, "--judge": judge, "--inception": inception, "--checkpoint": checkpoint}
+    _keep_apart({**_numbered("FOLDER", folders), "--out": out, **written, **read})
     try:
         from . import DEFAULT_CHECKPOINT, evaluation, report
         from .hub import renew_card
@@ -586,6 +597,8 @@ def attack(
 
     The report holds figures only; embeddings stay in memory.
     """
+    written = {f"OUT/{name}": out / name for name in ("report.json", "report.md", "embeddings.npz")}
+    _keep_apart({"PHOTOS": photos, "OUT": out, **written, "--recognizer": recognizer, "--checkpoint": checkpoint})
     try:
         from . import DEFAULT_CHECKPOINT, attacks
         from .metrics import FaceResRecognizer
@@ -648,6 +661,7 @@ def prepare(
 
     Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
     """
+    _keep_apart({**_numbered("SOURCE", sources), "OUT": target})
     try:
         from .training.preparation import prepare_faces
 
@@ -697,6 +711,7 @@ def train(
 
     On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
     """
+    _keep_apart({"CONFIG": config, "OUT": target, "--from": start})
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     try:
         from dataclasses import replace
@@ -880,6 +895,17 @@ def _place(source: Path, target: Path, force: bool) -> Path:
     if not force and target.exists() and source.exists() and target.samefile(source):
         raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
     return target
+
+
+def _keep_apart(paths: dict[str, Any], allowed: tuple[str, ...] = ()) -> None:
+    try:
+        keep_apart(paths, allowed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _numbered(name: str, paths: list[Path]) -> dict[str, Path]:
+    return {f"{name} {number}": path for number, path in enumerate(paths, 1)}
 
 
 def _parse_keep(entry: str) -> int | tuple[float, ...]:

@@ -699,6 +699,8 @@ def _put(target: str, name: str, content: Any) -> None:
     partial = f"{root}/{SIDE}/{PARTIAL}{secrets.token_hex(8)}" if local else path
     try:
         system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        if local and not Path(path).parent.resolve().is_relative_to(Path(root).resolve()):
+            raise UnwritableImageError(path, "a link leads out of the folder")
         system.makedirs(f"{root}/{SIDE}", exist_ok=True)
         with system.open(partial, "wb") as file:
             if isinstance(content, bytes):

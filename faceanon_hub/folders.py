@@ -293,7 +293,7 @@ def anonymize_folder(
                 hide=_plain([*hide, *(box for entry in entries for box in entry.get("hide", []))]),
             )
         )
-    _keep_distinct(jobs)
+    _keep_distinct(jobs, source, None if zones is None else Path(zones))
 
     state = target / STATE
     before = _read_settings(state)
@@ -438,12 +438,17 @@ def _is_number(entry: Any) -> bool:
     return isinstance(entry, int) and not isinstance(entry, bool)
 
 
-def _keep_distinct(jobs: list[_Job]) -> None:
-    taken: dict[Path, str] = {}
+def _keep_distinct(jobs: list[_Job], source: Path, zones: Path | None) -> None:
+    """Makes sure that each result has a place of its own, which is none of what is read, links followed."""
+    originals = source.resolve()
+    taken: dict[Path, str] = {} if zones is None else {zones.resolve(): "the zones"}
     for job in jobs:
-        for path in (job.target, job.report):
-            if path is None:
+        for place in (job.target, job.report):
+            if place is None:
                 continue
+            path = place.parent.resolve() / place.name
+            if path.is_relative_to(originals):
+                raise FaceAnonError(f"{place} leads into {source}: an original would be overwritten")
             if path in taken:
                 raise FaceAnonError(f"{taken[path]} and {job.path} would both be written to {path}")
             taken[path] = job.path

@@ -268,6 +268,16 @@ def _filled(folder):
     return folder
 
 
+def test_nothing_is_written_over_an_original_by_a_link(tmp_path, heads):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "0.jpg").write_bytes(heads[0])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "in" / "a")
+    with pytest.raises(FaceAnonError, match="a link leads out of the folder|not made here"):
+        anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    assert (tmp_path / "in" / "a" / "0.jpg").read_bytes() == heads[0]
+
+
 def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", workers.load)
     with pytest.raises(CheckpointError, match="nowhere"):

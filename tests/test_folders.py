@@ -168,6 +168,20 @@ def test_folders_that_lie_in_one_another_are_refused(pipe, album, tmp_path):
     assert not (album / "out").exists()
 
 
+def test_nothing_is_written_over_an_original_by_a_link(pipe, album, tmp_path):
+    out, before = tmp_path / "out", tree(album)
+    out.mkdir()
+    (out / "deep").symlink_to(album / "deep")
+    with pytest.raises(FaceAnonError, match="deep/broken.jpg leads into .*in: an original would be overwritten"):
+        anonymize_folder(album, out, pipe=pipe, redo=True)
+    (out / "deep").unlink()
+    zones = out / "notes.txt"
+    zones.write_text('{"*": {}}')
+    with pytest.raises(FaceAnonError, match="the zones and notes.txt would both be written to"):
+        anonymize_folder(album, out, pipe=pipe, zones=zones, copy_others=True, redo=True)
+    assert tree(album) == before and zones.read_text() == '{"*": {}}'
+
+
 def test_files_of_somebody_else_are_not_overwritten(pipe, album, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
