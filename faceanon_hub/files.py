@@ -10,8 +10,8 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
