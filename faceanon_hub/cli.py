@@ -343,8 +343,11 @@ def folder(
     keep_metadata: KeepMetadata = False,
     audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
     copy_others: Annotated[
-        bool, typer.Option(help="Copy files that are neither photo nor video. They may show faces.")
+        bool, typer.Option(help="Copy other files that are checked to be harmless: text and few numbers.")
     ] = False,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Pattern of other files to copy unlooked-at. They may show faces.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for one JSON report per file.")] = None,
     report_seeds: Annotated[bool, typer.Option(help="Put the seeds into the reports.")] = False,
     redo: Annotated[bool, typer.Option(help="Do everything again, over what is in OUT.")] = False,
@@ -390,6 +393,7 @@ def folder(
                 keep_metadata=keep_metadata,
                 audio=audio,
                 copy_others=copy_others,
+                trust=trust or (),
                 reports=report,
                 report_seeds=report_seeds,
                 redo=redo,
@@ -438,6 +442,10 @@ def dataset(
     gpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 0,
     retries: Annotated[int, typer.Option(min=0, help="After an error of the file system.")] = 3,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the pipeline together.")] = 8,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of columns, or of files in tars, that pass unlooked-at. They may show faces."),
+    ] = None,
     dtype: Dtype = DtypeChoice.FLOAT32,
     options: CallOptions = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
@@ -470,6 +478,7 @@ def dataset(
                 gpus=gpus,
                 retries=retries,
                 batch_rows=batch_rows,
+                trust=trust or (),
                 dtype=dtype.value,
                 quality=quality,
                 on_progress=on_progress,

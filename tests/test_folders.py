@@ -226,6 +226,21 @@ def test_other_files_are_copied_on_request_but_never_a_picture(pipe, album, tmp_
     assert not (tmp_path / "out" / "photo.unknown").exists() and not (tmp_path / "out" / "clip.bin").exists()
 
 
+def test_what_may_hold_a_picture_is_named_and_left_out(pipe, album, tmp_path, head):
+    out = tmp_path / "out"
+    head.save(album / "a.tga")
+    for name in ("a.mxf", "a.dv", "deep/a.pdf"):
+        (album / name).write_bytes(b"\x06\x0e\x2b\x34" + head.tobytes())
+    report = anonymize_folder(album, out, pipe=pipe, copy_others=True, trust=["*.pdf"])
+    assert report.copied == 2 and {"notes.txt", "deep/a.pdf"} < set(tree(out))
+    left = {"a.tga", "a.mxf", "a.dv"}
+    assert set(report.failures) == left | {"deep/broken.jpg"} and not left & set(tree(out))
+    assert "may hold a picture; not copied" in report.failures["a.mxf"]
+    result = run(album, out, "--copy-others", "--trust", "*.tga", "--exclude", "*.jpg", "--quiet", "--redo")
+    assert result.exit_code == 6 and (out / "a.tga").read_bytes() == (album / "a.tga").read_bytes()
+    assert not (out / "deep" / "a.pdf").exists()  # trusted no longer
+
+
 def test_zones_hold_for_the_files_that_match(pipe, album, tmp_path, head):
     zones = tmp_path / "zones.json"
     zones.write_text(json.dumps({"*.png": {"keep": [[0, 0, 180, 200]], "hide": [[0, 0, 20, 30]]}, "deep/*": {}}))
