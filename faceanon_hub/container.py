@@ -15,6 +15,7 @@ import numpy as np
 
 from . import files
 from .errors import MissingDependencyError, UnreadableVideoError, UnwritableVideoError
+from .profiles import HDR
 
 if TYPE_CHECKING:
     import av
@@ -25,7 +26,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 # FFmpeg's names of the containers that are opened, told by their content: none that names other files.
 DEMUXERS = ("mov", "matroska", "avi", "flv", "mpegts", "mpeg", "ogg", "asf")
-HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 TO_SDR = "HDR ({}): convert it to SDR first, as with ffmpeg's zscale and tonemap filters"
 # Of these, where not interlaced, each packet with a picture gives a frame.
 ONE_TO_ONE = {"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1"}
