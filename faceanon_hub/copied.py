@@ -111,7 +111,7 @@ def _opens(*headers: bytes) -> bool:
     import av
 
     decoder: Any = av.CodecContext.create("vorbis", "r")
-    decoder.extradata = _laced(*headers)
+    decoder.extradata = _laced(*headers) + bytes(64)  # what is read beyond the end must not be left to chance
     try:
         decoder.open()
     except av.FFmpegError:
