@@ -81,6 +81,16 @@ def test_a_face_that_no_new_one_fits_is_opaque(quick, head, grey, monkeypatch):
     assert (np.asarray(result.images[0])[..., 3][90:210, 135:190] == 255).all()
 
 
+@pytest.mark.parametrize("channel", range(3))
+def test_a_face_in_one_channel_alone_is_replaced(quick, grey, channel):
+    pixels = np.full((*grey.shape, 3), 128, np.uint8)
+    pixels[..., channel] = grey
+    result = quick(pixels, seed=0)
+    (face,) = result.faces[0]
+    changed = (np.asarray(result.images[0])[INNER] != pixels[INNER])[:48]  # eyes, nose and mouth
+    assert face.status is FaceStatus.ANONYMIZED and changed.any(2).mean() > 0.99
+
+
 def test_greyscale_with_transparency_and_the_editor(quick, grey):
     image = PIL.Image.fromarray(np.dstack([np.full_like(grey, 90), grey]), "LA")
     assert faces_in(quick, quick(image, seed=0).images[0]) == 0
