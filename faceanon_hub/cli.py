@@ -38,7 +38,7 @@ from .errors import (
     UnwritableVideoError,
 )
 from .extras import check_extra
-from .files import check_name, check_target, read_regular
+from .files import check_name, check_target, keep_apart, read_regular
 from .fit_cli import fit_sampler
 from .options import Options
 
@@ -204,8 +204,10 @@ def image(
     quiet: Quiet = False,
 ) -> None:
     """Anonymize one photo."""
-    _refuse_kind(source, "video")
     target = _place(source, target, force)
+    paths = {"IN": source, "OUT": target, "--report": report, "--preview": preview, "--checkpoint": checkpoint}
+    _keep_apart(paths, ("IN", "OUT"))
+    _refuse_kind(source, "video")
     kept = [_parse_keep(entry) for entry in keep or []]
     zones = _parse_zones(hide, "--hide")
     piped = target == PIPED
@@ -229,7 +231,7 @@ def image(
             pipe = _load(checkpoint, device, dtype)
             progress.update(task, description="finding faces")
             try:
-                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"])
+                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"], photo.alpha)
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--hide") from None
             for entry in kept:
@@ -320,10 +322,11 @@ def video(
     quiet: Quiet = False,
 ) -> None:
     """Anonymize one video: one person stays one new person."""
-    _refuse_kind(source, "image")
     if str(PIPED) in (source, str(target)):
         raise typer.BadParameter("a video is read and written as a file: its parts are looked up in any order")
     target = _place(source, target, force)
+    _keep_apart({"IN": source, "OUT": target, "--report": report, "--checkpoint": checkpoint}, ("IN", "OUT"))
+    _refuse_kind(source, "image")
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
@@ -421,8 +424,11 @@ def folder(
     max_pixels: MaxPixels = None,
     audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
     copy_others: Annotated[
-        bool, typer.Option(help="Copy files that are neither photo nor video. They may show faces.")
+        bool, typer.Option(help="Copy other files that are checked to be harmless: text and few numbers.")
     ] = False,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Pattern of other files to copy unlooked-at. They may show faces.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for one JSON report per file.")] = None,
     report_seeds: Annotated[bool, typer.Option(help="Put the seeds into the reports.")] = False,
     redo: Annotated[bool, typer.Option(help="Do everything again, over what is in OUT.")] = False,
@@ -435,6 +441,9 @@ def folder(
     Stopped half-way, the same command goes on where it was; done again, it does what is new. Its state is in
     OUT/.faceanon: leave that out of what you publish.
     """
+    _keep_apart(
+        {"IN": source, "OUT": target, "--report": report, "--zones": zones, "--checkpoint": checkpoint},
+    )
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     try:
         from .folders import anonymize_folder
@@ -467,6 +476,7 @@ def folder(
                 max_pixels=max_pixels or MAX_PIXELS,
                 audio=audio,
                 copy_others=copy_others,
+                trust=trust or (),
                 reports=report,
                 report_seeds=report_seeds,
                 redo=redo,
@@ -515,6 +525,10 @@ def dataset(
     gpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 0,
     retries: Annotated[int, typer.Option(min=0, help="After an error of the file system.")] = 3,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the pipeline together.")] = 8,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of columns, or of files in tars, that pass unlooked-at. They may show faces."),
+    ] = None,
     dtype: Dtype = DtypeChoice.FLOAT32,
     options: CallOptions = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
@@ -525,6 +539,7 @@ def dataset(
 
     Stopped half-way, the same command goes on where it was. DST/_faceanon holds the rows that failed.
     """
+    _keep_apart({"SRC": source, "DST": target, "--checkpoint": checkpoint})
     try:
         from .datasets import anonymize_dataset
 
@@ -546,6 +561,7 @@ def dataset(
                 gpus=gpus,
                 retries=retries,
                 batch_rows=batch_rows,
+                trust=trust or (),
                 dtype=dtype.value,
                 quality=quality,
                 on_progress=on_progress,
@@ -600,6 +616,9 @@ def evaluate(
 
     Stopped half-way, the same command goes on where it was.
     """
+    written = {f"--out/{name}": out / name for name in ("report.json", "report.md", "worst.jpg")}
+    read = {"--card": card, "--judge": judge, "--inception": inception, "--checkpoint": checkpoint}
+    _keep_apart({**_numbered("FOLDER", folders), "--out": out, **written, **read})
     try:
         check_extra("eval")
         from . import DEFAULT_CHECKPOINT, evaluation, report
@@ -675,6 +694,8 @@ def attack(
 
     The report holds figures only; embeddings stay in memory.
     """
+    written = {f"OUT/{name}": out / name for name in ("report.json", "report.md", "embeddings.npz")}
+    _keep_apart({"PHOTOS": photos, "OUT": out, **written, "--recognizer": recognizer, "--checkpoint": checkpoint})
     try:
         check_extra("eval")
         from . import DEFAULT_CHECKPOINT, attacks
@@ -738,6 +759,7 @@ def prepare(
 
     Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
     """
+    _keep_apart({**_numbered("SOURCE", sources), "OUT": target})
     try:
         check_extra("train")
         from .training.preparation import prepare_faces
@@ -788,6 +810,7 @@ def train(
 
     On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
     """
+    _keep_apart({"CONFIG": config, "OUT": target, "--from": start})
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     try:
         check_extra("train")
@@ -1010,6 +1033,17 @@ def _refuse_kind(source: str, command: str) -> None:
     check_name(Path(source), UnreadableError)
     if Path(source).is_dir():
         raise typer.BadParameter(f"{source} is a folder: faceanon folder", param_hint="IN")
+
+
+def _keep_apart(paths: dict[str, Any], allowed: tuple[str, ...] = ()) -> None:
+    try:
+        keep_apart(paths, allowed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _numbered(name: str, paths: list[Path]) -> dict[str, Path]:
+    return {f"{name} {number}": path for number, path in enumerate(paths, 1)}
 
 
 def _parse_keep(entry: str) -> int | tuple[float, ...]:

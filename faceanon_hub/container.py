@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import files
+from . import copied, files
 from .errors import MissingDependencyError, UnreadableVideoError, UnwritableVideoError
+from .profiles import HDR
 
 if TYPE_CHECKING:
     import av
@@ -25,7 +26,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 # FFmpeg's names of the containers that are opened, told by their content: none that names other files.
 DEMUXERS = ("mov", "matroska", "avi", "flv", "mpegts", "mpeg", "ogg", "asf")
-HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 TO_SDR = "HDR ({}): convert it to SDR first, as with ffmpeg's zscale and tonemap filters"
 # Of these, where not interlaced, each packet with a picture gives a frame.
 ONE_TO_ONE = {"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1"}
@@ -159,6 +159,7 @@ class VideoReader:
         """Streams to be copied, and which ones are not, in words."""
         kinds = ("audio", "subtitle") if audio else ("subtitle",)
         kept = [s for s in self.container.streams if s.type in kinds and s.codec_context is not None]
+        kept = [s for s in kept if s.type == "audio" or copied.codec_of(s) in copied.TEXTS]
         left = [s for s in self.container.streams if s not in kept and s is not self.stream]
         left = [s for s in left if audio or s.type != "audio"]
         return kept, [f"{s.type} stream {s.index} is left out: it may show people or places" for s in left]
@@ -446,10 +447,18 @@ class VideoWriter:
         wanted, self.notes = reader.beside(audio)
         copies = {}
         for source in wanted:
-            name = source.codec_context.name
+            name = copied.codec_of(source)
+            try:
+                header = copied.header(name, source.codec_context.extradata)
+            except ValueError as error:
+                if source.type == "audio":
+                    cause = f"sound in {name} cannot be copied, as {error}: leave it out by --no-audio"
+                    raise UnwritableVideoError(self.target, cause) from error
+                self.notes.append(f"subtitles in {name} are left out: {error}")
+                continue
             try:
                 held = SOUND.get(self.container.format.name)
-                if source.type == "audio" and held and source.codec_context.codec.canonical_name not in held:
+                if source.type == "audio" and held and name not in held:
                     raise ValueError(name)
                 copy = self.container.add_stream_from_template(source)
             except (ValueError, self._av.FFmpegError) as error:
@@ -461,8 +470,9 @@ class VideoWriter:
             if source.type == "audio" and context.layout.name == f"{context.channels} channels":
                 # Which channel is which is not stored. Players take the usual order; some muxers refuse none.
                 context.layout = f"{context.channels}c"
-            if source.metadata.get("language"):
-                copy.metadata["language"] = source.metadata["language"]
+            context.extradata = header
+            if language := copied.language(source.metadata):
+                copy.metadata["language"] = language
             copy.disposition = source.disposition
             copies[source.index] = copy
         return copies
@@ -485,7 +495,7 @@ class VideoWriter:
             base = chapter["time_base"]
             first, last = max(float(chapter["start"] * base), begin), min(float(chapter["end"] * base), end)
             if last > first:
-                title = {"title": chapter["metadata"].get("title", "")}
+                title = {"title": copied.title(chapter["metadata"])}
                 span = {"start": round((first - begin) / base), "end": round((last - begin) / base)}
                 chapters.append({**chapter, **span, "metadata": title})
         if chapters and not CHAPTERS & set(self.container.format.name.split(",")):
@@ -515,11 +525,16 @@ class VideoWriter:
 
     def copy(self, packet: av.Packet) -> None:
         """Passes on a packet of another stream."""
-        copy = self.copies.get(packet.stream.index)
-        if copy is not None and packet.dts is not None:
-            packet.stream = copy
+        copy, name = self.copies.get(packet.stream.index), copied.codec_of(packet.stream)
+        if copy is None or packet.dts is None:
+            return
+        new = copied.packet(packet, name)
+        if new is not None:
+            new.stream = copy
             with self._writing():
-                self.container.mux_one(packet)
+                self.container.mux_one(new)
+        elif (note := f"parts of a stream in {name} are left out: they may hold a picture") not in self.notes:
+            self.notes.append(note)
 
     def finish(self) -> None:
         """Writes what is left, and closes the file."""

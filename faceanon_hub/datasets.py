@@ -12,10 +12,10 @@ import secrets
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ import numpy as np
 import PIL.Image
 
 from . import __version__
+from .cells import can_hold_photos, is_photo, is_plain, mapped, refusal
 from .errors import (
     FaceAnonError,
     MissingDependencyError,
@@ -34,7 +35,8 @@ from .errors import (
 )
 from .faces import Face, FaceStatus
 from .files import SPECIAL, check_name, open_regular
-from .folders import STATUSES, weights_digest
+from .folders import STATUSES, matches, weights_digest
+from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
 from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from .options import Options
@@ -53,7 +55,7 @@ FOLDER_SHARD = 64  # photos of an image folder that one actor takes at a time
 
 
 class AnonymizeBatch:
-    r"""Anonymizes a column of photos, batch by batch: what `datasets.Dataset.map` and `map_batches` call.
+    r"""Anonymizes the photos of rows, batch by batch: what `datasets.Dataset.map` and `map_batches` call.
 
     A row's new identity depends on the seed and on the photo alone, so that batches, shards, order and retries change
     nothing. A photo that fails is None afterwards, never the original, and its row tells why.
@@ -62,7 +64,7 @@ class AnonymizeBatch:
         column (`str`, *optional*, defaults to `"image"`):
             The column. Values are PIL images, encoded photos (`bytes`), dictionaries with `"bytes"` and perhaps
             `"path"` as 🤗 Datasets stores them, arrays of shape `(H, W, C)`, or None; they go back as what they were,
-            encoded ones in their own format.
+            encoded ones in their own format. So do photos in other columns, in lists and dictionaries, too.
         errors (`str`, *optional*, defaults to `"anonymization_error"`):
             A column that is added: empty, or why the row's photo is None.
         seed (`int`, *optional*):
@@ -78,6 +80,9 @@ class AnonymizeBatch:
         threads (`int`, *optional*):
             Threads of the process, left as they are unless given: 1 is best where several processes share a machine,
             as with `num_proc`.
+        trust (`list[str]`, *optional*):
+            Patterns of columns that pass unlooked-at. **They may show faces.** Without, what is neither a photo nor
+            text or few numbers, see [`harmless.why_not`], is None afterwards, and the row tells why.
         options (*optional*):
             Fields of [`Options`] by name: `fallback`, `truncation`, `threshold`, ...
 
@@ -106,13 +111,14 @@ class AnonymizeBatch:
         dtype: str = "float32",
         quality: int = 95,
         threads: int | None = None,
+        trust: Sequence[str] = (),
         **options: Any,
     ) -> None:
         check_number("quality", quality, 1, 100, whole=True)
         check_dtype(dtype)
         Options(**options)  # says what is wrong with them
         self.column, self.errors, self.checkpoint, self.device, self.dtype = column, errors, checkpoint, device, dtype
-        self.quality, self.threads, self.options = quality, threads, options
+        self.quality, self.threads, self.trust, self.options = quality, threads, list(trust), options
         self.seed = secrets.randbits(63) if seed is None else seed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -134,7 +140,7 @@ class AnonymizeBatch:
 
         Returns:
             `dict[str, list]`: the same columns, all but the photos as they were, and the one for errors. Of a batch of
-            🤗 Datasets, these two alone: `map` keeps the others.
+            🤗 Datasets, those that changed: `map` keeps the others.
 
         Raises:
             UnreadableError: there is no such column.
@@ -143,17 +149,59 @@ class AnonymizeBatch:
         if self.column not in batch:
             raise UnreadableError("the batch", f"has no column {self.column!r}, but {', '.join(batch)}")
         _ = self.pipe  # what is wrong with all rows is raised here
-        stored = getattr(batch, "pa_table", None)  # 🤗 Datasets decodes a column when it is looked at, all or nothing
-        if stored is not None and str(stored.schema.field(self.column).type).startswith("struct<"):
-            rows, others = self.rows(stored[self.column].to_pylist()), {}
-        else:
-            rows, others = self.rows(list(batch[self.column])), batch
+        stored = getattr(batch, "pa_table", None)
+        old = batch if stored is None else self._stored(batch, stored)
+        new, errors, _ = self.columns(old, self.column)
+        if stored is not None:
+            new = {name: values for name, values in new.items() if name == self.column or values != old[name]}
+        # Not None: 🤗 Datasets takes a column's type from its first batch, in which there may be no error.
+        return {**new, self.errors: [error or "" for error in errors]}
+
+    def _stored(self, batch: Mapping[str, Any], table: Any) -> dict[str, Any]:
+        """Columns as 🤗 Datasets stores them. Looked at, they are decoded: all photos of a batch, or none."""
+        kind = str(table.schema.field(self.column).type)
+        encoded = kind.startswith("struct<") or kind.endswith("binary")
         return {
-            **others,
-            self.column: [value for value, _, _ in rows],
-            # Not None: 🤗 Datasets takes a column's type from its first batch, in which there may be no error.
-            self.errors: [error or "" for _, error, _ in rows],
+            name: table[name].to_pylist() if encoded or name != self.column else list(batch[name]) for name in batch
         }
+
+    def columns(
+        self, batch: Mapping[str, Any], named: str | None, source: str | None = None
+    ) -> tuple[dict[str, Any], list[str | None], list[list[Face]]]:
+        """New columns, and an error, if any, and the faces of each row; what fails is None, and does so alone.
+
+        Args:
+            batch (`dict[str, list]`):
+                Columns of one length.
+            named (`str`, *optional*):
+                The one in which everything is a photo; in the others, text and few numbers pass.
+            source (`str`, *optional*):
+                Folder of the dataset, which paths in the values must not lead out of.
+        """
+        looked = [name for name in batch if name == named or not any(matches(name, pattern) for pattern in self.trust)]
+        old = {name: list(batch[name]) for name in looked}
+        found: list[tuple[int, str, Any]] = []
+        for name, values in old.items():
+            for row, value in enumerate(values):
+                mapped(value, partial(_note_part, found, row, name))
+        photos = [part for _, name, part in found if name == named or is_photo(part)]
+        made = iter(self.rows(photos, source))
+        errors: list[list[str]] = [[] for _ in next(iter(old.values()), [])]
+        faces: list[list[Face]] = [[] for _ in errors]
+        answers = []
+        for row, name, part in found:
+            if name == named or is_photo(part):
+                new, error, seen = next(made)
+                faces[row] += seen
+            else:
+                error = refusal(part)
+                new = part if error is None else None
+            if error is not None:
+                errors[row].append(error if name == named else f"{name}: {error}")
+            answers.append(new)
+        following = iter(answers)
+        columns = {name: [mapped(value, lambda _: next(following)) for value in old[name]] for name in looked}
+        return {**batch, **columns}, ["; ".join(told) or None for told in errors], faces
 
     def rows(self, values: Sequence[Any], source: str | None = None) -> list[tuple[Any, str | None, list[Face]]]:
         """New values, errors and faces of a few photos; what fails does so alone.
@@ -208,6 +256,11 @@ class AnonymizeBatch:
         return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _note_part(found: list[tuple[int, str, Any]], row: int, name: str, part: Any) -> Any:
+    found.append((row, name, part))
+    return part
+
+
 def _content(value: Any, source: str | None = None) -> Any:
     if isinstance(value, dict):
         if value.get("bytes") is not None:
@@ -216,6 +269,8 @@ def _content(value: Any, source: str | None = None) -> Any:
             raise UnreadableImageError("a row", "holds neither bytes nor a path")
         path = value["path"]
         return _read(*_system(path if source is None else _inside(source, path)))
+    if source is not None and isinstance(value, str):
+        raise UnreadableImageError("a row", "holds text, not a photo")
     return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
@@ -308,6 +363,7 @@ def anonymize_dataset(
     dtype: str = "float32",
     retries: int = 3,
     batch_rows: int = 8,
+    trust: Sequence[str] = (),
     quality: int = 95,
     on_progress: Callable[[int, int, str], None] | None = None,
     **options: Any,
@@ -321,8 +377,8 @@ def anonymize_dataset(
 
     A photo that fails is null in Parquet; in a tar and a folder it is missing, and the tar has `KEY.error` for it.
     `target/_faceanon` holds the failures, a mark for each shard and, until all is done, the seed, or that of the
-    caller. Other columns of Parquet pass as they are: with a second one of photos, anonymize twice. In tars every
-    file is looked at, and what is a photo or a video does not pass, whatever its name.
+    caller. Every column of Parquet is looked at, at any depth, and every file in tars, whatever its name: photos are
+    anonymized, text and few numbers pass, see [`harmless.why_not`], and what is neither makes its row fail.
 
     Args:
         source, target (`str` or `os.PathLike`):
@@ -330,7 +386,7 @@ def anonymize_dataset(
         engine (`str`, *optional*, defaults to `"local"`):
             `"local"`, a loop in this process, or `"ray"`: Ray Data, on the cluster of `ray.init` or a local one.
         column (`str`, *optional*):
-            Column of the photos in Parquet: the only one that can be photos unless given.
+            Column of Parquet in which everything is a photo, and that must be there.
         seed (`int`, *optional*):
             Picks the new identities, together with each photo's content; drawn once unless given.
         checkpoint (`str`, *optional*):
@@ -345,6 +401,8 @@ def anonymize_dataset(
             How often a shard is read and written again after an error of the file system.
         batch_rows (`int`, *optional*, defaults to `8`):
             Rows that go through the pipeline together. Changes speed and memory, never the result.
+        trust (`list[str]`, *optional*):
+            Patterns of columns, or of files in tars, that pass unlooked-at. **They may show faces.**
         quality (`int`, *optional*, defaults to `95`):
             Of photos encoded in lossy formats, 1 to 100.
         on_progress (`Callable`, *optional*):
@@ -382,6 +440,7 @@ def anonymize_dataset(
         "dtype": dtype,
         "column": column,
         "quality": quality,
+        "trust": list(trust),
         "options": json.loads(json.dumps(options)),
         "shards": hashlib.sha256(repr(shards).encode()).hexdigest(),
     }
@@ -389,7 +448,7 @@ def anonymize_dataset(
     marks = _read_marks(places[1], shards)
     opened = [shard for shard in shards if shard.name not in marks]
     network = {"checkpoint": checkpoint, "device": "cuda" if gpus else "cpu", "dtype": dtype}
-    work = _Work(places, column, seed, network, retries, batch_rows, quality, options)
+    work = _Work(places, column, seed, network, retries, batch_rows, quality, list(trust), options)
     done = len(marks)
     if on_progress is not None:
         on_progress(done, len(shards), "")
@@ -500,10 +559,12 @@ class _Work:
     retries: int
     batch_rows: int
     quality: int
+    trust: list[str]
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.batch = AnonymizeBatch(seed=self.seed, quality=self.quality, **self.network, **self.options)
+        given = {**self.network, **self.options}
+        self.batch = AnonymizeBatch(seed=self.seed, quality=self.quality, trust=self.trust, **given)
 
     def __call__(self, shard: _Shard) -> dict[str, Any]:
         """Anonymizes a shard. Returns its mark: rows, faces and failures; or the error, where it cannot be read."""
@@ -581,11 +642,14 @@ class _Work:
                         errors.append(f"{PurePosixPath(info.name).name}: {error}")
                         continue
                     content = result
-                _add(new, info, content)
+                elif not any(matches(info.name, pattern) for pattern in self.trust):
+                    why = why_not(content)
+                    if why is not None:
+                        errors.append(f"{PurePosixPath(info.name).name}: {why}")
+                        continue
+                _add(new, info.name, content)
             if errors:
-                told = tarfile.TarInfo(f"{key}.error")
-                told.mtime = sample[0][0].mtime
-                _add(new, told, "; ".join(errors).encode())
+                _add(new, f"{key}.error", "; ".join(errors).encode())
             self._note(mark, key, "; ".join(errors) or None, seen)
 
     def _parquet(self, shard: _Shard, mark: dict[str, Any]) -> None:
@@ -598,25 +662,31 @@ class _Work:
         try:
             with _open(system, f"{root}/{shard.paths[0]}") as file, tempfile.TemporaryFile() as made:
                 table = pq.ParquetFile(file)
-                schema = table.schema_arrow
-                column = self.column or _photo_column(schema, shard.name)
-                if column not in schema.names:
-                    raise UnreadableImageError(shard.name, f"has no column {column!r}, but {', '.join(schema.names)}")
-                place = schema.names.index(column)
+                schema = _harmless_schema(table.schema_arrow, shard.name)
+                names = schema.names
+                if self.column is not None and self.column not in names:
+                    raise UnreadableImageError(shard.name, f"has no column {self.column!r}, but {', '.join(names)}")
+                holders = [entry.name for entry in schema if can_hold_photos(entry.type)]
+                if self.column is None and not holders:
+                    raise UnreadableImageError(shard.name, "no column can be photos; say which with `column`")
+                # The only bytes there are must be photos, text or not.
+                alone = len(holders) == 1 and not schema.field(holders[0]).type.num_fields
+                named = holders[0] if self.column is None and alone else self.column
                 with pq.ParquetWriter(made, schema) as writer:
                     for group in range(table.num_row_groups):
                         made_rows = []
                         for rows in table.iter_batches(self.batch_rows, row_groups=[group]):
-                            results = self.batch.rows(rows.column(place).to_pylist(), self.places[0])
-                            for _, cause, faces in results:
-                                self._note(mark, mark["rows"], cause, faces)
-                            values = pa.array([value for value, _, _ in results], schema.field(place).type)
-                            columns = [*rows.columns[:place], values, *rows.columns[place + 1 :]]
-                            made_rows.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+                            columns = dict(zip(names, rows.columns, strict=True))
+                            old = {n: c.to_pylist() for n, c in columns.items() if not is_plain(c.type)}
+                            new, errors, faces = self.batch.columns(old, named, self.places[0])
+                            for cause, seen in zip(errors, faces, strict=True):
+                                self._note(mark, mark["rows"], cause, seen)
+                            columns |= {n: _array(new[n], columns[n].type) for n in old if new[n] != old[n]}
+                            made_rows.append(pa.RecordBatch.from_arrays(list(columns.values()), schema=schema))
                         writer.write_table(pa.Table.from_batches(made_rows, schema))
                 made.seek(0)
                 _put(self.places[1], shard.paths[0], made)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise UnreadableImageError(shard.name, f"no Parquet, or damaged: {error}") from error
 
 
@@ -626,17 +696,40 @@ def _missing(package: str, error: ImportError) -> FaceAnonError:
     return FaceAnonError(f"{package} is installed but cannot be imported: {error}")
 
 
-def _photo_column(schema: Any, name: str) -> str:
-    """The only column that can be photos: binary, or 🤗 Datasets' struct of bytes and path."""
-    found = []
+def _harmless_schema(schema: Any, name: str) -> Any:
+    """A schema without metadata that may hold a picture."""
+    import pyarrow as pa
+
+    if len(set(schema.names)) < len(schema.names):
+        raise UnreadableImageError(name, "has two columns of one name")
     for entry in schema:
-        kind = str(entry.type)
-        if kind in ("binary", "large_binary") or (kind.startswith("struct<") and "bytes: binary" in kind):
-            found.append(entry.name)
-    if len(found) != 1:
-        told = f"columns {', '.join(found)} could all be photos" if found else "no column can be photos"
-        raise UnreadableImageError(name, f"{told}; say which with `column`")
-    return found[0]
+        inner = [part for part in _fields(entry.type) if part.metadata and _harmless(part.metadata) != part.metadata]
+        if inner:
+            raise UnreadableImageError(name, f"column {entry.name!r} has metadata that may hold a picture")
+    fields = [entry.with_metadata(_harmless(entry.metadata)) for entry in schema]
+    return pa.schema(fields, _harmless(schema.metadata))
+
+
+def _harmless(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
+    return metadata and {key: value for key, value in metadata.items() if why_not(key + b": " + value) is None}
+
+
+def _fields(kind: Any) -> Iterator[Any]:
+    """The fields of a type of Arrow, at any depth."""
+    for number in range(kind.num_fields):
+        yield kind.field(number)
+        yield from _fields(kind.field(number).type)
+
+
+def _array(values: list[Any], kind: Any) -> Any:
+    """Values as an array of a type of Arrow, also of those for which there is no direct way."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, _array(values, kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        return pa.array(values, kind.value_type).dictionary_encode().cast(kind)
+    return pa.array(values, kind)
 
 
 def _is_photo(info: tarfile.TarInfo, content: bytes) -> bool:
@@ -665,9 +758,9 @@ def _samples(tar: tarfile.TarFile) -> Iterator[list[tuple[tarfile.TarInfo, bytes
         yield sample
 
 
-def _add(tar: tarfile.TarFile, info: tarfile.TarInfo, content: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)  # a new one: the old one names the owner, and may hold anything as pax headers
     info.size = len(content)
-    info.pax_headers = {}
     tar.addfile(info, io.BytesIO(content))
 
 
@@ -720,6 +813,8 @@ def _put(target: str, name: str, content: Any) -> None:
     partial = f"{root}/{SIDE}/{PARTIAL}{secrets.token_hex(8)}" if local else path
     try:
         system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        if local and not Path(path).parent.resolve().is_relative_to(Path(root).resolve()):
+            raise UnwritableImageError(path, "a link leads out of the folder")
         system.makedirs(f"{root}/{SIDE}", exist_ok=True)
         with system.open(partial, "wb") as file:
             if isinstance(content, bytes):

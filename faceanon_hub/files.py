@@ -10,8 +10,9 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
@@ -143,6 +144,31 @@ def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageErro
         path, held = _hold(target)
         held.close()
         path.unlink()
+
+
+def keep_apart(paths: Mapping[str, str | os.PathLike[str] | None], allowed: tuple[str, ...] = ()) -> None:
+    """Makes sure that no two paths of a command are the same file or folder: one would be written over the other.
+
+    Args:
+        paths (`dict[str, str]`):
+            All that it reads or writes, by what it calls them; None for what is not asked for.
+        allowed (`tuple[str, ...]`, *optional*):
+            Two names that may be the same.
+
+    Raises:
+        ValueError: two of them are, links followed; the message names both.
+    """
+    given = [(name, Path(path)) for name, path in paths.items() if path is not None]
+    for (name, path), (other, place) in combinations(given, 2):
+        if {name, other} != set(allowed) and _is_same(path, place):
+            raise ValueError(f"{name} and {other} are the same: {path}")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.resolve() == other.resolve() or path.samefile(other)  # by another name, as a hard link is
+    except (OSError, ValueError, RuntimeError):  # one is not there, is no path, or is a loop of links
+        return False
 
 
 def check_checkpoint(folder: Path) -> None:

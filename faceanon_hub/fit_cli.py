@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import FaceAnonError, UnwritableError
+from .files import keep_apart
 
 
 def fit_sampler(
@@ -21,6 +22,10 @@ def fit_sampler(
     quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
 ) -> None:
     """Draw a bank of faces, look at them and learn which style shows what: hours on two cores; it can be resumed."""
+    try:
+        keep_apart({"BANK": bank, "OUT": out, "--checkpoint": checkpoint})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     from . import DEFAULT_CHECKPOINT
     from .training.bank import draw_bank, look_at_bank, population
     from .training.fits import fit_sampler as fit

@@ -33,6 +33,7 @@ from .errors import (
     cause_of,
 )
 from .files import NAME_MAX, PARTIAL, check_name, is_apple_double, open_regular, read_json, read_regular
+from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
 from .io import MAX_PIXELS, PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
 from .options import Options
@@ -117,10 +118,11 @@ class _Job:
     seed: int
     keep: list[Any]
     hide: list[Any]
+    trusted: bool = False  # copied unlooked-at
 
     @property
     def asked(self) -> dict[str, Any]:
-        return {"output": self.output, "keep": self.keep, "hide": self.hide}
+        return {"output": self.output, "keep": self.keep, "hide": self.hide, "trusted": self.trusted}
 
 
 def anonymize_folder(
@@ -145,6 +147,7 @@ def anonymize_folder(
     max_pixels: int = MAX_PIXELS,
     audio: bool = True,
     copy_others: bool = False,
+    trust: Sequence[str] = (),
     reports: str | os.PathLike[str] | None = None,
     report_seeds: bool = False,
     redo: bool = False,
@@ -174,7 +177,8 @@ def anonymize_folder(
             Picks the new identities. Each file has a seed of its own, made of this one and its path. Without it one
             is drawn, once for the run however often it is stopped.
         include, exclude (`list[str]`, *optional*):
-            Shell patterns of paths below the source, or of names where they hold no slash; case does not matter.
+            Shell patterns of paths below the source, or of names where they hold no slash; case does not matter. So
+            are those of `trust`.
         suffix (`str`, *optional*):
             Put behind the names of results: `"_anonymized"` makes `a_anonymized.jpg` of `a.jpg`.
         photo_format (`str`, *optional*):
@@ -199,8 +203,11 @@ def anonymize_folder(
         audio (`bool`, *optional*, defaults to `True`):
             Keep the sound of videos.
         copy_others (`bool`, *optional*, defaults to `False`):
-            Copy files that are neither, unless their content is a photo or video after all. **They may show faces**:
-            documents and archives are not looked into.
+            Copy files that are neither and whose content is checked to be harmless, see [`harmless.why_not`]: text
+            and few numbers. The rest are failures, and named.
+        trust (`list[str]`, *optional*):
+            Patterns of other files to copy unlooked-at, unless their content is a photo or video after all. **They
+            may show faces**: documents and archives do.
         reports (`str` or `os.PathLike`, *optional*):
             Folder for one JSON file per file, with a record of every face.
         report_seeds (`bool`, *optional*, defaults to `False`):
@@ -285,10 +292,11 @@ def anonymize_folder(
         if not _chosen(path, include, exclude):
             continue
         kind = _kind(path)
-        if kind == "other" and not copy_others:
+        trusted = any(matches(path, pattern) for pattern in trust)
+        if kind == "other" and not (copy_others or trusted):
             report.skipped += 1
             continue
-        entries = [entry for pattern, entry in given.items() if _matches(path, pattern)]
+        entries = [entry for pattern, entry in given.items() if matches(path, pattern)]
         output = _output(path, kind, suffix, photo_format)
         if len(os.fsencode(PurePosixPath(output).name)) > NAME_MAX:
             report.failures[path] = f"the name of its result would be longer than {NAME_MAX} bytes"
@@ -305,9 +313,10 @@ def anonymize_folder(
                 seed=0,
                 keep=_plain([*keep, *(box for entry in entries for box in entry.get("keep", []))]),
                 hide=_plain([*hide, *(box for entry in entries for box in entry.get("hide", []))]),
+                trusted=trusted,
             )
         )
-    _keep_distinct(jobs)
+    _keep_distinct(jobs, source, None if zones is None else Path(zones))
 
     state = target / STATE
     before = _read_settings(state)
@@ -393,14 +402,15 @@ def _walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
     return sorted(files), links, closed
 
 
-def _matches(path: str, pattern: str) -> bool:
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path, or its name where the pattern has no slash, fits a shell pattern; case does not matter."""
     path, pattern = path.lower(), pattern.lower()
     return fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(PurePosixPath(path).name, pattern))
 
 
 def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    wanted = not include or any(_matches(path, pattern) for pattern in include)
-    return wanted and not any(_matches(path, pattern) for pattern in exclude)
+    wanted = not include or any(matches(path, pattern) for pattern in include)
+    return wanted and not any(matches(path, pattern) for pattern in exclude)
 
 
 def _kind(path: str) -> str:
@@ -447,7 +457,7 @@ def _read_zones(path: Path, files: list[str]) -> dict[str, dict[str, Any]]:
             ):
                 raise UnreadableImageError(path, f"{pattern!r}: `{key}` takes boxes [left, top, right, bottom]")
         # A slip of the pen would leave visible what was to be hidden.
-        if not any(_matches(file, pattern) for file in files):
+        if not any(matches(file, pattern) for file in files):
             raise UnreadableImageError(path, f"{pattern!r} matches no file")
     return zones
 
@@ -464,12 +474,17 @@ def _is_number(entry: Any) -> bool:
     return isinstance(entry, int) and not isinstance(entry, bool)
 
 
-def _keep_distinct(jobs: list[_Job]) -> None:
-    taken: dict[Path, str] = {}
+def _keep_distinct(jobs: list[_Job], source: Path, zones: Path | None) -> None:
+    """Makes sure that each result has a place of its own, which is none of what is read, links followed."""
+    originals = source.resolve()
+    taken: dict[Path, str] = {} if zones is None else {zones.resolve(): "the zones"}
     for job in jobs:
-        for path in (job.target, job.report):
-            if path is None:
+        for place in (job.target, job.report):
+            if place is None:
                 continue
+            path = place.parent.resolve() / place.name
+            if path.is_relative_to(originals):
+                raise FaceAnonError(f"{place} leads into {source}: an original would be overwritten")
             if path in taken:
                 raise FaceAnonError(f"{taken[path]} and {job.path} would both be written to {path}")
             taken[path] = job.path
@@ -731,6 +746,9 @@ def _copy(job: _Job) -> dict[str, Any]:
     content = _read(job.source)
     if is_media(content):
         raise FaceAnonError("a photo or video under the name of something else; not copied")
+    why = None if job.trusted else why_not(content)
+    if why is not None:
+        raise FaceAnonError(f"{why}; not copied unless a pattern of `trust` names it")
     try:
         job.partial.write_bytes(content)
     except OSError as error:

@@ -19,7 +19,7 @@ import PIL.Image
 import torch
 from huggingface_hub import create_repo, file_exists
 
-from . import blending, grain, placing, regions, seam
+from . import blending, grain, placing, regions, seam, transparency
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
@@ -43,6 +43,7 @@ from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .surroundings import SurroundingsEncoder
 from .threads import each, start_work
+from .tracking import overlap
 from .video import VideoReport, anonymize_video
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may tak
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
 TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
+SAME = 0.7  # overlap of boxes from which on what the transparency shows is a face that is known
 GREY = 2  # largest difference between the channels of a photo without colour
 
 Callback = Callable[..., Any]
@@ -322,7 +324,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         # 3. Find the faces
         if faces is None:
             faces = [
-                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback)
+                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback, photo.alpha)
                 for photo, hidden in zip(photos, zones, strict=True)
             ]
         else:  # what an earlier call did to them says nothing about this one
@@ -446,6 +448,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         threshold: float | None = None,
         hide: Sequence[Any] = (),
         fallback: Fallback | None = None,
+        alpha: np.ndarray | None = None,
     ) -> list[Face]:
         """Detects faces and their landmarks.
 
@@ -459,10 +462,12 @@ class FaceAnonPipeline(DiffusionPipeline):
                 that is seen only together with the pixels of a zone, and is not whole in it, will be obfuscated.
             fallback (`str`, *optional*):
                 How the zones will be obfuscated, in place of the configured one.
+            alpha (`np.ndarray` of shape `(H, W)`, uint8, *optional*):
+                Opacity of the photo. Faces that only it shows, or only the photo on black or on white, are found too.
 
         Returns:
-            `list[Face]`: from left to right, then those cut by zones. Without `landmarks`, `reason` says why; such a
-            face will be obfuscated.
+            `list[Face]`: from left to right, then those that only the transparency shows, then those cut by zones.
+            Without `landmarks`, `reason` says why; such a face will be obfuscated.
 
         Raises:
             ValueError: a zone is empty or outside the photo, or the threshold is out of its range.
@@ -473,9 +478,24 @@ class FaceAnonPipeline(DiffusionPipeline):
         covered = cover_zones(image, zones, fallback or self.config.fallback)
         faces = self.detector(covered, threshold)
         each(lambda face: self.find_landmarks(covered, face), faces)
+        opaque = transparency.closed(alpha, [(zone, ...) for zone in zones])
+        faces += self._seen_through(covered, opaque, faces, threshold)
         if zones:
-            faces += faces_cut(self.detector(image, threshold), faces, zones)
+            seen = self.detector(image, threshold)
+            faces += faces_cut(seen + self._seen_through(image, alpha, seen, threshold), faces, zones)
         return faces
+
+    def _seen_through(
+        self, image: np.ndarray, alpha: np.ndarray | None, known: Sequence[Face], threshold: float | None
+    ) -> list[Face]:
+        """Faces that a photo shows by its transparency, and that are not known from its colours."""
+        found: list[Face] = []
+        for view in transparency.views(image, alpha):
+            for face in self.detector(view, threshold):
+                if all(overlap(face.box, other.box) <= SAME for other in (*known, *found)):
+                    face.reason = "seen by the transparency alone"
+                    found.append(face)
+        return found
 
     def find_landmarks(self, image: np.ndarray, face: Face) -> None:
         """Fills in `landmarks` and `presence` of a face; where there are none, `reason` says why.
@@ -509,7 +529,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             zones (`list`, *optional*):
                 From [`~scene.check_zones`].
         """
-        photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback))
+        alpha = transparency.closed(photo.alpha, [(zone, ...) for zone in zones])
+        photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback), alpha=alpha)
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
         jobs = each(lambda face: self.prepare_job(photo.pixels, face, options), hidden)
         kept = [face.box for face in faces if face.status is FaceStatus.KEPT]
@@ -622,6 +643,11 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Boxes of faces that stay.
         """
         canvas = photo.pixels.copy()
+        covers = [
+            blending.ellipse(face.box, canvas.shape) if job is None else job.core
+            for face, job in zip(hidden, jobs, strict=True)
+        ]
+        photo = replace(photo, alpha=transparency.closed(photo.alpha, covers))
         scene = Scene(photo, canvas, [job for job in jobs if job is not None], list(zones))
         for face, job in zip(hidden, jobs, strict=True):
             if job is None:
@@ -642,6 +668,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             for job in sorted(failed, key=lambda job: job.face.size):  # a small one in a large one first
                 blending.obfuscate(canvas, job.face.box, options.fallback, scene.photo.pixels)
                 job.face.status = FaceStatus.OBFUSCATED
+            _close_transparency(scene, failed)
             scene.jobs = [job for job in scene.jobs if job.face.status is not FaceStatus.OBFUSCATED]
         return scene
 
@@ -830,7 +857,9 @@ class FaceAnonPipeline(DiffusionPipeline):
                     job.face.reason = f"enlarged {enlarged:.1f} times: it is larger than what is drawn"
         for left, top, right, bottom in scene.zones:  # where a new face reaches into one
             canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
-        return replace(scene, canvas=canvas, jobs=[job for job, _ in results])
+        done = replace(scene, canvas=canvas, jobs=[job for job, _ in results])
+        _close_transparency(done, [job for job in done.jobs if job.composed is None])
+        return done
 
     def correct(self, job: FaceJob, new: NewFace, options: Options) -> np.ndarray:
         """Runs the photometric post-processors on a new face; returns its picture `(S, S, 3)`, uint8."""
@@ -1025,6 +1054,12 @@ def _bent(mesh: FaceMesh | None, points: np.ndarray, pose: np.ndarray) -> float:
     yaw = abs(math.degrees(math.atan2(pose[0, 2], pose[2, 2])))
     unsure = 1 + 0.7 * min(1.0, max(0.0, (yaw - TURNED) / 20))
     return float(away / np.ptp(points[:, :2], axis=0).max() / unsure)
+
+
+def _close_transparency(scene: Scene, failed: Sequence[FaceJob]) -> None:
+    """Makes a scene opaque where faces are obfuscated."""
+    covers = [blending.ellipse(job.face.box, scene.canvas.shape) for job in failed]
+    scene.photo = replace(scene.photo, alpha=transparency.closed(scene.photo.alpha, covers))
 
 
 def _without_color(crop: np.ndarray) -> np.ndarray:

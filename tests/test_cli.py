@@ -355,6 +355,44 @@ def test_ctrl_c_says_how_to_go_on(command, told, photo, tmp_path, monkeypatch):
     assert result.exit_code == 130 and told in without_blanks(result.stderr)
 
 
+SAME = [
+    ("image", "photo.png", "out.png", "--preview", "out.png"),
+    ("image", "photo.png", "out.png", "--report", "photo.png"),
+    ("image", "photo.png", "out.png", "--preview", "photo.png", "--force"),
+    ("image", "photo.png", "out.png", "--preview", "sheet.png", "--report", "sheet.png"),
+    ("image", "photo.png", "out.png", "--preview", "link.png"),  # to out.png, which does not exist yet
+    ("image", "photo.png", "out.png", "--report", "deep/../photo.png"),
+    ("image", "photo.png", "out.png", "--report", "hard.png"),
+    ("image", "photo.png", "deep", "--preview", "deep/photo.png"),
+    ("video", "photo.png", "out.mp4", "--report", "photo.png"),
+    ("video", "photo.png", "out.mp4", "--report", "out.mp4"),
+    ("folder", "deep", "done", "--report", "done"),
+    ("folder", "deep", "done", "--zones", "done"),
+    ("dataset", "deep", "deep"),
+    ("evaluate", "deep", "--out", "deep"),
+    ("evaluate", "deep", "--out", "done", "--card", "done/report.md"),
+    ("attack", "deep", "deep"),
+    ("attack", "deep", "done", "--recognizer", "done/report.json"),
+    ("prepare", "photo.png", "deep", "deep", "--licence", "a", "--licence", "b"),
+    ("train", "photo.png", "photo.png"),
+    ("fit-sampler", "deep", "deep"),
+]
+
+
+@pytest.mark.parametrize("command", SAME, ids=lambda command: " ".join(command))
+def test_paths_that_meet_are_wrong_usage(photo, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link.png").symlink_to("out.png")
+    (tmp_path / "hard.png").hardlink_to(photo)
+    before = photo.read_bytes()
+    result = run(*command)
+    assert result.exit_code == 2 and "are the same" in without_blanks(result.stderr)
+    assert photo.read_bytes() == before and {path.name for path in tmp_path.rglob("*")} == {
+        "deep", "hard.png", "link.png", "photo.png",
+    }  # fmt: skip
+
+
 def test_folder_as_target(photo, tmp_path):
     (tmp_path / "done").mkdir()
     assert run("image", photo, tmp_path / "done").exit_code == 0 and (tmp_path / "done" / "photo.png").exists()

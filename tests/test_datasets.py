@@ -1,3 +1,5 @@
+import base64
+import datetime
 import errno
 import hashlib
 import io
@@ -138,7 +140,7 @@ def test_a_failing_row_is_null_and_stops_no_other(heads, monkeypatch):
     monkeypatch.setattr(FaceAnonPipeline, "__call__", fail)
     out = AnonymizeBatch(seed=1)({"image": heads})
     assert out["image"] == [*expected[:2], None, *expected[3:]]
-    assert out["anonymization_error"] == [None, None, "out of order", None, None]
+    assert out["anonymization_error"] == ["", "", "out of order", "", ""]
 
 
 def test_it_travels_without_the_network(heads):
@@ -270,6 +272,16 @@ def _filled(folder):
     return folder
 
 
+def test_nothing_is_written_over_an_original_by_a_link(tmp_path, heads):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "0.jpg").write_bytes(heads[0])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "in" / "a")
+    with pytest.raises(FaceAnonError, match="a link leads out of the folder|not made here"):
+        anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    assert (tmp_path / "in" / "a" / "0.jpg").read_bytes() == heads[0]
+
+
 def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", workers.load)
     with pytest.raises(CheckpointError, match="nowhere"):
@@ -308,6 +320,141 @@ def test_parquet_keeps_rows_columns_and_schema(heads, tmp_path):
     assert photos[1] is None and photos[2] is None and report.failures[0]["row"] == 2 and report.failed == 1
     assert [photo["path"] for photo in photos if photo] == ["0.jpg", "3.jpg", "4.jpg"]
     assert not {photo["bytes"] for photo in photos if photo} & set(heads)
+
+
+def saved(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_what_may_hold_a_picture_does_not_pass_a_tar(tmp_path, heads):
+    code = base64.b64encode(heads[0]).decode()
+    others = {
+        "npy": saved(np.asarray(PIL.Image.open(io.BytesIO(heads[0])))),
+        "ts": b"\x47\x40\x11" + heads[0],
+        "pyd": pickle.dumps(heads[0]),
+        "json": json.dumps({"thumbnail": code}).encode(),
+        "pgm.txt": " ".join(["7"] * 2304).encode(),
+    }
+    harmless = {"cls": b"0", "txt": b"a head", "meta.json": b'{"box": [1, 2, 3, 4]}', "box.npy": saved(np.arange(4))}
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "a.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": code}) as tar:
+        info = tarfile.TarInfo("0.jpg")
+        info.size, info.uname, info.gname, info.uid, info.mtime = len(heads[0]), "zoe", "family", 1000, 1700000000
+        info.pax_headers = {"SCHILY.xattr.thumbnail": code}
+        tar.addfile(info, io.BytesIO(heads[0]))
+        for suffix, content in {**others, **harmless}.items():
+            add(tar, f"0.{suffix}", content)
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    (failure,) = report.failures
+    assert failure["row"] == "0" and all(f"0.{suffix}: " in failure["error"] for suffix in others)
+    made = members(tmp_path / "out" / "a.tar")
+    assert set(made) == {"0.jpg", "0.error", *(f"0.{suffix}" for suffix in harmless)} and made["0.jpg"] != heads[0]
+    assert all(made[f"0.{suffix}"] == content for suffix, content in harmless.items())
+    content = (tmp_path / "out" / "a.tar").read_bytes()
+    assert code.encode() not in content and b"zoe" not in content and b"family" not in content
+    with tarfile.open(tmp_path / "out" / "a.tar") as tar:
+        assert not tar.pax_headers and {(info.uid, info.mtime) for info in tar} == {(0, 0)}
+
+    report = anonymize_dataset(
+        tmp_path / "in", tmp_path / "trusted", seed=1, trust=["*.npy", "*.ts", "0.p*", "*.json"]
+    )
+    assert not report.failures and set(others) <= {name[2:] for name in members(tmp_path / "trusted" / "a.tar")}
+    with pytest.raises(FaceAnonError, match="another trust"):
+        anonymize_dataset(tmp_path / "in", tmp_path / "trusted", seed=1)
+
+
+def test_photos_in_any_column_at_any_depth_of_parquet(heads, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    photo = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    one, other = ({"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads[:2]))
+    code = base64.b64encode(heads[0]).decode()
+    grey = np.asarray(PIL.Image.open(io.BytesIO(heads[0])).convert("L").resize((24, 24))).tolist()
+    columns = {
+        "image": pa.array([one, other], photo),
+        "views": pa.array([[one, other], [None, one]], pa.list_(photo)),
+        "deep": pa.array([{"shots": [{"raw": heads[0], "name": "a"}]}, None]),
+        "by_name": pa.array([[("front", heads[1])], []], pa.map_(pa.string(), pa.large_binary())),
+        "coded": pa.array([heads[0], heads[1]]).dictionary_encode(),
+        "thumbnail": pa.array([code, "none"]),
+        "pixels": pa.array([grey, [[1]]], pa.list_(pa.list_(pa.uint8()))),
+        "blob": pa.array([b"\0\1\2 unknown", None]),
+        "label": pa.array([1, 2]),
+        "caption": pa.array(["a head", "another"]).dictionary_encode(),
+        "box": pa.array([[1.5, 2, 3, 4], None]),
+        "key": pa.array([b"front", b"side"]),
+        "seen": pa.array([datetime.datetime(2024, 1, 1), None]),
+    }
+    table = pa.table(columns).replace_schema_metadata({"huggingface": "{}", "preview": code})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    made = pq.read_table(tmp_path / "out" / "a.parquet")
+    assert made.schema.equals(table.schema) and made.schema.metadata == {b"huggingface": b"{}"}
+    (failure,) = report.failures
+    assert failure["row"] == 0 and report.rows == 2
+    assert all(f"{name}: " in failure["error"] for name in ("thumbnail", "pixels", "blob"))
+    first, second = made.to_pylist()
+    assert (first["thumbnail"], first["pixels"], first["blob"]) == (None, None, None)
+    for name in ("label", "caption", "box", "key", "seen"):
+        assert made[name].equals(table[name])
+    new = first["image"]["bytes"]
+    assert first["views"][0]["bytes"] == new and second["views"][0] is None and second["views"][1]["bytes"] == new
+    assert first["deep"] == {"shots": [{"raw": new, "name": "a"}]} and first["coded"] == new
+    assert first["by_name"] == [("front", second["image"]["bytes"])]
+    whole = (tmp_path / "out" / "a.parquet").read_bytes()
+    assert not any(content[-200:-100] in whole for content in (heads[0], heads[1], code.encode()))
+
+    trusted = ["pixels", "blob", "thumb*"]
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "trusted", seed=1, trust=trusted, column="image")
+    assert not report.failures
+    assert pq.read_table(tmp_path / "trusted" / "a.parquet")["pixels"].equals(table["pixels"])
+
+
+def test_parquet_that_cannot_be_looked_through_is_refused(heads, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "in").mkdir()
+    photos = pa.array([heads[0], b"damaged"])
+    inner = pa.field("x", pa.int8(), metadata={"preview": base64.b64encode(heads[0])})
+    tables = {
+        "never null": pa.table([photos], pa.schema([pa.field("image", pa.binary(), nullable=False)])),
+        "one name": pa.table([photos, photos], ["image", "image"]),
+        "metadata": pa.table([photos, pa.array([{"x": 1}, None], pa.struct([inner]))], ["image", "more"]),
+        "no photos": pa.table({"x": [1]}),
+    }
+    for name, table in tables.items():
+        pq.write_table(table, tmp_path / "in" / f"{name}.parquet")
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1, column=None)
+    assert {failure["shard"] for failure in report.failures if failure["row"] is None} == {
+        f"{name}.parquet" for name in tables
+    }
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+def test_a_batch_looks_into_all_columns(heads):
+    image = PIL.Image.open(io.BytesIO(heads[1]))
+    batch = {
+        "image": [image],
+        "views": [[image, heads[0]]],
+        "mask": [np.asarray(image)],
+        "label": [3],
+        "text": ["a b"],
+    }
+    batch |= {"tokens": [list(range(500))], "thumbnail": [base64.b64encode(heads[0]).decode()], "odd": [object()]}
+    out = AnonymizeBatch(seed=1)(batch)
+    new = np.asarray(out["image"][0])
+    assert (new != np.asarray(image)).any() and np.array_equal(out["views"][0][0], new)
+    assert out["views"][0][1] != heads[0] and np.array_equal(out["mask"][0], new)
+    assert (out["label"], out["text"]) == ([3], ["a b"])
+    assert out["tokens"] == out["thumbnail"] == out["odd"] == [None]
+    assert all(f"{name}: " in out["anonymization_error"][0] for name in ("tokens", "thumbnail", "odd"))
+    out = AnonymizeBatch(seed=1, trust=["tokens", "thumb*", "odd"])(batch)
+    assert out["tokens"] == batch["tokens"] and out["anonymization_error"] == [""]
 
 
 def test_hugging_face_datasets_map(heads, tmp_path):

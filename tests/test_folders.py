@@ -168,6 +168,20 @@ def test_folders_that_lie_in_one_another_are_refused(pipe, album, tmp_path):
     assert not (album / "out").exists()
 
 
+def test_nothing_is_written_over_an_original_by_a_link(pipe, album, tmp_path):
+    out, before = tmp_path / "out", tree(album)
+    out.mkdir()
+    (out / "deep").symlink_to(album / "deep")
+    with pytest.raises(FaceAnonError, match="deep/broken.jpg leads into .*in: an original would be overwritten"):
+        anonymize_folder(album, out, pipe=pipe, redo=True)
+    (out / "deep").unlink()
+    zones = out / "notes.txt"
+    zones.write_text('{"*": {}}')
+    with pytest.raises(FaceAnonError, match="the zones and notes.txt would both be written to"):
+        anonymize_folder(album, out, pipe=pipe, zones=zones, copy_others=True, redo=True)
+    assert tree(album) == before and zones.read_text() == '{"*": {}}'
+
+
 def test_files_of_somebody_else_are_not_overwritten(pipe, album, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -210,6 +224,21 @@ def test_other_files_are_copied_on_request_but_never_a_picture(pipe, album, tmp_
     assert report.copied == 1 and (tmp_path / "out" / "notes.txt").read_text() == "who is who"
     assert set(report.failures) == {"deep/broken.jpg", "photo.unknown", "clip.bin"}
     assert not (tmp_path / "out" / "photo.unknown").exists() and not (tmp_path / "out" / "clip.bin").exists()
+
+
+def test_what_may_hold_a_picture_is_named_and_left_out(pipe, album, tmp_path, head):
+    out = tmp_path / "out"
+    head.save(album / "a.tga")
+    for name in ("a.mxf", "a.dv", "deep/a.pdf"):
+        (album / name).write_bytes(b"\x06\x0e\x2b\x34" + head.tobytes())
+    report = anonymize_folder(album, out, pipe=pipe, copy_others=True, trust=["*.pdf"])
+    assert report.copied == 2 and {"notes.txt", "deep/a.pdf"} < set(tree(out))
+    left = {"a.tga", "a.mxf", "a.dv"}
+    assert set(report.failures) == left | {"deep/broken.jpg"} and not left & set(tree(out))
+    assert "may hold a picture; not copied" in report.failures["a.mxf"]
+    result = run(album, out, "--copy-others", "--trust", "*.tga", "--exclude", "*.jpg", "--quiet", "--redo")
+    assert result.exit_code == 6 and (out / "a.tga").read_bytes() == (album / "a.tga").read_bytes()
+    assert not (out / "deep" / "a.pdf").exists()  # trusted no longer
 
 
 def test_zones_hold_for_the_files_that_match(pipe, album, tmp_path, head):
