@@ -532,6 +532,7 @@ def dataset(
     dtype: Dtype = DtypeChoice.FLOAT32,
     options: CallOptions = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
+    max_pixels: MaxPixels = None,
     as_json: AsSummary = False,
     quiet: Quiet = False,
 ) -> None:
@@ -542,6 +543,7 @@ def dataset(
     _keep_apart({"SRC": source, "DST": target, "--checkpoint": checkpoint})
     try:
         from .datasets import anonymize_dataset
+        from .io import MAX_PIXELS
 
         with _progress(quiet) as progress:
             task = progress.add_task("looking", total=None)
@@ -564,6 +566,7 @@ def dataset(
                 trust=trust or (),
                 dtype=dtype.value,
                 quality=quality,
+                max_pixels=max_pixels or MAX_PIXELS,
                 on_progress=on_progress,
                 **options,
             )
@@ -580,6 +583,9 @@ def dataset(
         for failure in summary.failures[:10]:
             row = "" if failure["row"] is None else f", row {failure['row']}"
             told = f"  failed: {failure['shard']}{row}: {failure['error']}"
+            console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        for path, reason in list(summary.left_out.items())[:10]:
+            told = f"  left out: {path}: {reason}"
             console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if summary.failures:
         raise typer.Exit(PARTLY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import io
@@ -34,11 +35,11 @@ from .errors import (
     cause_of,
 )
 from .faces import Face, FaceStatus
-from .files import SPECIAL, check_name, open_regular
+from .files import APPLE_DOUBLE, SPECIAL, check_name, open_regular
 from .folders import STATUSES, matches, weights_digest
 from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
-from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
+from .io import MAX_PIXELS, PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from .options import Options
 from .ranges import check_number
 from .threads import start_work
@@ -51,6 +52,8 @@ Engine = Literal["local", "ray"]
 PARTIAL = "partial-"  # names of files in SIDE that are being written
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SIDE = "_faceanon"  # readers of Parquet and of image folders pass over names that begin so
+# What 🤗 Datasets takes from an image folder beside the photos, and can be copied row by row.
+METADATA = ("metadata.jsonl", "metadata.csv")
 FOLDER_SHARD = 64  # photos of an image folder that one actor takes at a time
 
 
@@ -83,6 +86,8 @@ class AnonymizeBatch:
         trust (`list[str]`, *optional*):
             Patterns of columns that pass unlooked-at. **They may show faces.** Without, what is neither a photo nor
             text or few numbers, see [`harmless.why_not`], is None afterwards, and the row tells why.
+        max_pixels (`int`, *optional*, defaults to `100_000_000`):
+            Photos of more pixels fail before they are decoded.
         options (*optional*):
             Fields of [`Options`] by name: `fallback`, `truncation`, `threshold`, ...
 
@@ -112,13 +117,16 @@ class AnonymizeBatch:
         quality: int = 95,
         threads: int | None = None,
         trust: Sequence[str] = (),
+        max_pixels: int = MAX_PIXELS,
         **options: Any,
     ) -> None:
         check_number("quality", quality, 1, 100, whole=True)
+        check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
         check_dtype(dtype)
         Options(**options)  # says what is wrong with them
         self.column, self.errors, self.checkpoint, self.device, self.dtype = column, errors, checkpoint, device, dtype
         self.quality, self.threads, self.trust, self.options = quality, threads, list(trust), options
+        self.max_pixels = max_pixels
         self.seed = secrets.randbits(63) if seed is None else seed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -219,7 +227,7 @@ class AnonymizeBatch:
                 continue
             try:
                 content = _content(value, source)
-                photo = read_photo(content)
+                photo = read_photo(content, max_pixels=self.max_pixels)
                 ready.append((number, photo, self._seed_of(photo)))
             except Exception as error:
                 results[number] = None, cause_of(error), []
@@ -321,6 +329,9 @@ class DatasetReport:
         failures (`list[dict]`):
             `"shard"`, `"row"` and `"error"` of each row whose photo is null, and of each shard that cannot be read,
             with `None` for the row. They are also in the target's `_faceanon/failures.jsonl`.
+        left_out (`dict[str, str]`):
+            Reasons by path below the source: files that are no part of a shard, and are not in the target. They are
+            also in the target's `_faceanon/left_out.json`.
     """
 
     rows: int = 0
@@ -329,6 +340,7 @@ class DatasetReport:
     obfuscated: int = 0
     kept: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -338,6 +350,9 @@ class DatasetReport:
     def to_dict(self) -> dict[str, Any]:
         """All counts and failures, ready for JSON."""
         return {**asdict(self), "failed": self.failed}
+
+
+Sample = list[tuple[tarfile.TarInfo, bytes | None]]  # files of a row; None where one cannot be read
 
 
 @dataclass(frozen=True)
@@ -365,6 +380,7 @@ def anonymize_dataset(
     batch_rows: int = 8,
     trust: Sequence[str] = (),
     quality: int = 95,
+    max_pixels: int = MAX_PIXELS,
     on_progress: Callable[[int, int, str], None] | None = None,
     **options: Any,
 ) -> DatasetReport:
@@ -405,6 +421,8 @@ def anonymize_dataset(
             Patterns of columns, or of files in tars, that pass unlooked-at. **They may show faces.**
         quality (`int`, *optional*, defaults to `95`):
             Of photos encoded in lossy formats, 1 to 100.
+        max_pixels (`int`, *optional*, defaults to `100_000_000`):
+            Photos of more pixels fail before they are decoded.
         on_progress (`Callable`, *optional*):
             Called as `on_progress(done, total, shard)`.
         options (*optional*):
@@ -427,13 +445,14 @@ def anonymize_dataset(
     for name, share in (("cpus", cpus), ("gpus", gpus)):
         check_number(name, share, 0, math.inf)
     check_number("quality", quality, 1, 100, whole=True)
+    check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_dtype(dtype)
     Options(**options)  # says what is wrong with them before a worker does
     places = os.fspath(source), os.fspath(target)
     check_name(Path(places[1]))
     if _below(places[1], places[0]) or _below(places[0], places[1]):
         raise ValueError(f"{target} and {source} lie in one another")
-    shards = _find_shards(places[0])
+    shards, others = _find_shards(places[0])
     promised = {
         "version": __version__,
         "weights": weights_digest(checkpoint or str(DEFAULT_CHECKPOINT)),
@@ -441,6 +460,7 @@ def anonymize_dataset(
         "column": column,
         "quality": quality,
         "trust": list(trust),
+        "max_pixels": max_pixels,
         "options": json.loads(json.dumps(options)),
         "shards": hashlib.sha256(repr(shards).encode()).hexdigest(),
     }
@@ -448,7 +468,7 @@ def anonymize_dataset(
     marks = _read_marks(places[1], shards)
     opened = [shard for shard in shards if shard.name not in marks]
     network = {"checkpoint": checkpoint, "device": "cuda" if gpus else "cpu", "dtype": dtype}
-    work = _Work(places, column, seed, network, retries, batch_rows, quality, list(trust), options)
+    work = _Work(places, column, seed, network, retries, batch_rows, quality, list(trust), max_pixels, options)
     done = len(marks)
     if on_progress is not None:
         on_progress(done, len(shards), "")
@@ -469,11 +489,21 @@ def anonymize_dataset(
         faces.update(mark["faces"])
         report.failures += [{"shard": shard.name, **failure} for failure in mark["failures"]]
     report.anonymized, report.obfuscated, report.kept = (faces[status] for status in STATUSES)
+    done_paths = {path for shard in shards if "error" not in marks[shard.name] for path in shard.paths}
+    done_paths -= {failure["row"] for failure in report.failures}
+    for path in others:
+        if shards[0].kind == "folder" and PurePosixPath(path).name in METADATA:
+            reason = _copy_metadata(places, path, done_paths)
+        else:
+            reason = "no photo" if shards[0].kind == "folder" else f"the dataset is of {shards[0].kind} files"
+        if reason is not None:
+            report.left_out[path] = reason
     system, root = _system(places[1])
     for path in system.glob(f"{root}/{SIDE}/{PARTIAL}*"):  # of actors that were killed
         system.rm(path)
     lines = "".join(json.dumps(failure) + "\n" for failure in report.failures)
     _put(places[1], f"{SIDE}/failures.jsonl", lines.encode())
+    _put_json(places[1], f"{SIDE}/left_out.json", report.left_out)
     _put_json(places[1], f"{SIDE}/run.json", {**promised, "seed": None if drawn else seed, "drawn": drawn})
     return report
 
@@ -487,7 +517,8 @@ def _below(place: str, other: str) -> bool:
     return inside and type(system) is type(owner)
 
 
-def _find_shards(source: str) -> list[_Shard]:
+def _find_shards(source: str) -> tuple[list[_Shard], list[str]]:
+    """The parts of a dataset, and the files that are in none."""
     system, root = _system(source)
     try:
         found = system.isdir(root)
@@ -497,19 +528,52 @@ def _find_shards(source: str) -> list[_Shard]:
         raise UnreadableImageError(source, "no such folder")
     files = sorted(PurePosixPath(path).relative_to(PurePosixPath(root)).as_posix() for path in system.find(root))
     special = [path for path in files if _is_local(system) and not Path(root, path).is_file()]
+    beside = [path for path in files if PurePosixPath(path).name.startswith("._") and path not in special]
+    files = sorted({*files}.difference(p for p in beside if _is_apple_double(p, _read(system, f"{root}/{p}"))))
+    photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
     for kind in ("parquet", "tar"):
         found = [path for path in files if path.lower().endswith(f".{kind}")]
+        if photos and all(PurePosixPath(path).name == "metadata.parquet" for path in found):
+            continue  # what is told of photos, which are the rows
         if found:
             _refuse(source, set(special).intersection(found))
-            return [_Shard(path, kind, (path,)) for path in found]
-    photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
+            return [_Shard(path, kind, (path,)) for path in found], sorted(set(files) - set(found))
     if not photos:
         raise UnreadableImageError(source, "holds neither Parquet files, WebDataset tars nor photos")
     _refuse(source, set(special).intersection(photos))
-    return [
+    shards = [
         _Shard(f"part-{start // FOLDER_SHARD:06d}", "folder", tuple(photos[start : start + FOLDER_SHARD]))
         for start in range(0, len(photos), FOLDER_SHARD)
     ]
+    return shards, sorted(set(files) - set(photos))
+
+
+def _copy_metadata(places: tuple[str, str], path: str, done: set[str]) -> str | None:
+    """Copies what an image folder tells of photos, without the rows of those that failed; or says why not."""
+    system, root = _system(places[0])
+    content = _read(system, f"{root}/{path}")
+    why = why_not(content)
+    if why is not None:
+        return why
+    folder, text, made = PurePosixPath(path).parent, content.decode("utf-8-sig"), io.StringIO(newline="")
+
+    def is_done(row: dict[str, Any]) -> bool:
+        names = [value for key, value in row.items() if str(key).endswith("file_name")]
+        return all(os.path.normpath(folder / str(name)) in done for name in names)
+
+    try:
+        if path.endswith(".jsonl"):
+            lines = (line for line in text.splitlines() if line.strip())
+            made.writelines(f"{line}\n" for line in lines if is_done(json.loads(line)))
+        else:
+            rows = csv.DictReader(io.StringIO(text, newline=""))
+            writer = csv.DictWriter(made, rows.fieldnames or [], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(row for row in rows if is_done(row))
+    except (ValueError, AttributeError, csv.Error) as error:  # AttributeError: a line that holds no object
+        return f"damaged: {error}"
+    _put(places[1], path, made.getvalue().encode())
+    return None
 
 
 def _refuse(source: str, special: set[str]) -> None:
@@ -560,10 +624,11 @@ class _Work:
     batch_rows: int
     quality: int
     trust: list[str]
+    max_pixels: int
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        given = {**self.network, **self.options}
+        given = {**self.network, "max_pixels": self.max_pixels, **self.options}
         self.batch = AnonymizeBatch(seed=self.seed, quality=self.quality, trust=self.trust, **given)
 
     def __call__(self, shard: _Shard) -> dict[str, Any]:
@@ -612,10 +677,10 @@ class _Work:
             try:
                 with (
                     _open(system, f"{root}/{shard.paths[0]}") as file,
-                    tarfile.open(fileobj=file, mode="r|") as old,
+                    tarfile.open(fileobj=file, mode="r:") as old,  # not a stream: links lead back
                     tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as new,
                 ):
-                    waiting: list[list[tuple[tarfile.TarInfo, bytes]]] = []
+                    waiting: list[Sample] = []
                     for sample in _samples(old):
                         waiting.append(sample)
                         if len(waiting) == self.batch_rows:
@@ -627,14 +692,15 @@ class _Work:
             made.seek(0)
             _put(self.places[1], shard.paths[0], made)
 
-    def _write_samples(
-        self, samples: list[list[tuple[tarfile.TarInfo, bytes]]], new: tarfile.TarFile, mark: dict[str, Any]
-    ) -> None:
+    def _write_samples(self, samples: list[Sample], new: tarfile.TarFile, mark: dict[str, Any]) -> None:
         photos = [content for sample in samples for info, content in sample if _is_photo(info, content)]
         made = iter(self.batch.rows(photos))
         for sample in samples:
             key, errors, seen = _key(sample[0][0].name), [], []
             for info, content in sample:
+                if content is None:
+                    errors.append(f"{PurePosixPath(info.name).name}: a link to nothing, or {SPECIAL}")
+                    continue
                 if _is_photo(info, content):
                     result, error, faces = next(made)
                     seen += faces
@@ -732,9 +798,15 @@ def _array(values: list[Any], kind: Any) -> Any:
     return pa.array(values, kind)
 
 
-def _is_photo(info: tarfile.TarInfo, content: bytes) -> bool:
+def _is_photo(info: tarfile.TarInfo, content: bytes | None) -> bool:
     """Whether a file is to be anonymized: by name, or by content, videos included, which then fail."""
+    if content is None:
+        return False
     return PurePosixPath(info.name).suffix.lower() in PHOTO_SUFFIXES or is_media(content)
+
+
+def _is_apple_double(path: str, content: bytes) -> bool:
+    return PurePosixPath(path).name.startswith("._") and content.startswith(APPLE_DOUBLE)
 
 
 def _key(name: str) -> str:
@@ -743,19 +815,29 @@ def _key(name: str) -> str:
     return str(path.with_name(path.name.split(".")[0])) if path.name.split(".")[0] else name
 
 
-def _samples(tar: tarfile.TarFile) -> Iterator[list[tuple[tarfile.TarInfo, bytes]]]:
-    sample: list[tuple[tarfile.TarInfo, bytes]] = []
+def _samples(tar: tarfile.TarFile) -> Iterator[Sample]:
+    sample: Sample = []
     for info in tar:
-        if not info.isfile():
+        if info.isdir():
+            continue
+        content = _member(tar, info)
+        if content is not None and _is_apple_double(info.name, content):
             continue
         if sample and _key(sample[0][0].name) != _key(info.name):
             yield sample
             sample = []
-        file = tar.extractfile(info)
-        assert file is not None
-        sample.append((info, file.read()))
+        sample.append((info, content))
     if sample:
         yield sample
+
+
+def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
+    """The content of a file, or of what a link leads to; None where there is none."""
+    try:
+        file = tar.extractfile(info)
+    except (KeyError, RecursionError):  # a link to nothing, or to itself
+        return None
+    return None if file is None else file.read()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -23,6 +23,8 @@ if sys.platform != "win32":
 
 PARTIAL = ".faceanon-"  # how the names of files begin that are being written
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as of https://; one letter alone is a drive
+# How files begin, named `._` and as the one beside them, in which macOS keeps what a disk has no place for.
+APPLE_DOUBLE = b"\0\5\x16\7"
 NAME_MAX = 255  # bytes of a name, on all usual file systems
 SPECIAL = "a device, a pipe or a socket, not a file"
 
@@ -82,15 +84,6 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UnreadableError(os.fspath(path), error.strerror or str(error)) from error
     except (ValueError, RecursionError) as error:
         raise UnreadableError(os.fspath(path), f"no JSON: {error}") from error
-
-
-def is_apple_double(path: Path) -> bool:
-    """Whether a file, named `._` and as the one beside it, is what macOS writes where a disk holds no attributes."""
-    if not path.name.startswith("._"):
-        return False
-    with suppress(OSError), open_regular(path) as file:
-        return file.read(4) == b"\0\5\x16\7"
-    return False
 
 
 def inside(folder: Path, name: str) -> Path:

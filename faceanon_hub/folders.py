@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -32,7 +33,7 @@ from .errors import (
     UnwritableImageError,
     cause_of,
 )
-from .files import NAME_MAX, PARTIAL, check_name, is_apple_double, open_regular, read_json, read_regular
+from .files import APPLE_DOUBLE, NAME_MAX, PARTIAL, check_name, open_regular, read_json, read_regular
 from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
 from .io import MAX_PIXELS, PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
@@ -393,13 +394,20 @@ def _walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
             path = Path(folder, name)
             if name.startswith(PARTIAL):  # what a killed run was writing
                 continue
-            if is_apple_double(path):
+            if name.startswith("._") and _head(path) == APPLE_DOUBLE:
                 links += 1
             elif path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
                 files.append(path.relative_to(source).as_posix())
             else:
                 links += 1
     return sorted(files), links, closed
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none of what cannot be read."""
+    with suppress(OSError), open_regular(path) as file:
+        return file.read(len(APPLE_DOUBLE))
+    return b""
 
 
 def matches(path: str, pattern: str) -> bool:

@@ -1,4 +1,5 @@
 import base64
+import csv
 import datetime
 import errno
 import hashlib
@@ -184,6 +185,91 @@ def test_an_image_folder_keeps_its_names(tmp_path, heads):
     assert (report.rows, report.failed, report.anonymized) == (PHOTOS + 1, 1, PHOTOS)
     files = {name for name in tree(tmp_path / "out") if not name.startswith("_faceanon")}
     assert files == {f"class {n % 2}/{n}.jpg" for n in range(PHOTOS)}
+
+
+def test_links_in_tars_are_rows_and_what_cannot_be_read_is_told(tmp_path, heads):
+    def link(tar, name, kind, target=""):
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        tar.addfile(info)
+
+    source = tmp_path / "in"
+    source.mkdir()
+    with tarfile.open(source / "a.tar", "w") as tar:
+        add(tar, "deep/0.jpg", heads[0])
+        link(tar, "deep", tarfile.DIRTYPE)
+        link(tar, "deep/1.jpg", tarfile.LNKTYPE, "deep/0.jpg")
+        link(tar, "deep/2.jpg", tarfile.SYMTYPE, "0.jpg")
+        add(tar, "deep/2.cls", b"2")
+        link(tar, "deep/3.jpg", tarfile.SYMTYPE, "later.jpg")
+        link(tar, "deep/4.jpg", tarfile.LNKTYPE, "deep/none.jpg")
+        link(tar, "deep/5.jpg", tarfile.SYMTYPE, "5.jpg")
+        link(tar, "deep/6.jpg", tarfile.FIFOTYPE)
+        add(tar, "deep/._0.jpg", b"\0\5\x16\7" + bytes(100))
+        add(tar, "deep/later.jpg", heads[2])
+    report = anonymize_dataset(source, tmp_path / "out", seed=1)
+    out = members(tmp_path / "out" / "a.tar")
+    assert report.rows == 8 and [failure["row"] for failure in report.failures] == ["deep/4", "deep/5", "deep/6"]
+    assert all("a link to nothing, or a device" in failure["error"] for failure in report.failures)
+    assert out["deep/0.jpg"] == out["deep/1.jpg"] == out["deep/2.jpg"] != heads[0] and out["deep/2.cls"] == b"2"
+    assert out["deep/3.jpg"] == out["deep/later.jpg"] != heads[2]
+    assert {name for name in out if name.endswith("error")} == {f"deep/{n}.error" for n in (4, 5, 6)}
+    assert "deep/._0.jpg" not in out
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
+def test_what_an_image_folder_tells_of_its_photos_is_kept(tmp_path, heads, name):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    source = tmp_path / "in"
+    (source / "x").mkdir(parents=True)
+    for number in range(3):
+        (source / "x" / f"{number}.jpg").write_bytes(heads[2 * number % 4])
+    (source / "x" / "3.jpg").write_bytes(b"\xff\xd8 damaged")
+    (source / "x" / "._0.jpg").write_bytes(b"\0\5\x16\7" + bytes(100))
+    (source / "x" / "clip.mp4").write_bytes(b"a video")
+    (source / "README.md").write_text("who is who")
+    rows = [{"file_name": f"x/{number}.jpg", "text": f"'{number}', ä"} for number in range(4)]
+    with (source / name).open("w", newline="") as file:
+        if name.endswith("csv"):
+            writer = csv.DictWriter(file, ["file_name", "text"])
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    report = anonymize_dataset(source, tmp_path / "out", seed=1)
+    assert (report.rows, [failure["row"] for failure in report.failures]) == (4, ["x/3.jpg"])
+    assert set(report.left_out) == {"README.md", "x/clip.mp4"} == set(report.to_dict()["left_out"])
+    assert json.loads((tmp_path / "out" / "_faceanon" / "left_out.json").read_text()) == report.left_out
+    made = library.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), split="train")
+    assert made["text"][:] == [row["text"] for row in rows[:3]] and {image.size for image in made["image"]}
+    result = CliRunner().invoke(app, ["dataset", str(source), str(tmp_path / "told"), "--seed", "1"])
+    told = " ".join(result.stderr.split())
+    assert result.exit_code == 6 and "row x/3.jpg: " in told and "left out: x/clip.mp4: no photo" in told
+
+
+def test_metadata_that_cannot_be_copied_is_told(tmp_path, heads):
+    for number, content in enumerate((b"{\n", b"[1]\n", b'{"picture": "%s"}' % base64.b64encode(heads[0]))):
+        source = tmp_path / str(number)
+        source.mkdir()
+        (source / "0.jpg").write_bytes(heads[0])
+        (source / "metadata.jsonl").write_bytes(content)
+        (source / "metadata.parquet").write_bytes(b"PAR1")
+        report = anonymize_dataset(source, tmp_path / f"out-{number}", seed=1)
+        assert report.rows == 1 and set(report.left_out) == {"metadata.jsonl", "metadata.parquet"}
+        assert not (tmp_path / f"out-{number}" / "metadata.jsonl").exists()
+
+
+def test_files_beside_shards_are_told(tars, tmp_path):
+    (tars / "b.tar.gz").write_bytes(b"")
+    (tars / "0.jpg").write_bytes(b"")
+    report = anonymize_dataset(tars, tmp_path / "out", seed=1)
+    assert report.left_out == dict.fromkeys(("0.jpg", "b.tar.gz"), "the dataset is of tar files")
+
+
+def test_the_limit_of_pixels_can_be_moved(heads):
+    for limit, fails in ((180 * 200 - 1, True), (180 * 200, False)):
+        out = AnonymizeBatch(seed=1, max_pixels=limit)({"image": heads[:1]})
+        assert ("`max_pixels` moves it" in out["anonymization_error"][0]) == fails == (out["image"] == [None])
 
 
 def test_local_and_remote_file_systems_give_the_same(tars, tmp_path):
