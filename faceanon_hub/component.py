@@ -20,7 +20,7 @@ from .diffusion import (
     is_accelerate_available,
 )
 from .errors import CheckpointError, FaceAnonError
-from .files import check_checkpoint
+from .files import check_checkpoint, check_name
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
 
@@ -40,6 +40,7 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
     """
     name = str(Path(checkpoint, subfolder)) if subfolder else str(checkpoint)
     try:
+        check_name(Path(name), CheckpointError)
         check_checkpoint(Path(name))
         yield
     except CheckpointError as error:
@@ -51,14 +52,15 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
     except (FaceAnonError, ImportError):
         raise
     except Exception as error:
-        raise CheckpointError(name, _why(name, error)) from error
+        raise CheckpointError(name, _why(str(checkpoint), error)) from error
 
 
-def _why(name: str, error: BaseException) -> str:
+def _why(checkpoint: str, error: BaseException) -> str:
     """What kept a checkpoint from being loaded; diffusers tells of ids where a folder is missing, of files offline."""
-    if "://" in name:
+    if "://" in checkpoint:
         return "an address: give the name of a repository, as owner/name, or a folder"
-    if (name.startswith(("/", "./", "../", "~")) or name.count("/") > 2) and not Path(name).exists():
+    is_path = checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1
+    if is_path and not Path(checkpoint).exists():
         return "no such folder"
     link: BaseException | None = error
     while link is not None and not isinstance(link, HfHubHTTPError):  # that one is an answer

@@ -10,13 +10,13 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import combinations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
-from .errors import CheckpointError, UnreadableError, UnwritableError, UnwritableImageError
+from .errors import CheckpointError, FaceAnonError, UnreadableError, UnwritableError, UnwritableImageError
 
 if sys.platform != "win32":
     import fcntl
@@ -104,7 +104,7 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def check_name(path: Path, kind: type[UnreadableError] | type[UnwritableError] = UnwritableImageError) -> None:
+def check_name(path: Path, kind: Callable[[Path, str], FaceAnonError] = UnwritableImageError) -> None:
     """Makes sure that file systems take each name of a path: asked about a longer one, `pathlib` raises or says no.
 
     Args:
@@ -114,7 +114,7 @@ def check_name(path: Path, kind: type[UnreadableError] | type[UnwritableError] =
             Of the error.
 
     Raises:
-        UnreadableError, UnwritableError: a name is longer than `NAME_MAX` bytes.
+        FaceAnonError: a name is longer than `NAME_MAX` bytes.
     """
     if any(len(os.fsencode(part)) > NAME_MAX for part in path.parts):
         raise kind(path, f"a name in it is longer than {NAME_MAX} bytes")

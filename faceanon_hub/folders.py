@@ -36,7 +36,17 @@ from .errors import (
 from .files import APPLE_DOUBLE, NAME_MAX, PARTIAL, check_name, open_regular, read_json, read_regular
 from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
-from .io import MAX_PIXELS, PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
+from .io import (
+    MAX_PIXELS,
+    PHOTO_SUFFIXES,
+    WRITABLE,
+    Photo,
+    is_media,
+    read_photo,
+    writable_kind,
+    write_photo,
+    write_text,
+)
 from .options import Options
 from .ranges import check_number
 from .workers import check_device, check_dtype, load, start, work
@@ -256,6 +266,7 @@ def anonymize_folder(
         photo_format = f".{photo_format.lower().lstrip('.')}"
         if photo_format not in WRITABLE:
             raise ValueError(f"`photo_format` must be one of {', '.join(WRITABLE)}, not {photo_format!r}")
+        writable_kind(target / f"photo{photo_format}")
     check_number("quality", quality, 1, 100, whole=True)
     if os.sep in suffix or "/" in suffix:
         raise ValueError(f"`suffix` goes into names and holds no slash, unlike {suffix!r}")

@@ -176,7 +176,7 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         ValueError: The quality is out of its range.
     """
     path = Path(path)
-    kind = _kind_of(path)
+    kind = writable_kind(path)
     check_number("quality", quality, 1, 100, whole=True)
     try:
         content = encode_photo(image, kind, quality=quality)
@@ -199,12 +199,20 @@ def check_photo_target(path: Path) -> None:
     Raises:
         UnwritableImageError: Unknown suffix, no such folder, no permission, no space left.
     """
-    _kind_of(path)
+    writable_kind(path)
     check_target(path)
 
 
-def _kind_of(path: Path) -> str:
-    """Pillow's name of the format that a suffix stands for."""
+def writable_kind(path: Path) -> str:
+    """Give Pillow's name of the format that a suffix stands for.
+
+    Args:
+        path (`Path`):
+            Where a photo will be written.
+
+    Raises:
+        UnwritableImageError: Unknown suffix, or one that needs pillow-heif, which is not installed.
+    """
     kind = WRITABLE.get(path.suffix.lower())
     if kind is None:
         raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")

@@ -338,6 +338,13 @@ def test_unusable_folders_and_options(pipe, album, tmp_path):
     assert run(album, tmp_path / "out", "--hide", "1,2,3").exit_code == 2
 
 
+def test_a_format_that_nothing_here_writes_is_said_before_the_work(pipe, album, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UnwritableImageError, match="needs pillow-heif"):
+        anonymize_folder(album, tmp_path / "out", pipe=pipe, photo_format="heic")
+    assert not (tmp_path / "out").exists()
+
+
 def test_only_one_run_at_a_time(pipe, album, tmp_path):
     lock = folders._lock(tmp_path / "out" / ".faceanon")
     with pytest.raises(FaceAnonError, match="another run"):

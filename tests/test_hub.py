@@ -648,6 +648,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_a_line(part, hub, monkeypatch):
     [
         ("/nowhere/at/all", "no such folder"),
         ("./nowhere", "no such folder"),
+        (f"/tmp/{'a' * 256}", "a name in it is longer than 255 bytes"),
         ("https://huggingface.co/someone/some-anonymizer", "an address: give the name of a repository"),
     ],
 )
