@@ -48,7 +48,7 @@ def test_a_face_in_the_transparency_is_hidden(quick, head, grey, grounds):
 
 
 def test_a_faint_face_in_the_transparency_is_hidden(quick, head, grey):
-    alpha = 240 + grey // 16
+    alpha = 252 + grey // 64  # four levels
     alpha[0, 0] = 0
     result = quick(np.dstack([np.full_like(head, 90), alpha]), seed=0)
     assert result.faces[0] and (np.asarray(result.images[0])[..., 3][INNER] == 255).all()
