@@ -26,7 +26,8 @@ colour are kept. Made with faceanon-hub {version}.
 |---|---|
 | {rows} | {failed} |
 
-A failed photo is null, and the column `anonymization_error` says why. All other columns are as they were.
+A failed photo is null, and the column `anonymization_error` says why. Photos in other columns are anonymized, too;
+text and few numbers are as they were, and what may hold a picture is null.
 
 ## Limits
 

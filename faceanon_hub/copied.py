@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # All that subtitles may be: the others are pictures.
 TEXTS = {"subrip", "text", "webvtt", "mov_text", "ass"}
 MAX_HEADER = 64  # bytes, too few for a picture: headers of AAC, ALAC, FLAC, Opus and others are shorter
+FONTS = struct.pack(">I4sHHB5s", 18, b"ftab", 1, 1, 5, b"Serif")  # of subtitles in MP4: a box of one font
 MAX_FRAME = 2881  # bytes of a frame of MPEG audio
 CUT, MAX_CUT = "skip_samples", 10  # side data of how much of a packet is not heard, and its size
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
@@ -44,6 +45,8 @@ def header(codec: str, content: bytes | None) -> bytes | None:
         return _vorbis(content)
     if codec == "ass" and content:
         return _ass(content)
+    if codec == "mov_text" and content:  # how text looks, and a font
+        return content[:30] + FONTS
     if codec == "webvtt":
         return None
     if content and len(content) > MAX_HEADER:

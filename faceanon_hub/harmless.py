@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 
 MAX_NUMBERS = 400  # 20 by 20 pixels, in which nobody is known
+WORD = 10  # numbers that a word between them counts against
 MAX_WORD = 200  # characters
 # Base64 and its kin compress to 0.81 of their size and more, languages and tables to 0.72 and less.
 PART, DENSE = 512, 0.77
@@ -69,5 +70,5 @@ def _has_long_row(content: str) -> bool:
             if count == MAX_NUMBERS:
                 return True
         elif len(token[0]) > 1:  # a letter is what drawings have between their numbers
-            count = 0
+            count = max(0, count - WORD)
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
 
+import cv2
 import numpy as np
 import PIL.Image
 
@@ -12,7 +13,7 @@ Area = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
 def views(pixels: np.ndarray, alpha: np.ndarray | None) -> Iterator[np.ndarray]:
-    """What can be seen of a photo besides its colours: its transparency itself, and the photo on black and on white.
+    """What can be seen of a photo besides its colours: its transparency, and the photo on black and on white.
 
     Args:
         pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
@@ -25,7 +26,8 @@ def views(pixels: np.ndarray, alpha: np.ndarray | None) -> Iterator[np.ndarray]:
     """
     if alpha is None or alpha.min() == alpha.max():
         return
-    yield np.repeat(alpha[..., None], 3, 2)
+    for plane in (alpha, cv2.equalizeHist(alpha)):  # faint as it may be
+        yield np.repeat(plane[..., None], 3, 2)
     photo, mask = PIL.Image.fromarray(pixels), PIL.Image.fromarray(alpha)
     for ground in ("black", "white"):
         yield np.asarray(PIL.Image.composite(photo, PIL.Image.new("RGB", photo.size, ground), mask))

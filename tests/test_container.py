@@ -626,6 +626,34 @@ def test_subtitles_keep_styles_and_words_alone(tmp_path):
         assert any(b"Good evening" in bytes(packet) for packet in container.demux(stream))
 
 
+@pytest.mark.parametrize(("codec", "suffix"), [("mov_text", "mp4"), ("webvtt", "mkv")])
+def test_other_subtitles_keep_words_alone(tmp_path, codec, suffix):
+    texts = [b"Good evening", SECRET]
+    if codec == "mov_text":  # a text and its length; a box of styles may follow
+        texts = [len(text).to_bytes(2, "big") + text for text in texts]
+        texts[0] += (8 + len(SECRET)).to_bytes(4, "big") + b"styl" + SECRET
+    clip = tmp_path / f"a.{suffix}"
+    with av.open(str(clip), "w") as container:
+        stream, words = container.add_stream("libx264", 25), container.add_stream(codec)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        words.codec_context.time_base = Fraction(1, 1000)
+        words.codec_context.subtitle_header = ASS[ASS.index("[V4+") : ASS.index("[Fonts")].encode() + b"[Events]\n"
+        container.start_encoding()
+        for number, text in enumerate(texts):
+            packet = av.Packet(text)
+            packet.pts = packet.dts = 200 * number
+            packet.duration, packet.time_base, packet.stream = 150, Fraction(1, 1000), words
+            container.mux(packet)
+        for picture in ramp():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    assert SECRET[:60] in clip.read_bytes()
+    (note,) = rewrite(clip, tmp_path / f"b.{suffix}")
+    assert "may hold a picture" in note and SECRET[:60] not in (tmp_path / f"b.{suffix}").read_bytes()
+    with av.open(str(tmp_path / f"b.{suffix}")) as container:
+        assert b"Good evening" in b"".join(bytes(packet) for packet in container.demux(subtitles=0))
+
+
 def test_subtitles_that_are_pictures_are_left_out(tmp_path):
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
         stream = container.add_stream("libx264", 25)

@@ -67,6 +67,7 @@ PICTURES = {
     "pixels": " ".join(map(str, GREY.ravel())).encode(),
     "pixels in JSON": json.dumps(GREY.tolist(), indent=2).encode(),
     "pixels as parts": json.dumps((GREY / 255).round(3).tolist()).encode(),
+    "pixels row by row": json.dumps({f"row {n}": row.tolist() for n, row in enumerate(GREY)}).encode(),
     "pixels line by line": "\n".join(map(str, GREY.ravel())).encode(),
     "PGM": f"P2 48 48 255 {' '.join(map(str, GREY.ravel()))}".encode(),
     "outlines": ("M 1 2 " + " ".join(f"C {n},{n + 1} {n},3.5 {n},-7" for n in range(90)) + " z").encode(),

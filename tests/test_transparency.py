@@ -47,6 +47,13 @@ def test_a_face_in_the_transparency_is_hidden(quick, head, grey, grounds):
     assert np.array_equal(np.asarray(result.images[0])[300:, :, 3], before[300:])  # what is no face stays
 
 
+def test_a_faint_face_in_the_transparency_is_hidden(quick, head, grey):
+    alpha = 252 + grey // 64  # four levels
+    alpha[0, 0] = 0
+    result = quick(np.dstack([np.full_like(head, 90), alpha]), seed=0)
+    assert result.faces[0] and (np.asarray(result.images[0])[..., 3][INNER] == 255).all()
+
+
 def test_a_face_that_only_the_composed_picture_shows_is_hidden(quick, grey):
     # Half of it in the colours, half in the transparency: either alone is noise, the product is the face.
     noise = np.random.default_rng(0).integers(90, 256, grey.shape)
