@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 demo: $(VENV)/.installed  ## anonymize the portrait that comes with scikit-image
 	mkdir -p outputs
 	$(BIN)/python -c 'import PIL.Image, skimage.data as d; PIL.Image.fromarray(d.astronaut()).save("outputs/portrait.png")'
-	$(BIN)/faceanon image outputs/portrait.png outputs/anonymized.png --seed 0 --preview outputs/before-after.png
+	$(BIN)/faceanon image outputs/portrait.png outputs/anonymized.png --seed 0 --force --preview outputs/before-after.png
 	@echo "open outputs/before-after.png"
 
 test: $(VENV)/.installed  ## all tests

@@ -26,7 +26,8 @@ colour are kept. Made with faceanon-hub {version}.
 |---|---|
 | {rows} | {failed} |
 
-A failed photo is null, and the column `anonymization_error` says why. All other columns are as they were.
+A failed photo is null, and the column `anonymization_error` says why. Photos in other columns are anonymized, too;
+text and few numbers are as they were, and what may hold a picture is null.
 
 ## Limits
 
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
 
-    from datasets import Value, load_dataset
+    from datasets import load_dataset
 
     dataset = load_dataset(arguments.source, split=arguments.split)
     anonymize = AnonymizeBatch(arguments.column, seed=arguments.seed, threads=1 if arguments.processes > 1 else None)
@@ -64,11 +65,10 @@ def main() -> None:
         batched=True,
         batch_size=8,
         num_proc=arguments.processes if arguments.processes > 1 else None,
-        features=type(dataset.features)({**dataset.features, anonymize.errors: Value("string")}),
     )
     (arguments.target / "data").mkdir(parents=True)
     dataset.to_parquet(arguments.target / "data" / f"{arguments.split}-00000-of-00001.parquet")
-    failed = sum(error is not None for error in dataset[anonymize.errors])
+    failed = sum(error != "" for error in dataset[anonymize.errors])
     make_card(Path(arguments.source).name, len(dataset), failed).save(arguments.target / "README.md")
 
 

@@ -155,18 +155,33 @@ def obfuscate(canvas: np.ndarray, box: np.ndarray, method: Fallback, photo: np.n
         photo (`np.ndarray` of shape `(H, W, 3)`, uint8, *optional*):
             Where these colours come from, if the face is erased in the canvas already.
     """
+    (left, top, right, bottom), inside = ellipse(box, canvas.shape)
+    if inside.size:
+        part = canvas[top:bottom, left:right]
+        seen = part if photo is None else photo[top:bottom, left:right]
+        part[inside] = _coarse(seen, method, (CELLS, CELLS))[inside]
+
+
+def ellipse(box: np.ndarray, shape: tuple[int, ...]) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """What [`obfuscate`] hides.
+
+    Args:
+        box (`np.ndarray` of shape `(4,)`):
+            Left, top, right, bottom in pixels.
+        shape (`tuple[int, ...]`):
+            Shape of the photo.
+
+    Returns:
+        `tuple`: the window (left, top, right, bottom) in the photo, and a boolean array of its shape; both are empty
+        for a box outside of the photo.
+    """
     center, half = (box[:2] + box[2:]) / 2, np.maximum(REACH * (box[2:] - box[:2]) / 2, 0.5)
-    low = np.floor(center - half).clip(0).astype(int)
-    high = np.minimum(np.ceil(center + half).astype(int) + 1, canvas.shape[1::-1])
-    if (high <= low).any():
-        return
-    (left, top), (right, bottom) = low, high
-    part = canvas[top:bottom, left:right]
-    seen = part if photo is None else photo[top:bottom, left:right]
-    hidden = _coarse(seen, method, (CELLS, CELLS))
+    left, top = (int(v) for v in np.floor(center - half).clip(0))
+    right, bottom = (int(v) for v in np.minimum(np.ceil(center + half) + 1, shape[1::-1]))
+    if right <= left or bottom <= top:
+        return (0, 0, 0, 0), np.zeros((0, 0), bool)
     y, x = np.ogrid[top:bottom, left:right]
-    inside = ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2 <= 1
-    part[inside] = hidden[inside]
+    return (left, top, right, bottom), ((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2 <= 1
 
 
 def cover(canvas: np.ndarray, zone: tuple[int, int, int, int], method: Fallback) -> None:

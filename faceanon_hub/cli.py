@@ -2,18 +2,21 @@
 
 Exit codes: 0 done; 1 any other failure; 2 wrong usage; 3 done, but some face could only be obfuscated; 4 an input
 cannot be read; 5 an output cannot be written; 6 some files of a folder or rows of a dataset failed, the others are
-done.
+done; 7 done, but no face was found, where `--strict` asks for that; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import inspect
+import io
 import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from enum import Enum
@@ -32,7 +35,10 @@ from .errors import (
     MissingDependencyError,
     UnreadableError,
     UnwritableError,
+    UnwritableVideoError,
 )
+from .extras import check_extra
+from .files import check_name, check_target, keep_apart, read_regular
 from .fit_cli import fit_sampler
 from .options import Options
 
@@ -42,9 +48,34 @@ if TYPE_CHECKING:
     from .metrics import Recognizer
     from .pipeline import FaceAnonPipeline
 
-OBFUSCATED, UNREADABLE, UNWRITABLE, PARTLY = 3, 4, 5, 6
+OBFUSCATED, UNREADABLE, UNWRITABLE, PARTLY, NO_FACE, STOPPED = 3, 4, 5, 6, 7, 130
+# What a command says when it is stopped half-way.
+GOES_ON = dict.fromkeys(("folder", "dataset", "evaluate", "prepare", "train"), "the same command goes on where it was")
+PIPED = Path("-")  # standard input or output
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands, under what no single one of them expects: Ctrl-C, and files that the system refuses."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            told = GOES_ON.get(ctx.invoked_subcommand or "", "what was not finished is not written")
+            console.print(f"stopped: {told}", style="yellow", highlight=False, soft_wrap=True)
+            raise typer.Exit(STOPPED) from None
+        except FaceAnonError as error:
+            _fail(error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # who reads what is printed has enough of it
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(FaceAnonError(f"{place}{error.strerror or error}"))
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -87,7 +118,12 @@ ReportSeeds = Annotated[bool, typer.Option(help="Put the seeds into report and J
 AsReport = Annotated[bool, typer.Option("--json", help="Print the report to standard output.")]
 AsSummary = Annotated[bool, typer.Option("--json", help="Print the summary to standard output.")]
 Quiet = Annotated[bool, typer.Option(help="No progress, no summary.")]
-Force = Annotated[bool, typer.Option(help="Allow OUT to be IN.")]
+Force = Annotated[bool, typer.Option(help="Overwrite what is there, IN included.")]
+Strict = Annotated[bool, typer.Option(help="Exit code 7 where no face is found.")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Larger photos are refused before they are decoded; 100 million unless given."),
+]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Where the result goes: a file, or a folder.")]
 Seed = Annotated[int | None, typer.Option(help="Picks the new identities; without it, new people each time.")]
 KeepMetadata = Annotated[bool, typer.Option(help="Keep EXIF, place and camera included; never thumbnails.")]
@@ -120,11 +156,28 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"faceanon-hub {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print it.")
+    ] = False,
+) -> None:
+    """Takes what holds for all commands."""
+
+
 @app.command()
 @takes_options
 def image(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Photo to anonymize.")],
-    target: Output,
+    source: Annotated[str, typer.Argument(metavar="IN", help="Photo to anonymize; - is standard input.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File or folder for the result; - is standard output.")
+    ],
     checkpoint: Checkpoint = None,
     seed: Seed = None,
     keep: Annotated[
@@ -141,6 +194,8 @@ def image(
     dtype: Dtype = DtypeChoice.FLOAT32,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of lossy formats.")] = 95,
     keep_metadata: KeepMetadata = False,
+    max_pixels: MaxPixels = None,
+    strict: Strict = False,
     force: Force = False,
     report: Annotated[Path | None, typer.Option(help="Write one record per face as JSON.")] = None,
     report_seeds: ReportSeeds = False,
@@ -150,19 +205,33 @@ def image(
 ) -> None:
     """Anonymize one photo."""
     target = _place(source, target, force)
+    paths = {"IN": source, "OUT": target, "--report": report, "--preview": preview, "--checkpoint": checkpoint}
+    _keep_apart(paths, ("IN", "OUT"))
+    _refuse_kind(source, "video")
     kept = [_parse_keep(entry) for entry in keep or []]
     zones = _parse_zones(hide, "--hide")
+    piped = target == PIPED
+    if piped and as_json:
+        raise typer.BadParameter("standard output holds the photo: write --report instead", param_hint="--json")
     try:
-        from .io import read_photo, write_photo
+        from .io import MAX_PIXELS, check_photo_target, encode_photo, photo_kind, read_photo, write_photo
         from .preview import before_after
 
-        photo = read_photo(source, keep_metadata=keep_metadata)
+        for path in (None if piped else target, preview):
+            if path is not None:
+                check_photo_target(path)
+        _check_new([report, preview], force)
+        if candidates > 1:
+            check_extra("eval")
+        given = _standard_input() if source == str(PIPED) else source
+        photo = read_photo(given, keep_metadata=keep_metadata, max_pixels=max_pixels or MAX_PIXELS)
+        kind = photo_kind(read_regular(given) if isinstance(given, str) else given.getvalue()) if piped else None
         with _progress(quiet) as progress:
             task = progress.add_task("loading", total=None)
             pipe = _load(checkpoint, device, dtype)
             progress.update(task, description="finding faces")
             try:
-                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"])
+                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"], photo.alpha)
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--hide") from None
             for entry in kept:
@@ -186,9 +255,12 @@ def image(
                 callback_on_step_end=on_step_end,
             )
         anonymized, faces = result.images[0], result.faces[0]
-        write_photo(anonymized, target, quality=quality)
+        if kind is None:
+            write_photo(anonymized, target, quality=quality)
+        else:
+            sys.stdout.buffer.write(encode_photo(anonymized, kind, quality=quality))
         record: dict[str, Any] = {
-            "input": str(source),
+            "input": source,
             "output": str(target),
             "version": __version__,
             "checkpoint": checkpoint or "bundled",
@@ -217,12 +289,14 @@ def image(
                 )
     if counts["obfuscated"]:
         raise typer.Exit(OBFUSCATED)
+    if strict and not record["faces"]:
+        raise typer.Exit(NO_FACE)
 
 
 @app.command()
 @takes_options
 def video(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Video to anonymize.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="Video to anonymize.")],
     target: Output,
     checkpoint: Checkpoint = None,
     seed: Seed = None,
@@ -240,6 +314,7 @@ def video(
     options: CallOptions = None,
     device: Device = "cpu",
     dtype: Dtype = DtypeChoice.FLOAT32,
+    strict: Strict = False,
     force: Force = False,
     report: Annotated[Path | None, typer.Option(help="Write one record per track as JSON.")] = None,
     report_seeds: ReportSeeds = False,
@@ -247,11 +322,18 @@ def video(
     quiet: Quiet = False,
 ) -> None:
     """Anonymize one video: one person stays one new person."""
+    if str(PIPED) in (source, str(target)):
+        raise typer.BadParameter("a video is read and written as a file: its parts are looked up in any order")
     target = _place(source, target, force)
+    _keep_apart({"IN": source, "OUT": target, "--report": report, "--checkpoint": checkpoint}, ("IN", "OUT"))
+    _refuse_kind(source, "image")
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
     try:
+        check_extra("video")
+        check_target(target, UnwritableVideoError)
+        _check_new([report], force)
         with _progress(quiet) as progress:
             task = progress.add_task("loading", total=None)
             pipe = _load(checkpoint, device, dtype)
@@ -271,7 +353,7 @@ def video(
                 on_progress=lambda share: progress.update(task, completed=share),
             )
         record = {
-            "input": str(source),
+            "input": source,
             "output": str(target),
             "version": __version__,
             "checkpoint": checkpoint or "bundled",
@@ -305,12 +387,14 @@ def video(
                 )
     if result.counts.get("obfuscated"):
         raise typer.Exit(OBFUSCATED)
+    if strict and not result.tracks:
+        raise typer.Exit(NO_FACE)
 
 
 @app.command()
 @takes_options
 def folder(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Folder of photos and videos, in any depth.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="Folder of photos and videos, in any depth.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the results, under the same names.")],
     checkpoint: Checkpoint = None,
     seed: Annotated[
@@ -337,10 +421,14 @@ def folder(
     dtype: Dtype = DtypeChoice.FLOAT32,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
     keep_metadata: KeepMetadata = False,
+    max_pixels: MaxPixels = None,
     audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
     copy_others: Annotated[
-        bool, typer.Option(help="Copy files that are neither photo nor video. They may show faces.")
+        bool, typer.Option(help="Copy other files that are checked to be harmless: text and few numbers.")
     ] = False,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Pattern of other files to copy unlooked-at. They may show faces.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for one JSON report per file.")] = None,
     report_seeds: Annotated[bool, typer.Option(help="Put the seeds into the reports.")] = False,
     redo: Annotated[bool, typer.Option(help="Do everything again, over what is in OUT.")] = False,
@@ -353,9 +441,13 @@ def folder(
     Stopped half-way, the same command goes on where it was; done again, it does what is new. Its state is in
     OUT/.faceanon: leave that out of what you publish.
     """
+    _keep_apart(
+        {"IN": source, "OUT": target, "--report": report, "--zones": zones, "--checkpoint": checkpoint},
+    )
     kept, hidden = _parse_zones(keep, "--keep"), _parse_zones(hide, "--hide")
     try:
         from .folders import anonymize_folder
+        from .io import MAX_PIXELS
 
         with _progress(quiet) as progress:
             task = progress.add_task("looking", total=None)
@@ -381,8 +473,10 @@ def folder(
                 dtype=dtype.value,
                 quality=quality,
                 keep_metadata=keep_metadata,
+                max_pixels=max_pixels or MAX_PIXELS,
                 audio=audio,
                 copy_others=copy_others,
+                trust=trust or (),
                 reports=report,
                 report_seeds=report_seeds,
                 redo=redo,
@@ -431,9 +525,14 @@ def dataset(
     gpus: Annotated[float, typer.Option(min=0, help="With ray, what each of them takes.")] = 0,
     retries: Annotated[int, typer.Option(min=0, help="After an error of the file system.")] = 3,
     batch_rows: Annotated[int, typer.Option(min=1, help="Rows that go through the pipeline together.")] = 8,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of columns, or of files in tars, that pass unlooked-at. They may show faces."),
+    ] = None,
     dtype: Dtype = DtypeChoice.FLOAT32,
     options: CallOptions = None,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
+    max_pixels: MaxPixels = None,
     as_json: AsSummary = False,
     quiet: Quiet = False,
 ) -> None:
@@ -441,8 +540,10 @@ def dataset(
 
     Stopped half-way, the same command goes on where it was. DST/_faceanon holds the rows that failed.
     """
+    _keep_apart({"SRC": source, "DST": target, "--checkpoint": checkpoint})
     try:
         from .datasets import anonymize_dataset
+        from .io import MAX_PIXELS
 
         with _progress(quiet) as progress:
             task = progress.add_task("looking", total=None)
@@ -462,8 +563,10 @@ def dataset(
                 gpus=gpus,
                 retries=retries,
                 batch_rows=batch_rows,
+                trust=trust or (),
                 dtype=dtype.value,
                 quality=quality,
+                max_pixels=max_pixels or MAX_PIXELS,
                 on_progress=on_progress,
                 **options,
             )
@@ -477,6 +580,13 @@ def dataset(
         told = f"{summary.rows} rows, {summary.failed} failed; faces: {summary.anonymized} anonymized"
         told += f", {summary.obfuscated} obfuscated" if summary.obfuscated else ""
         console.print(f"{target}: {told}", highlight=False, markup=False, soft_wrap=True)
+        for failure in summary.failures[:10]:
+            row = "" if failure["row"] is None else f", row {failure['row']}"
+            told = f"  failed: {failure['shard']}{row}: {failure['error']}"
+            console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        for path, reason in list(summary.left_out.items())[:10]:
+            told = f"  left out: {path}: {reason}"
+            console.print(told, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if summary.failures:
         raise typer.Exit(PARTLY)
     if summary.obfuscated:
@@ -512,7 +622,11 @@ def evaluate(
 
     Stopped half-way, the same command goes on where it was.
     """
+    written = {f"--out/{name}": out / name for name in ("report.json", "report.md", "worst.jpg")}
+    read = {"--card": card, "--judge": judge, "--inception": inception, "--checkpoint": checkpoint}
+    _keep_apart({**_numbered("FOLDER", folders), "--out": out, **written, **read})
     try:
+        check_extra("eval")
         from . import DEFAULT_CHECKPOINT, evaluation, report
         from .hub import renew_card
         from .io import write_photo
@@ -586,7 +700,10 @@ def attack(
 
     The report holds figures only; embeddings stay in memory.
     """
+    written = {f"OUT/{name}": out / name for name in ("report.json", "report.md", "embeddings.npz")}
+    _keep_apart({"PHOTOS": photos, "OUT": out, **written, "--recognizer": recognizer, "--checkpoint": checkpoint})
     try:
+        check_extra("eval")
         from . import DEFAULT_CHECKPOINT, attacks
         from .metrics import FaceResRecognizer
 
@@ -648,7 +765,9 @@ def prepare(
 
     Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
     """
+    _keep_apart({**_numbered("SOURCE", sources), "OUT": target})
     try:
+        check_extra("train")
         from .training.preparation import prepare_faces
 
         with _progress(quiet) as progress:
@@ -697,8 +816,10 @@ def train(
 
     On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
     """
+    _keep_apart({"CONFIG": config, "OUT": target, "--from": start})
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     try:
+        check_extra("train")
         from dataclasses import replace
 
         from .diffusion import logging
@@ -807,6 +928,7 @@ def demo(
     mcp: Annotated[bool, typer.Option(help="Serve language models, too, by the Model Context Protocol.")] = False,
 ) -> None:
     """Open the web demo."""
+    check_extra("mcp" if mcp else "demo")
     try:
         from . import DEFAULT_CHECKPOINT
         from .demo import launch
@@ -854,7 +976,10 @@ def _load(checkpoint: str | None, device: str, dtype: DtypeChoice = DtypeChoice.
     from . import DEFAULT_CHECKPOINT
     from .workers import load_quietly
 
-    return load_quietly(checkpoint or str(DEFAULT_CHECKPOINT), device, dtype.value)
+    try:
+        return load_quietly(checkpoint or str(DEFAULT_CHECKPOINT), device, dtype.value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--device") from None
 
 
 def _recognizer() -> Recognizer:
@@ -873,13 +998,58 @@ def _portrait() -> PIL.Image.Image:
     return PIL.Image.fromarray(skimage.data.astronaut())
 
 
-def _place(source: Path, target: Path, force: bool) -> Path:
+def _place(source: str, target: Path, force: bool) -> Path:
     """Where the result goes; a folder takes it under the original's name."""
+    if target == PIPED:
+        return target
+    check_name(target)
     if target.is_dir():
-        target = target / source.name
-    if not force and target.exists() and source.exists() and target.samefile(source):
-        raise typer.BadParameter(f"{target} is the original; --force overwrites it", param_hint="OUT")
+        if source == str(PIPED):
+            raise typer.BadParameter(f"{target} is a folder, and what comes from standard input has no name")
+        target = target / Path(source).name
+    if not force and target.exists():
+        there = "is the original" if Path(source).exists() and target.samefile(source) else "exists"
+        raise typer.BadParameter(f"{target} {there}; --force overwrites it", param_hint="OUT")
     return target
+
+
+def _standard_input() -> io.BytesIO:
+    content = io.BytesIO(sys.stdin.buffer.read())
+    content.name = "standard input"
+    return content
+
+
+def _check_new(paths: list[Path | None], force: bool) -> None:
+    """Makes sure, before the work, that what is written beside the result can be."""
+    for path in paths:
+        if path is not None:
+            check_target(path)
+            if path.exists() and not force:
+                raise typer.BadParameter(f"{path} exists; --force overwrites it")
+
+
+def _refuse_kind(source: str, command: str) -> None:
+    """Names the command that a file is for."""
+    from .container import VIDEO_SUFFIXES
+    from .io import PHOTO_SUFFIXES
+
+    suffixes = {"video": VIDEO_SUFFIXES, "image": PHOTO_SUFFIXES}[command]
+    if Path(source).suffix.lower() in suffixes:
+        raise typer.BadParameter(f"{source} is for another command: faceanon {command}", param_hint="IN")
+    check_name(Path(source), UnreadableError)
+    if Path(source).is_dir():
+        raise typer.BadParameter(f"{source} is a folder: faceanon folder", param_hint="IN")
+
+
+def _keep_apart(paths: dict[str, Any], allowed: tuple[str, ...] = ()) -> None:
+    try:
+        keep_apart(paths, allowed)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _numbered(name: str, paths: list[Path]) -> dict[str, Path]:
+    return {f"{name} {number}": path for number, path in enumerate(paths, 1)}
 
 
 def _parse_keep(entry: str) -> int | tuple[float, ...]:

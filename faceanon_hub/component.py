@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HTTPError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from .diffusion import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES, ConfigMixin, ModelMixin, PushToHubMixin
+from .diffusion import (
+    ALL_IMPORTABLE_CLASSES,
+    LOADABLE_CLASSES,
+    ConfigMixin,
+    ModelMixin,
+    PushToHubMixin,
+    is_accelerate_available,
+)
 from .errors import CheckpointError, FaceAnonError
-from .files import check_checkpoint
+from .files import check_checkpoint, check_name
 
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")
 
@@ -32,8 +39,9 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
         CheckpointError: something is missing, damaged, or out of its range.
     """
     name = str(Path(checkpoint, subfolder)) if subfolder else str(checkpoint)
-    check_checkpoint(Path(name))
     try:
+        check_name(Path(name), CheckpointError)
+        check_checkpoint(Path(name))
         yield
     except CheckpointError as error:
         if error.checkpoint == name:
@@ -44,9 +52,27 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
     except (FaceAnonError, ImportError):
         raise
     except Exception as error:
-        # Where the Hub refused, diffusers tells of its cache.
-        cause = error.__cause__ if isinstance(error.__cause__, HTTPError) else error
-        raise CheckpointError(name, str(cause) or type(cause).__name__) from error
+        raise CheckpointError(name, _why(str(checkpoint), error)) from error
+
+
+def _why(checkpoint: str, error: BaseException) -> str:
+    """What kept a checkpoint from being loaded; diffusers tells of ids where a folder is missing, of files offline."""
+    if "://" in checkpoint:
+        return "an address: give the name of a repository, as owner/name, or a folder"
+    is_path = checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1
+    if is_path and not Path(checkpoint).exists():
+        return "no such folder"
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, HfHubHTTPError):  # that one is an answer
+        if isinstance(link, HTTPError | LocalEntryNotFoundError | OfflineModeIsEnabled):
+            return f"not in the cache, and the Hub cannot be reached ({_line(link)}): load it once with a network"
+        link = link.__cause__ or link.__context__
+    # Where the Hub refused, diffusers tells of its cache.
+    return _line(error.__cause__ if isinstance(error.__cause__, HTTPError) else error)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class Component(ConfigMixin, PushToHubMixin):
@@ -107,6 +133,7 @@ class Network(ModelMixin, ConfigMixin):
                 holds a value that is out of its range.
         """
         wanted = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("low_cpu_mem_usage", is_accelerate_available())  # asked for without it, diffusers complains
         with loading(pretrained_model_name_or_path, subfolder):
             model, info = super().from_pretrained(
                 pretrained_model_name_or_path, subfolder=subfolder, output_loading_info=True, **kwargs

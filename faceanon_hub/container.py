@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import files
+from . import copied, files
 from .errors import MissingDependencyError, UnreadableVideoError, UnwritableVideoError
+from .profiles import HDR
 
 if TYPE_CHECKING:
     import av
@@ -25,7 +26,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 # FFmpeg's names of the containers that are opened, told by their content: none that names other files.
 DEMUXERS = ("mov", "matroska", "avi", "flv", "mpegts", "mpeg", "ogg", "asf")
-HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of ITU-T H.273
 TO_SDR = "HDR ({}): convert it to SDR first, as with ffmpeg's zscale and tonemap filters"
 # Of these, where not interlaced, each packet with a picture gives a frame.
 ONE_TO_ONE = {"h264", "hevc", "vp9", "av1", "mjpeg", "ffv1"}
@@ -53,6 +53,14 @@ CODEC_OPTIONS = {
     # Without it, x264's result depends on code paths of the processor and differs from run to run.
     "libx264": {"x264-params": "cpu-independent=1"},
 }
+# Containers that tell when a packet is decoded, not when its picture is shown.
+UNTIMED = ("avi", "asf")
+# Sound of those muxers that take any, and then lose it or end the process.
+SOUND = {
+    "mpegts": {"aac", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"},
+    "flv": {"aac", "ac3", "eac3", "flac", "mp3", "opus"},
+}
+NO_SOUND = "{} holds no {} sound: write .mkv, or leave it out by --no-audio"
 CHAPTERS = {"mp4", "mov", "ipod", "matroska", "webm", "ogg"}
 
 
@@ -151,6 +159,7 @@ class VideoReader:
         """Streams to be copied, and which ones are not, in words."""
         kinds = ("audio", "subtitle") if audio else ("subtitle",)
         kept = [s for s in self.container.streams if s.type in kinds and s.codec_context is not None]
+        kept = [s for s in kept if s.type == "audio" or copied.codec_of(s) in copied.TEXTS]
         left = [s for s in self.container.streams if s not in kept and s is not self.stream]
         left = [s for s in left if audio or s.type != "audio"]
         return kept, [f"{s.type} stream {s.index} is left out: it may show people or places" for s in left]
@@ -159,6 +168,7 @@ class VideoReader:
         """Frames, and between them the packets of other streams, their times counted from the start."""
         number, latest, corrupt = 0, 0.0, False
         size: tuple[int, ...] | None = None
+        clock = _Clock(self)
         open_streams = {self.stream.index, *(s.index for s in beside if s.type == "audio")}
         last_pts = -1
         awaited = _Awaited(self)
@@ -175,9 +185,10 @@ class VideoReader:
                         yield packet
                 elif self.stream.index in open_streams:
                     awaited.enter(packet)
+                    clock.enter(packet)
                     for decoded in self._decode(packet, number):
                         awaited.leave(decoded)
-                        frame = self._frame(decoded, number, last_pts)
+                        frame = self._frame(decoded, clock.read(decoded), number, last_pts)
                         if frame is None:
                             continue
                         if self.end is not None and frame.time >= self.end - (self.start or 0.0):
@@ -233,25 +244,61 @@ class VideoReader:
             packet.dts -= shift
         return True
 
-    def _frame(self, decoded: av.VideoFrame, number: int, last_pts: int) -> Frame | None:
+    def _frame(self, decoded: av.VideoFrame, shown: int | None, number: int, last_pts: int) -> Frame | None:
         if decoded.color_trc in HDR:
             raise UnreadableVideoError(self.source, TO_SDR.format(HDR[decoded.color_trc]))
         base = self.stream.time_base
-        if decoded.pts is None:
+        if shown is None:
             rate = self.stream.average_rate or 25
             pts = last_pts + round(1 / (rate * base)) if number else 0
         else:
-            pts = decoded.pts - round(Fraction(self.origin) / base)
+            pts = shown - round(Fraction(self.origin) / base)
             if self.start and pts < 0:
                 return None
         pts = max(pts, last_pts + 1)
-        upright = np.rot90(decoded.to_ndarray(format="rgb24"), round(decoded.rotation / 90) % 4)
-        pixels = np.ascontiguousarray(upright, np.uint8)
+        pixels = np.ascontiguousarray(_upright(decoded), np.uint8)
         return Frame(number, float(pts * base), pts, pixels)
 
     def close(self) -> None:
         """Closes the file."""
         self.container.close()
+
+
+def _upright(decoded: av.VideoFrame) -> np.ndarray:
+    """A frame's pixels as its display matrix shows them, turned by the nearest quarter and mirrored."""
+    pixels = decoded.to_ndarray(format="rgb24")
+    matrix = decoded.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    # A pixel (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d = np.frombuffer(matrix, np.int32, 5)
+    if abs(int(b)) + abs(int(c)) > abs(int(a)) + abs(int(d)):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+class _Clock:
+    """Tells when frames are shown. Where that is not stored, they come as evenly as their packets do."""
+
+    def __init__(self, reader: VideoReader) -> None:
+        self.timed = reader.container.format.name not in UNTIMED
+        self.first: int | None = None  # of the packets
+        self.delay: int | None = None  # of the decoder
+
+    def enter(self, packet: av.Packet) -> None:
+        """A packet goes to the decoder."""
+        if self.first is None and packet.size:
+            self.first = packet.dts
+
+    def read(self, frame: av.VideoFrame) -> int | None:
+        """When a frame is shown, in units of the stream's time base; None where nothing tells."""
+        if self.timed:
+            return frame.pts
+        if frame.dts is None or self.first is None:
+            return None
+        if self.delay is None:
+            self.delay = frame.dts - self.first
+        return frame.dts - self.delay
 
 
 class _Awaited:
@@ -260,8 +307,8 @@ class _Awaited:
     def __init__(self, reader: VideoReader) -> None:
         self.source, self.base = reader.source, reader.stream.time_base
         self.known = reader.stream.codec_context.codec.canonical_name in ONE_TO_ONE
-        # AVI has no times of frames that are shown in another order, but always begins with a whole one.
-        self.timed = reader.container.format.name != "avi"
+        # Where times are not stored, there is nothing to tell frames by but their number.
+        self.timed = reader.container.format.name not in UNTIMED
         self.known &= self.timed or not reader.start
         self.pts: set[int] = set()
         self.missing, self.begun = 0, False
@@ -345,8 +392,7 @@ class VideoWriter:
             self.stream = self._add_video(reader, frame, codec, quality)
             self.copies = self._add_copies(reader, audio)
             self._add_chapters(reader)
-            with _usual_priority():
-                self.container.start_encoding()
+            self._begin()
         except BaseException as error:
             self.abandon()
             if isinstance(error, self._av.FFmpegError | OSError):
@@ -374,8 +420,10 @@ class VideoWriter:
         formats = [known.name for known in context.codec.video_formats or []]
         context.pix_fmt = "yuv420p" if "yuv420p" in formats and codec != "mjpeg" else formats[0]
         context.framerate = rate
-        steady = codec in ("mpeg4", "mpeg2video", "mjpeg") or container.format.name in ("avi", "mpeg", "vob")
+        steady = codec in ("mpeg4", "mpeg2video", "mjpeg") or container.format.name in ("avi", "mpeg", "ogv", "vob")
         context.time_base = 1 / rate if steady else reader.stream.time_base
+        if container.format.name in UNTIMED:
+            context.max_b_frames = 0
         aspect = source.sample_aspect_ratio
         if aspect:
             turned = (height, width) != (source.height, source.width)
@@ -399,20 +447,46 @@ class VideoWriter:
         wanted, self.notes = reader.beside(audio)
         copies = {}
         for source in wanted:
+            name = copied.codec_of(source)
             try:
+                header = copied.header(name, source.codec_context.extradata)
+            except ValueError as error:
+                if source.type == "audio":
+                    cause = f"sound in {name} cannot be copied, as {error}: leave it out by --no-audio"
+                    raise UnwritableVideoError(self.target, cause) from error
+                self.notes.append(f"subtitles in {name} are left out: {error}")
+                continue
+            try:
+                held = SOUND.get(self.container.format.name)
+                if source.type == "audio" and held and name not in held:
+                    raise ValueError(name)
                 copy = self.container.add_stream_from_template(source)
             except (ValueError, self._av.FFmpegError) as error:
-                name = source.codec_context.name
                 if source.type == "audio":
-                    cause = f"{self.target.suffix} holds no {name} sound: write .mkv, or leave it out by --no-audio"
-                    raise UnwritableVideoError(self.target, cause) from error
+                    raise UnwritableVideoError(self.target, NO_SOUND.format(self.target.suffix, name)) from error
                 self.notes.append(f"subtitles in {name} are left out: {self.target.suffix} does not hold them")
                 continue
-            if source.metadata.get("language"):
-                copy.metadata["language"] = source.metadata["language"]
+            context = copy.codec_context
+            if source.type == "audio" and context.layout.name == f"{context.channels} channels":
+                # Which channel is which is not stored. Players take the usual order; some muxers refuse none.
+                context.layout = f"{context.channels}c"
+            context.extradata = header
+            if language := copied.language(source.metadata):
+                copy.metadata["language"] = language
             copy.disposition = source.disposition
             copies[source.index] = copy
         return copies
+
+    def _begin(self) -> None:
+        """Writes the header; some muxers say only then that they do not hold the sound."""
+        try:
+            with _usual_priority():
+                self.container.start_encoding()
+        except self._av.FFmpegError as error:
+            sound = ", ".join(copy.codec_context.name for copy in self.copies.values() if copy.type == "audio")
+            if not sound:
+                raise
+            raise UnwritableVideoError(self.target, NO_SOUND.format(self.target.suffix, sound)) from error
 
     def _add_chapters(self, reader: VideoReader) -> None:
         begin, end = reader.start or 0.0, float("inf") if reader.end is None else reader.end
@@ -421,7 +495,7 @@ class VideoWriter:
             base = chapter["time_base"]
             first, last = max(float(chapter["start"] * base), begin), min(float(chapter["end"] * base), end)
             if last > first:
-                title = {"title": chapter["metadata"].get("title", "")}
+                title = {"title": copied.title(chapter["metadata"])}
                 span = {"start": round((first - begin) / base), "end": round((last - begin) / base)}
                 chapters.append({**chapter, **span, "metadata": title})
         if chapters and not CHAPTERS & set(self.container.format.name.split(",")):
@@ -451,11 +525,16 @@ class VideoWriter:
 
     def copy(self, packet: av.Packet) -> None:
         """Passes on a packet of another stream."""
-        copy = self.copies.get(packet.stream.index)
-        if copy is not None and packet.dts is not None:
-            packet.stream = copy
+        copy, name = self.copies.get(packet.stream.index), copied.codec_of(packet.stream)
+        if copy is None or packet.dts is None:
+            return
+        new = copied.packet(packet, name)
+        if new is not None:
+            new.stream = copy
             with self._writing():
-                self.container.mux_one(packet)
+                self.container.mux_one(new)
+        elif (note := f"parts of a stream in {name} are left out: they may hold a picture") not in self.notes:
+            self.notes.append(note)
 
     def finish(self) -> None:
         """Writes what is left, and closes the file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
 import io
@@ -12,9 +13,10 @@ import secrets
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +25,7 @@ import numpy as np
 import PIL.Image
 
 from . import __version__
+from .cells import can_hold_photos, is_photo, is_plain, mapped, refusal
 from .errors import (
     FaceAnonError,
     MissingDependencyError,
@@ -32,12 +35,14 @@ from .errors import (
     cause_of,
 )
 from .faces import Face, FaceStatus
-from .files import SPECIAL, open_regular
-from .folders import STATUSES, weights_digest
+from .files import APPLE_DOUBLE, SPECIAL, check_name, open_regular
+from .folders import STATUSES, matches, weights_digest
+from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
-from .io import PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
+from .io import MAX_PIXELS, PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from .options import Options
 from .ranges import check_number
+from .threads import start_work
 from .workers import check_dtype, load
 
 if TYPE_CHECKING:
@@ -47,11 +52,13 @@ Engine = Literal["local", "ray"]
 PARTIAL = "partial-"  # names of files in SIDE that are being written
 FULL = (errno.ENOSPC, errno.EDQUOT)
 SIDE = "_faceanon"  # readers of Parquet and of image folders pass over names that begin so
+# What 🤗 Datasets takes from an image folder beside the photos, and can be copied row by row.
+METADATA = ("metadata.jsonl", "metadata.csv")
 FOLDER_SHARD = 64  # photos of an image folder that one actor takes at a time
 
 
 class AnonymizeBatch:
-    r"""Anonymizes a column of photos, batch by batch: what `datasets.Dataset.map` and `map_batches` call.
+    r"""Anonymizes the photos of rows, batch by batch: what `datasets.Dataset.map` and `map_batches` call.
 
     A row's new identity depends on the seed and on the photo alone, so that batches, shards, order and retries change
     nothing. A photo that fails is None afterwards, never the original, and its row tells why.
@@ -60,9 +67,9 @@ class AnonymizeBatch:
         column (`str`, *optional*, defaults to `"image"`):
             The column. Values are PIL images, encoded photos (`bytes`), dictionaries with `"bytes"` and perhaps
             `"path"` as 🤗 Datasets stores them, arrays of shape `(H, W, C)`, or None; they go back as what they were,
-            encoded ones in their own format.
+            encoded ones in their own format. So do photos in other columns, in lists and dictionaries, too.
         errors (`str`, *optional*, defaults to `"anonymization_error"`):
-            A column that is added: None, or why the row's photo is None.
+            A column that is added: empty, or why the row's photo is None.
         seed (`int`, *optional*):
             Picks the new identities; drawn once unless given.
         checkpoint (`str`, *optional*):
@@ -76,6 +83,11 @@ class AnonymizeBatch:
         threads (`int`, *optional*):
             Threads of the process, left as they are unless given: 1 is best where several processes share a machine,
             as with `num_proc`.
+        trust (`list[str]`, *optional*):
+            Patterns of columns that pass unlooked-at. **They may show faces.** Without, what is neither a photo nor
+            text or few numbers, see [`harmless.why_not`], is None afterwards, and the row tells why.
+        max_pixels (`int`, *optional*, defaults to `100_000_000`):
+            Photos of more pixels fail before they are decoded.
         options (*optional*):
             Fields of [`Options`] by name: `fallback`, `truncation`, `threshold`, ...
 
@@ -89,7 +101,9 @@ class AnonymizeBatch:
         >>> batch["label"], batch["anonymization_error"]
         ```
 
-        With 🤗 Datasets: `dataset.map(AnonymizeBatch(), batched=True, batch_size=8)`.
+        With 🤗 Datasets: `dataset.map(AnonymizeBatch(), batched=True, batch_size=8)`. Photos are taken as they are
+        stored, so that one that cannot be decoded fails alone. `num_proc` forks this process, which fails once a
+        pipeline ran in it: before that, call `multiprocess.set_start_method("spawn")`.
     """
 
     def __init__(
@@ -102,13 +116,17 @@ class AnonymizeBatch:
         dtype: str = "float32",
         quality: int = 95,
         threads: int | None = None,
+        trust: Sequence[str] = (),
+        max_pixels: int = MAX_PIXELS,
         **options: Any,
     ) -> None:
         check_number("quality", quality, 1, 100, whole=True)
+        check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
         check_dtype(dtype)
         Options(**options)  # says what is wrong with them
         self.column, self.errors, self.checkpoint, self.device, self.dtype = column, errors, checkpoint, device, dtype
-        self.quality, self.threads, self.options = quality, threads, options
+        self.quality, self.threads, self.trust, self.options = quality, threads, list(trust), options
+        self.max_pixels = max_pixels
         self.seed = secrets.randbits(63) if seed is None else seed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,6 +136,7 @@ class AnonymizeBatch:
     @cached_property
     def pipe(self) -> FaceAnonPipeline:
         """The pipeline."""
+        start_work()  # first: in a fork already the number of threads cannot be set
         return load(self.checkpoint or str(DEFAULT_CHECKPOINT), self.device, self.threads, self.dtype)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -128,18 +147,69 @@ class AnonymizeBatch:
                 Columns of one length.
 
         Returns:
-            `dict[str, list]`: the same columns, all but the photos as they were, and the one for errors.
+            `dict[str, list]`: the same columns, all but the photos as they were, and the one for errors. Of a batch of
+            🤗 Datasets, those that changed: `map` keeps the others.
 
         Raises:
-            KeyError: there is no such column.
+            UnreadableError: there is no such column.
+            FaceAnonError: this process is a fork of one in which a pipeline ran.
         """
+        if self.column not in batch:
+            raise UnreadableError("the batch", f"has no column {self.column!r}, but {', '.join(batch)}")
         _ = self.pipe  # what is wrong with all rows is raised here
-        rows = self.rows(list(batch[self.column]))
+        stored = getattr(batch, "pa_table", None)
+        old = batch if stored is None else self._stored(batch, stored)
+        new, errors, _ = self.columns(old, self.column)
+        if stored is not None:
+            new = {name: values for name, values in new.items() if name == self.column or values != old[name]}
+        # Not None: 🤗 Datasets takes a column's type from its first batch, in which there may be no error.
+        return {**new, self.errors: [error or "" for error in errors]}
+
+    def _stored(self, batch: Mapping[str, Any], table: Any) -> dict[str, Any]:
+        """Columns as 🤗 Datasets stores them. Looked at, they are decoded: all photos of a batch, or none."""
+        kind = str(table.schema.field(self.column).type)
+        encoded = kind.startswith("struct<") or kind.endswith("binary")
         return {
-            **batch,
-            self.column: [value for value, _, _ in rows],
-            self.errors: [error for _, error, _ in rows],
+            name: table[name].to_pylist() if encoded or name != self.column else list(batch[name]) for name in batch
         }
+
+    def columns(
+        self, batch: Mapping[str, Any], named: str | None, source: str | None = None
+    ) -> tuple[dict[str, Any], list[str | None], list[list[Face]]]:
+        """New columns, and an error, if any, and the faces of each row; what fails is None, and does so alone.
+
+        Args:
+            batch (`dict[str, list]`):
+                Columns of one length.
+            named (`str`, *optional*):
+                The one in which everything is a photo; in the others, text and few numbers pass.
+            source (`str`, *optional*):
+                Folder of the dataset, which paths in the values must not lead out of.
+        """
+        looked = [name for name in batch if name == named or not any(matches(name, pattern) for pattern in self.trust)]
+        old = {name: list(batch[name]) for name in looked}
+        found: list[tuple[int, str, Any]] = []
+        for name, values in old.items():
+            for row, value in enumerate(values):
+                mapped(value, partial(_note_part, found, row, name))
+        photos = [part for _, name, part in found if name == named or is_photo(part)]
+        made = iter(self.rows(photos, source))
+        errors: list[list[str]] = [[] for _ in next(iter(old.values()), [])]
+        faces: list[list[Face]] = [[] for _ in errors]
+        answers = []
+        for row, name, part in found:
+            if name == named or is_photo(part):
+                new, error, seen = next(made)
+                faces[row] += seen
+            else:
+                error = refusal(part)
+                new = part if error is None else None
+            if error is not None:
+                errors[row].append(error if name == named else f"{name}: {error}")
+            answers.append(new)
+        following = iter(answers)
+        columns = {name: [mapped(value, lambda _: next(following)) for value in old[name]] for name in looked}
+        return {**batch, **columns}, ["; ".join(told) or None for told in errors], faces
 
     def rows(self, values: Sequence[Any], source: str | None = None) -> list[tuple[Any, str | None, list[Face]]]:
         """New values, errors and faces of a few photos; what fails does so alone.
@@ -157,7 +227,7 @@ class AnonymizeBatch:
                 continue
             try:
                 content = _content(value, source)
-                photo = read_photo(content)
+                photo = read_photo(content, max_pixels=self.max_pixels)
                 ready.append((number, photo, self._seed_of(photo)))
             except Exception as error:
                 results[number] = None, cause_of(error), []
@@ -194,6 +264,11 @@ class AnonymizeBatch:
         return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _note_part(found: list[tuple[int, str, Any]], row: int, name: str, part: Any) -> Any:
+    found.append((row, name, part))
+    return part
+
+
 def _content(value: Any, source: str | None = None) -> Any:
     if isinstance(value, dict):
         if value.get("bytes") is not None:
@@ -202,6 +277,8 @@ def _content(value: Any, source: str | None = None) -> Any:
             raise UnreadableImageError("a row", "holds neither bytes nor a path")
         path = value["path"]
         return _read(*_system(path if source is None else _inside(source, path)))
+    if source is not None and isinstance(value, str):
+        raise UnreadableImageError("a row", "holds text, not a photo")
     return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
@@ -252,6 +329,9 @@ class DatasetReport:
         failures (`list[dict]`):
             `"shard"`, `"row"` and `"error"` of each row whose photo is null, and of each shard that cannot be read,
             with `None` for the row. They are also in the target's `_faceanon/failures.jsonl`.
+        left_out (`dict[str, str]`):
+            Reasons by path below the source: files that are no part of a shard, and are not in the target. They are
+            also in the target's `_faceanon/left_out.json`.
     """
 
     rows: int = 0
@@ -260,6 +340,7 @@ class DatasetReport:
     obfuscated: int = 0
     kept: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
@@ -269,6 +350,9 @@ class DatasetReport:
     def to_dict(self) -> dict[str, Any]:
         """All counts and failures, ready for JSON."""
         return {**asdict(self), "failed": self.failed}
+
+
+Sample = list[tuple[tarfile.TarInfo, bytes | None]]  # files of a row; None where one cannot be read
 
 
 @dataclass(frozen=True)
@@ -294,7 +378,9 @@ def anonymize_dataset(
     dtype: str = "float32",
     retries: int = 3,
     batch_rows: int = 8,
+    trust: Sequence[str] = (),
     quality: int = 95,
+    max_pixels: int = MAX_PIXELS,
     on_progress: Callable[[int, int, str], None] | None = None,
     **options: Any,
 ) -> DatasetReport:
@@ -307,8 +393,8 @@ def anonymize_dataset(
 
     A photo that fails is null in Parquet; in a tar and a folder it is missing, and the tar has `KEY.error` for it.
     `target/_faceanon` holds the failures, a mark for each shard and, until all is done, the seed, or that of the
-    caller. Other columns of Parquet pass as they are: with a second one of photos, anonymize twice. In tars every
-    file is looked at, and what is a photo or a video does not pass, whatever its name.
+    caller. Every column of Parquet is looked at, at any depth, and every file in tars, whatever its name: photos are
+    anonymized, text and few numbers pass, see [`harmless.why_not`], and what is neither makes its row fail.
 
     Args:
         source, target (`str` or `os.PathLike`):
@@ -316,7 +402,7 @@ def anonymize_dataset(
         engine (`str`, *optional*, defaults to `"local"`):
             `"local"`, a loop in this process, or `"ray"`: Ray Data, on the cluster of `ray.init` or a local one.
         column (`str`, *optional*):
-            Column of the photos in Parquet: the only one that can be photos unless given.
+            Column of Parquet in which everything is a photo, and that must be there.
         seed (`int`, *optional*):
             Picks the new identities, together with each photo's content; drawn once unless given.
         checkpoint (`str`, *optional*):
@@ -331,8 +417,12 @@ def anonymize_dataset(
             How often a shard is read and written again after an error of the file system.
         batch_rows (`int`, *optional*, defaults to `8`):
             Rows that go through the pipeline together. Changes speed and memory, never the result.
+        trust (`list[str]`, *optional*):
+            Patterns of columns, or of files in tars, that pass unlooked-at. **They may show faces.**
         quality (`int`, *optional*, defaults to `95`):
             Of photos encoded in lossy formats, 1 to 100.
+        max_pixels (`int`, *optional*, defaults to `100_000_000`):
+            Photos of more pixels fail before they are decoded.
         on_progress (`Callable`, *optional*):
             Called as `on_progress(done, total, shard)`.
         options (*optional*):
@@ -355,18 +445,22 @@ def anonymize_dataset(
     for name, share in (("cpus", cpus), ("gpus", gpus)):
         check_number(name, share, 0, math.inf)
     check_number("quality", quality, 1, 100, whole=True)
+    check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_dtype(dtype)
     Options(**options)  # says what is wrong with them before a worker does
     places = os.fspath(source), os.fspath(target)
+    check_name(Path(places[1]))
     if _below(places[1], places[0]) or _below(places[0], places[1]):
         raise ValueError(f"{target} and {source} lie in one another")
-    shards = _find_shards(places[0])
+    shards, others = _find_shards(places[0])
     promised = {
         "version": __version__,
         "weights": weights_digest(checkpoint or str(DEFAULT_CHECKPOINT)),
         "dtype": dtype,
         "column": column,
         "quality": quality,
+        "trust": list(trust),
+        "max_pixels": max_pixels,
         "options": json.loads(json.dumps(options)),
         "shards": hashlib.sha256(repr(shards).encode()).hexdigest(),
     }
@@ -374,7 +468,7 @@ def anonymize_dataset(
     marks = _read_marks(places[1], shards)
     opened = [shard for shard in shards if shard.name not in marks]
     network = {"checkpoint": checkpoint, "device": "cuda" if gpus else "cpu", "dtype": dtype}
-    work = _Work(places, column, seed, network, retries, batch_rows, quality, options)
+    work = _Work(places, column, seed, network, retries, batch_rows, quality, list(trust), max_pixels, options)
     done = len(marks)
     if on_progress is not None:
         on_progress(done, len(shards), "")
@@ -395,11 +489,21 @@ def anonymize_dataset(
         faces.update(mark["faces"])
         report.failures += [{"shard": shard.name, **failure} for failure in mark["failures"]]
     report.anonymized, report.obfuscated, report.kept = (faces[status] for status in STATUSES)
+    done_paths = {path for shard in shards if "error" not in marks[shard.name] for path in shard.paths}
+    done_paths -= {failure["row"] for failure in report.failures}
+    for path in others:
+        if shards[0].kind == "folder" and PurePosixPath(path).name in METADATA:
+            reason = _copy_metadata(places, path, done_paths)
+        else:
+            reason = "no photo" if shards[0].kind == "folder" else f"the dataset is of {shards[0].kind} files"
+        if reason is not None:
+            report.left_out[path] = reason
     system, root = _system(places[1])
     for path in system.glob(f"{root}/{SIDE}/{PARTIAL}*"):  # of actors that were killed
         system.rm(path)
     lines = "".join(json.dumps(failure) + "\n" for failure in report.failures)
     _put(places[1], f"{SIDE}/failures.jsonl", lines.encode())
+    _put_json(places[1], f"{SIDE}/left_out.json", report.left_out)
     _put_json(places[1], f"{SIDE}/run.json", {**promised, "seed": None if drawn else seed, "drawn": drawn})
     return report
 
@@ -413,25 +517,63 @@ def _below(place: str, other: str) -> bool:
     return inside and type(system) is type(owner)
 
 
-def _find_shards(source: str) -> list[_Shard]:
+def _find_shards(source: str) -> tuple[list[_Shard], list[str]]:
+    """The parts of a dataset, and the files that are in none."""
     system, root = _system(source)
-    if not system.isdir(root):
+    try:
+        found = system.isdir(root)
+    except Exception as error:  # of a kind of its own for each file system
+        raise UnreadableImageError(source, f"cannot be reached: {' '.join(str(error).split())}") from error
+    if not found:
         raise UnreadableImageError(source, "no such folder")
     files = sorted(PurePosixPath(path).relative_to(PurePosixPath(root)).as_posix() for path in system.find(root))
     special = [path for path in files if _is_local(system) and not Path(root, path).is_file()]
+    beside = [path for path in files if PurePosixPath(path).name.startswith("._") and path not in special]
+    files = sorted({*files}.difference(p for p in beside if _is_apple_double(p, _read(system, f"{root}/{p}"))))
+    photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
     for kind in ("parquet", "tar"):
         found = [path for path in files if path.lower().endswith(f".{kind}")]
+        if photos and all(PurePosixPath(path).name == "metadata.parquet" for path in found):
+            continue  # what is told of photos, which are the rows
         if found:
             _refuse(source, set(special).intersection(found))
-            return [_Shard(path, kind, (path,)) for path in found]
-    photos = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
+            return [_Shard(path, kind, (path,)) for path in found], sorted(set(files) - set(found))
     if not photos:
         raise UnreadableImageError(source, "holds neither Parquet files, WebDataset tars nor photos")
     _refuse(source, set(special).intersection(photos))
-    return [
+    shards = [
         _Shard(f"part-{start // FOLDER_SHARD:06d}", "folder", tuple(photos[start : start + FOLDER_SHARD]))
         for start in range(0, len(photos), FOLDER_SHARD)
     ]
+    return shards, sorted(set(files) - set(photos))
+
+
+def _copy_metadata(places: tuple[str, str], path: str, done: set[str]) -> str | None:
+    """Copies what an image folder tells of photos, without the rows of those that failed; or says why not."""
+    system, root = _system(places[0])
+    content = _read(system, f"{root}/{path}")
+    why = why_not(content)
+    if why is not None:
+        return why
+    folder, text, made = PurePosixPath(path).parent, content.decode("utf-8-sig"), io.StringIO(newline="")
+
+    def is_done(row: dict[str, Any]) -> bool:
+        names = [value for key, value in row.items() if str(key).endswith("file_name")]
+        return all(os.path.normpath(folder / str(name)) in done for name in names)
+
+    try:
+        if path.endswith(".jsonl"):
+            lines = (line for line in text.splitlines() if line.strip())
+            made.writelines(f"{line}\n" for line in lines if is_done(json.loads(line)))
+        else:
+            rows = csv.DictReader(io.StringIO(text, newline=""))
+            writer = csv.DictWriter(made, rows.fieldnames or [], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(row for row in rows if is_done(row))
+    except (ValueError, AttributeError, csv.Error) as error:  # AttributeError: a line that holds no object
+        return f"damaged: {error}"
+    _put(places[1], path, made.getvalue().encode())
+    return None
 
 
 def _refuse(source: str, special: set[str]) -> None:
@@ -481,10 +623,13 @@ class _Work:
     retries: int
     batch_rows: int
     quality: int
+    trust: list[str]
+    max_pixels: int
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.batch = AnonymizeBatch(seed=self.seed, quality=self.quality, **self.network, **self.options)
+        given = {**self.network, "max_pixels": self.max_pixels, **self.options}
+        self.batch = AnonymizeBatch(seed=self.seed, quality=self.quality, trust=self.trust, **given)
 
     def __call__(self, shard: _Shard) -> dict[str, Any]:
         """Anonymizes a shard. Returns its mark: rows, faces and failures; or the error, where it cannot be read."""
@@ -532,10 +677,10 @@ class _Work:
             try:
                 with (
                     _open(system, f"{root}/{shard.paths[0]}") as file,
-                    tarfile.open(fileobj=file, mode="r|") as old,
+                    tarfile.open(fileobj=file, mode="r:") as old,  # not a stream: links lead back
                     tarfile.open(fileobj=made, mode="w", format=tarfile.GNU_FORMAT) as new,
                 ):
-                    waiting: list[list[tuple[tarfile.TarInfo, bytes]]] = []
+                    waiting: list[Sample] = []
                     for sample in _samples(old):
                         waiting.append(sample)
                         if len(waiting) == self.batch_rows:
@@ -547,14 +692,15 @@ class _Work:
             made.seek(0)
             _put(self.places[1], shard.paths[0], made)
 
-    def _write_samples(
-        self, samples: list[list[tuple[tarfile.TarInfo, bytes]]], new: tarfile.TarFile, mark: dict[str, Any]
-    ) -> None:
+    def _write_samples(self, samples: list[Sample], new: tarfile.TarFile, mark: dict[str, Any]) -> None:
         photos = [content for sample in samples for info, content in sample if _is_photo(info, content)]
         made = iter(self.batch.rows(photos))
         for sample in samples:
             key, errors, seen = _key(sample[0][0].name), [], []
             for info, content in sample:
+                if content is None:
+                    errors.append(f"{PurePosixPath(info.name).name}: a link to nothing, or {SPECIAL}")
+                    continue
                 if _is_photo(info, content):
                     result, error, faces = next(made)
                     seen += faces
@@ -562,11 +708,14 @@ class _Work:
                         errors.append(f"{PurePosixPath(info.name).name}: {error}")
                         continue
                     content = result
-                _add(new, info, content)
+                elif not any(matches(info.name, pattern) for pattern in self.trust):
+                    why = why_not(content)
+                    if why is not None:
+                        errors.append(f"{PurePosixPath(info.name).name}: {why}")
+                        continue
+                _add(new, info.name, content)
             if errors:
-                told = tarfile.TarInfo(f"{key}.error")
-                told.mtime = sample[0][0].mtime
-                _add(new, told, "; ".join(errors).encode())
+                _add(new, f"{key}.error", "; ".join(errors).encode())
             self._note(mark, key, "; ".join(errors) or None, seen)
 
     def _parquet(self, shard: _Shard, mark: dict[str, Any]) -> None:
@@ -579,25 +728,31 @@ class _Work:
         try:
             with _open(system, f"{root}/{shard.paths[0]}") as file, tempfile.TemporaryFile() as made:
                 table = pq.ParquetFile(file)
-                schema = table.schema_arrow
-                column = self.column or _photo_column(schema, shard.name)
-                if column not in schema.names:
-                    raise UnreadableImageError(shard.name, f"has no column {column!r}, but {', '.join(schema.names)}")
-                place = schema.names.index(column)
+                schema = _harmless_schema(table.schema_arrow, shard.name)
+                names = schema.names
+                if self.column is not None and self.column not in names:
+                    raise UnreadableImageError(shard.name, f"has no column {self.column!r}, but {', '.join(names)}")
+                holders = [entry.name for entry in schema if can_hold_photos(entry.type)]
+                if self.column is None and not holders:
+                    raise UnreadableImageError(shard.name, "no column can be photos; say which with `column`")
+                # The only bytes there are must be photos, text or not.
+                alone = len(holders) == 1 and not schema.field(holders[0]).type.num_fields
+                named = holders[0] if self.column is None and alone else self.column
                 with pq.ParquetWriter(made, schema) as writer:
                     for group in range(table.num_row_groups):
                         made_rows = []
                         for rows in table.iter_batches(self.batch_rows, row_groups=[group]):
-                            results = self.batch.rows(rows.column(place).to_pylist(), self.places[0])
-                            for _, cause, faces in results:
-                                self._note(mark, mark["rows"], cause, faces)
-                            values = pa.array([value for value, _, _ in results], schema.field(place).type)
-                            columns = [*rows.columns[:place], values, *rows.columns[place + 1 :]]
-                            made_rows.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+                            columns = dict(zip(names, rows.columns, strict=True))
+                            old = {n: c.to_pylist() for n, c in columns.items() if not is_plain(c.type)}
+                            new, errors, faces = self.batch.columns(old, named, self.places[0])
+                            for cause, seen in zip(errors, faces, strict=True):
+                                self._note(mark, mark["rows"], cause, seen)
+                            columns |= {n: _array(new[n], columns[n].type) for n in old if new[n] != old[n]}
+                            made_rows.append(pa.RecordBatch.from_arrays(list(columns.values()), schema=schema))
                         writer.write_table(pa.Table.from_batches(made_rows, schema))
                 made.seek(0)
                 _put(self.places[1], shard.paths[0], made)
-        except pa.ArrowInvalid as error:
+        except pa.ArrowException as error:
             raise UnreadableImageError(shard.name, f"no Parquet, or damaged: {error}") from error
 
 
@@ -607,22 +762,51 @@ def _missing(package: str, error: ImportError) -> FaceAnonError:
     return FaceAnonError(f"{package} is installed but cannot be imported: {error}")
 
 
-def _photo_column(schema: Any, name: str) -> str:
-    """The only column that can be photos: binary, or 🤗 Datasets' struct of bytes and path."""
-    found = []
+def _harmless_schema(schema: Any, name: str) -> Any:
+    """A schema without metadata that may hold a picture."""
+    import pyarrow as pa
+
+    if len(set(schema.names)) < len(schema.names):
+        raise UnreadableImageError(name, "has two columns of one name")
     for entry in schema:
-        kind = str(entry.type)
-        if kind in ("binary", "large_binary") or (kind.startswith("struct<") and "bytes: binary" in kind):
-            found.append(entry.name)
-    if len(found) != 1:
-        told = f"columns {', '.join(found)} could all be photos" if found else "no column can be photos"
-        raise UnreadableImageError(name, f"{told}; say which with `column`")
-    return found[0]
+        inner = [part for part in _fields(entry.type) if part.metadata and _harmless(part.metadata) != part.metadata]
+        if inner:
+            raise UnreadableImageError(name, f"column {entry.name!r} has metadata that may hold a picture")
+    fields = [entry.with_metadata(_harmless(entry.metadata)) for entry in schema]
+    return pa.schema(fields, _harmless(schema.metadata))
 
 
-def _is_photo(info: tarfile.TarInfo, content: bytes) -> bool:
+def _harmless(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
+    return metadata and {key: value for key, value in metadata.items() if why_not(key + b": " + value) is None}
+
+
+def _fields(kind: Any) -> Iterator[Any]:
+    """The fields of a type of Arrow, at any depth."""
+    for number in range(kind.num_fields):
+        yield kind.field(number)
+        yield from _fields(kind.field(number).type)
+
+
+def _array(values: list[Any], kind: Any) -> Any:
+    """Values as an array of a type of Arrow, also of those for which there is no direct way."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.ExtensionArray.from_storage(kind, _array(values, kind.storage_type))
+    if pa.types.is_dictionary(kind):
+        return pa.array(values, kind.value_type).dictionary_encode().cast(kind)
+    return pa.array(values, kind)
+
+
+def _is_photo(info: tarfile.TarInfo, content: bytes | None) -> bool:
     """Whether a file is to be anonymized: by name, or by content, videos included, which then fail."""
+    if content is None:
+        return False
     return PurePosixPath(info.name).suffix.lower() in PHOTO_SUFFIXES or is_media(content)
+
+
+def _is_apple_double(path: str, content: bytes) -> bool:
+    return PurePosixPath(path).name.startswith("._") and content.startswith(APPLE_DOUBLE)
 
 
 def _key(name: str) -> str:
@@ -631,24 +815,34 @@ def _key(name: str) -> str:
     return str(path.with_name(path.name.split(".")[0])) if path.name.split(".")[0] else name
 
 
-def _samples(tar: tarfile.TarFile) -> Iterator[list[tuple[tarfile.TarInfo, bytes]]]:
-    sample: list[tuple[tarfile.TarInfo, bytes]] = []
+def _samples(tar: tarfile.TarFile) -> Iterator[Sample]:
+    sample: Sample = []
     for info in tar:
-        if not info.isfile():
+        if info.isdir():
+            continue
+        content = _member(tar, info)
+        if content is not None and _is_apple_double(info.name, content):
             continue
         if sample and _key(sample[0][0].name) != _key(info.name):
             yield sample
             sample = []
-        file = tar.extractfile(info)
-        assert file is not None
-        sample.append((info, file.read()))
+        sample.append((info, content))
     if sample:
         yield sample
 
 
-def _add(tar: tarfile.TarFile, info: tarfile.TarInfo, content: bytes) -> None:
+def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes | None:
+    """The content of a file, or of what a link leads to; None where there is none."""
+    try:
+        file = tar.extractfile(info)
+    except (KeyError, RecursionError):  # a link to nothing, or to itself
+        return None
+    return None if file is None else file.read()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)  # a new one: the old one names the owner, and may hold anything as pax headers
     info.size = len(content)
-    info.pax_headers = {}
     tar.addfile(info, io.BytesIO(content))
 
 
@@ -658,7 +852,9 @@ def _system(place: str) -> tuple[Any, str]:
         system, root = fsspec.core.url_to_fs(place)
     except ImportError as failure:
         scheme = place.partition("://")[0]
-        package = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}.get(scheme, scheme)
+        package = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "http": "aiohttp", "https": "aiohttp"}.get(
+            scheme, scheme
+        )
         raise MissingDependencyError(package, package) from failure
     except ValueError as failure:
         raise UnreadableImageError(place, str(failure)) from failure
@@ -699,6 +895,8 @@ def _put(target: str, name: str, content: Any) -> None:
     partial = f"{root}/{SIDE}/{PARTIAL}{secrets.token_hex(8)}" if local else path
     try:
         system.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        if local and not Path(path).parent.resolve().is_relative_to(Path(root).resolve()):
+            raise UnwritableImageError(path, "a link leads out of the folder")
         system.makedirs(f"{root}/{SIDE}", exist_ok=True)
         with system.open(partial, "wb") as file:
             if isinstance(content, bytes):
@@ -710,7 +908,8 @@ def _put(target: str, name: str, content: Any) -> None:
             Path(partial).replace(path)
     except OSError as error:
         if local:
-            Path(partial).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(partial).unlink(missing_ok=True)
         raise UnwritableImageError(path, error.strerror or str(error)) from error
 
 

@@ -576,6 +576,8 @@ def launch(
     lend_gpu(pipe)
     painting(pipe.find_faces)(_portrait())  # the first visitor does not wait for what is loaded on first use
     folder = retention.private_folder()
+    if not kwargs.get("prevent_thread_lock"):  # else the process is the caller's
+        retention.end_on_signals()
     # Gradio asks the environment where uploads go.
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     if mcp:  # what language models send lies there, too; it was asked for when Gradio was imported

@@ -30,6 +30,7 @@ CLEARER = 0.15  # by which a turned face must be more confident than the upright
 SMALL = 3.0  # times the smallest wanted face; smaller ones are found less often where they are tilted
 TILTED, TILT = 10.0, 30.0  # degrees: from which on a face is tilted, and by how much it then is taken to be
 MOST_TILTS = 2
+QUARTERS, DIAGONALS = (90.0, 180.0, 270.0), (45.0, 135.0, 225.0, 315.0)
 LONGEST = 20000  # pixels of a photo that OpenCV can turn by any angle
 
 
@@ -136,14 +137,16 @@ class FaceDetector(Component):
             yield COARSEST * whole
 
     def _angles(self, image: np.ndarray, upright: np.ndarray, threshold: float, budget: float) -> list[float]:
-        """Quarter turns, in degrees, that show a face better than the upright photo, by a glance at each."""
+        """Turns to the left, in degrees, that may show a face better than the upright photo, by a glance at each."""
         if not (upright[:, 14] >= CERTAIN).any():
-            return [90.0, 180.0, 270.0]
+            # Small faces that lie between two quarter turns are not sure in either.
+            between = len(self._little(upright)) and max(image.shape) < LONGEST
+            return [*QUARTERS, *DIAGONALS] if between else [*QUARTERS]
         scale = min(1.0, math.sqrt(budget / (image.shape[0] * image.shape[1])))
         small = _resized(image, scale)
         angles: list[float] = []
         ratio = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]
-        for angle in (90.0, 180.0, 270.0):
+        for angle in QUARTERS:
             matrix, turned = _turned(small, angle)
             seen = _moved(_turned_back(self._look(turned, max(threshold, LIKELY)), matrix), (0, 0), ratio)
             shared = _shared(seen, upright) > 0.3 * (seen[:, 2:4] - seen[:, :2]).prod(1)[:, None]
@@ -157,13 +160,16 @@ class FaceDetector(Component):
 
         The keypoints of a tilted face are nearer to upright than it is, so they only tell the side.
         """
-        little = rows[(rows[:, 2:4] - rows[:, :2]).max(1) < SMALL * self.config.min_face_size]
+        little = self._little(rows)
         if not len(little):
             return None
         tilt = float(np.median(_rolls(little)))
         angle = 90.0 * round(tilt / 90) if angle is None else angle
         rest = (tilt - angle + 180) % 360 - 180
         return None if abs(rest) < TILTED else angle + math.copysign(TILT, rest)
+
+    def _little(self, rows: np.ndarray) -> np.ndarray:
+        return rows[(rows[:, 2:4] - rows[:, :2]).max(1) < SMALL * self.config.min_face_size]
 
     def _search_turned(self, image: np.ndarray, angle: float, threshold: float) -> np.ndarray:
         """Rows of faces that a turned look shows; their scores are lower by `CLEARER`."""

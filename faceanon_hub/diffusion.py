@@ -60,7 +60,7 @@ if not {"diffusers", "torch._dynamo"} & sys.modules.keys():  # whoever imported 
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin  # noqa: E402
 from diffusers.configuration_utils import FrozenDict, register_to_config  # noqa: E402
 from diffusers.pipelines.pipeline_loading_utils import ALL_IMPORTABLE_CLASSES, LOADABLE_CLASSES  # noqa: E402
-from diffusers.utils import BaseOutput, PushToHubMixin, logging  # noqa: E402
+from diffusers.utils import BaseOutput, PushToHubMixin, is_accelerate_available, logging  # noqa: E402
 
 __all__ = [
     "ALL_IMPORTABLE_CLASSES",
@@ -71,6 +71,7 @@ __all__ = [
     "FrozenDict",
     "ModelMixin",
     "PushToHubMixin",
+    "is_accelerate_available",
     "logging",
     "register_to_config",
 ]

@@ -62,7 +62,7 @@ class PhotoEditor:
     def __init__(self, pipe: FaceAnonPipeline, photo: Any, seed: int = 0, threshold: float | None = None) -> None:
         self.pipe = pipe
         self.photo: Photo = read_photo(photo)
-        self.faces = pipe.find_faces(self.photo.pixels, threshold)
+        self.faces = pipe.find_faces(self.photo.pixels, threshold, alpha=self.photo.alpha)
         self._reasons = [face.reason for face in self.faces]
         self._kept: set[int] = set()
         self._prepared: tuple[Any, Scene] | None = None  # what it depends on, and the photo with its faces erased

@@ -5,21 +5,27 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
-from .errors import CheckpointError, UnreadableError, UnwritableError, UnwritableImageError
+from .errors import CheckpointError, FaceAnonError, UnreadableError, UnwritableError, UnwritableImageError
 
 if sys.platform != "win32":
     import fcntl
 
 PARTIAL = ".faceanon-"  # how the names of files begin that are being written
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as of https://; one letter alone is a drive
+# How files begin, named `._` and as the one beside them, in which macOS keeps what a disk has no place for.
+APPLE_DOUBLE = b"\0\5\x16\7"
+NAME_MAX = 255  # bytes of a name, on all usual file systems
 SPECIAL = "a device, a pipe or a socket, not a file"
 
 
@@ -34,7 +40,12 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: there is none, or it is something else; `strerror` says so in words.
         ValueError: it is no path, as with a zero byte in it.
     """
-    _check_kind(Path(path).stat())  # first: opening alone can make a device act
+    try:
+        _check_kind(Path(path).stat())  # first: opening alone can make a device act
+    except FileNotFoundError:
+        if ADDRESS.match(os.fspath(path)):
+            raise OSError(errno.EINVAL, "an address, not a file: download it first") from None
+        raise
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _check_kind(os.fstat(number))  # and again: the name may stand for another file by now
@@ -91,6 +102,66 @@ def inside(folder: Path, name: str) -> Path:
     if not parts or "\0" in name or "\\" in name or PureWindowsPath(name).drive or {"/", ".."} & set(parts):
         raise ValueError(f"{name!r} leads out of the folder, or is no path")
     return folder / name
+
+
+def check_name(path: Path, kind: Callable[[Path, str], FaceAnonError] = UnwritableImageError) -> None:
+    """Makes sure that file systems take each name of a path: asked about a longer one, `pathlib` raises or says no.
+
+    Args:
+        path (`Path`):
+            There, or to be written.
+        kind (`type`, *optional*, defaults to `UnwritableImageError`):
+            Of the error.
+
+    Raises:
+        FaceAnonError: a name is longer than `NAME_MAX` bytes.
+    """
+    if any(len(os.fsencode(part)) > NAME_MAX for part in path.parts):
+        raise kind(path, f"a name in it is longer than {NAME_MAX} bytes")
+
+
+def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> None:
+    """Makes sure, before the work, that a file can be written: tries it under another name.
+
+    Args:
+        target (`Path`):
+            The file that is to be written.
+        kind (`type`, *optional*, defaults to `UnwritableImageError`):
+            Of the error.
+
+    Raises:
+        UnwritableError: as of [`replacing`].
+    """
+    check_name(target, kind)
+    with _told(target, kind):
+        path, held = _hold(target)
+        held.close()
+        path.unlink()
+
+
+def keep_apart(paths: Mapping[str, str | os.PathLike[str] | None], allowed: tuple[str, ...] = ()) -> None:
+    """Makes sure that no two paths of a command are the same file or folder: one would be written over the other.
+
+    Args:
+        paths (`dict[str, str]`):
+            All that it reads or writes, by what it calls them; None for what is not asked for.
+        allowed (`tuple[str, ...]`, *optional*):
+            Two names that may be the same.
+
+    Raises:
+        ValueError: two of them are, links followed; the message names both.
+    """
+    given = [(name, Path(path)) for name, path in paths.items() if path is not None]
+    for (name, path), (other, place) in combinations(given, 2):
+        if {name, other} != set(allowed) and _is_same(path, place):
+            raise ValueError(f"{name} and {other} are the same: {path}")
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.resolve() == other.resolve() or path.samefile(other)  # by another name, as a hard link is
+    except (OSError, ValueError, RuntimeError):  # one is not there, is no path, or is a loop of links
+        return False
 
 
 def check_checkpoint(folder: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import FaceAnonError, UnwritableError
+from .files import keep_apart
 
 
 def fit_sampler(
@@ -21,6 +22,10 @@ def fit_sampler(
     quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
 ) -> None:
     """Draw a bank of faces, look at them and learn which style shows what: hours on two cores; it can be resumed."""
+    try:
+        keep_apart({"BANK": bank, "OUT": out, "--checkpoint": checkpoint})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     from . import DEFAULT_CHECKPOINT
     from .training.bank import draw_bank, look_at_bank, population
     from .training.fits import fit_sampler as fit
@@ -46,6 +51,8 @@ def fit_sampler(
             sampler.half().save_pretrained(out)
         except OSError as error:
             raise UnwritableError(out, error.strerror or str(error)) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     except FaceAnonError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -32,12 +33,23 @@ from .errors import (
     UnwritableImageError,
     cause_of,
 )
-from .files import PARTIAL, open_regular, read_json, read_regular
+from .files import APPLE_DOUBLE, NAME_MAX, PARTIAL, check_name, open_regular, read_json, read_regular
+from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
-from .io import PHOTO_SUFFIXES, WRITABLE, Photo, is_media, read_photo, write_photo, write_text
+from .io import (
+    MAX_PIXELS,
+    PHOTO_SUFFIXES,
+    WRITABLE,
+    Photo,
+    is_media,
+    read_photo,
+    writable_kind,
+    write_photo,
+    write_text,
+)
 from .options import Options
 from .ranges import check_number
-from .workers import check_dtype, load, start, work
+from .workers import check_device, check_dtype, load, start, work
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -97,6 +109,7 @@ class _Settings:
     batch_size: int | None
     quality: int
     keep_metadata: bool
+    max_pixels: int
     audio: bool
     report_seeds: bool
     checkpoint: str
@@ -116,10 +129,11 @@ class _Job:
     seed: int
     keep: list[Any]
     hide: list[Any]
+    trusted: bool = False  # copied unlooked-at
 
     @property
     def asked(self) -> dict[str, Any]:
-        return {"output": self.output, "keep": self.keep, "hide": self.hide}
+        return {"output": self.output, "keep": self.keep, "hide": self.hide, "trusted": self.trusted}
 
 
 def anonymize_folder(
@@ -141,8 +155,10 @@ def anonymize_folder(
     dtype: str = "float32",
     quality: int = 95,
     keep_metadata: bool = False,
+    max_pixels: int = MAX_PIXELS,
     audio: bool = True,
     copy_others: bool = False,
+    trust: Sequence[str] = (),
     reports: str | os.PathLike[str] | None = None,
     report_seeds: bool = False,
     redo: bool = False,
@@ -172,7 +188,8 @@ def anonymize_folder(
             Picks the new identities. Each file has a seed of its own, made of this one and its path. Without it one
             is drawn, once for the run however often it is stopped.
         include, exclude (`list[str]`, *optional*):
-            Shell patterns of paths below the source, or of names where they hold no slash; case does not matter.
+            Shell patterns of paths below the source, or of names where they hold no slash; case does not matter. So
+            are those of `trust`.
         suffix (`str`, *optional*):
             Put behind the names of results: `"_anonymized"` makes `a_anonymized.jpg` of `a.jpg`.
         photo_format (`str`, *optional*):
@@ -192,11 +209,16 @@ def anonymize_folder(
             Of photos in lossy formats, 1 to 100.
         keep_metadata (`bool`, *optional*, defaults to `False`):
             Keep cleaned EXIF of photos.
+        max_pixels (`int`, *optional*, defaults to `100_000_000`):
+            Photos of more pixels fail before they are decoded.
         audio (`bool`, *optional*, defaults to `True`):
             Keep the sound of videos.
         copy_others (`bool`, *optional*, defaults to `False`):
-            Copy files that are neither, unless their content is a photo or video after all. **They may show faces**:
-            documents and archives are not looked into.
+            Copy files that are neither and whose content is checked to be harmless, see [`harmless.why_not`]: text
+            and few numbers. The rest are failures, and named.
+        trust (`list[str]`, *optional*):
+            Patterns of other files to copy unlooked-at, unless their content is a photo or video after all. **They
+            may show faces**: documents and archives do.
         reports (`str` or `os.PathLike`, *optional*):
             Folder for one JSON file per file, with a record of every face.
         report_seeds (`bool`, *optional*, defaults to `False`):
@@ -229,16 +251,22 @@ def anonymize_folder(
         >>> report.anonymized, report.failures
         ```
     """
-    source, target = Path(source), Path(target)
+    named, source, target = os.fspath(source), Path(source), Path(target)
     reports = None if reports is None else Path(reports)
+    check_name(source, UnreadableImageError)
     if not source.is_dir():
-        raise UnreadableImageError(source, "is no folder" if source.exists() else "no such folder")
+        raise UnreadableImageError(named, "is no folder" if source.exists() else "no such folder")
+    for written in (target, reports):
+        if written is not None:
+            check_name(written)
     _keep_apart(source, [target] if reports is None else [target, reports])
+    check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_number("workers", workers, 1, math.inf, whole=True)
     if photo_format is not None:
         photo_format = f".{photo_format.lower().lstrip('.')}"
         if photo_format not in WRITABLE:
             raise ValueError(f"`photo_format` must be one of {', '.join(WRITABLE)}, not {photo_format!r}")
+        writable_kind(target / f"photo{photo_format}")
     check_number("quality", quality, 1, 100, whole=True)
     if os.sep in suffix or "/" in suffix:
         raise ValueError(f"`suffix` goes into names and holds no slash, unlike {suffix!r}")
@@ -251,7 +279,7 @@ def anonymize_folder(
     asked = asdict(Options(**options))
     batch_size = asked.pop("batch_size")  # changes speed, not results
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
-    settings = _Settings(asked, batch_size, quality, keep_metadata, audio, report_seeds, name)
+    settings = _Settings(asked, batch_size, quality, keep_metadata, max_pixels, audio, report_seeds, name)
     # What changes results. Zones do too, but file by file: they are on the records.
     promised = {
         "version": __version__,
@@ -266,6 +294,8 @@ def anonymize_folder(
         "report_seeds": report_seeds,
     }
 
+    if pipe is None:
+        check_device(device)
     files, links, closed = _walk(source)
     given = {} if zones is None else _read_zones(Path(zones), files)
     report = FolderReport(skipped=links, failures=closed)
@@ -274,11 +304,15 @@ def anonymize_folder(
         if not _chosen(path, include, exclude):
             continue
         kind = _kind(path)
-        if kind == "other" and not copy_others:
+        trusted = any(matches(path, pattern) for pattern in trust)
+        if kind == "other" and not (copy_others or trusted):
             report.skipped += 1
             continue
-        entries = [entry for pattern, entry in given.items() if _matches(path, pattern)]
+        entries = [entry for pattern, entry in given.items() if matches(path, pattern)]
         output = _output(path, kind, suffix, photo_format)
+        if len(os.fsencode(PurePosixPath(output).name)) > NAME_MAX:
+            report.failures[path] = f"the name of its result would be longer than {NAME_MAX} bytes"
+            continue
         jobs.append(
             _Job(
                 kind=kind,
@@ -287,13 +321,14 @@ def anonymize_folder(
                 target=target / output,
                 output=output,
                 partial=target / STATE / "partial" / f"{number}{PurePosixPath(output).suffix}",
-                report=None if reports is None or kind == "other" else reports / f"{path}.json",
+                report=None if reports is None or kind == "other" else reports / _report_name(path),
                 seed=0,
                 keep=_plain([*keep, *(box for entry in entries for box in entry.get("keep", []))]),
                 hide=_plain([*hide, *(box for entry in entries for box in entry.get("hide", []))]),
+                trusted=trusted,
             )
         )
-    _keep_distinct(jobs)
+    _keep_distinct(jobs, source, None if zones is None else Path(zones))
 
     state = target / STATE
     before = _read_settings(state)
@@ -370,21 +405,31 @@ def _walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
             path = Path(folder, name)
             if name.startswith(PARTIAL):  # what a killed run was writing
                 continue
-            if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
+            if name.startswith("._") and _head(path) == APPLE_DOUBLE:
+                links += 1
+            elif path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
                 files.append(path.relative_to(source).as_posix())
             else:
                 links += 1
     return sorted(files), links, closed
 
 
-def _matches(path: str, pattern: str) -> bool:
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none of what cannot be read."""
+    with suppress(OSError), open_regular(path) as file:
+        return file.read(len(APPLE_DOUBLE))
+    return b""
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a path, or its name where the pattern has no slash, fits a shell pattern; case does not matter."""
     path, pattern = path.lower(), pattern.lower()
     return fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(PurePosixPath(path).name, pattern))
 
 
 def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    wanted = not include or any(_matches(path, pattern) for pattern in include)
-    return wanted and not any(_matches(path, pattern) for pattern in exclude)
+    wanted = not include or any(matches(path, pattern) for pattern in include)
+    return wanted and not any(matches(path, pattern) for pattern in exclude)
 
 
 def _kind(path: str) -> str:
@@ -398,6 +443,16 @@ def _output(path: str, kind: str, suffix: str, photo_format: str | None) -> str:
     old = PurePosixPath(path)
     ending = photo_format if kind == "photo" and photo_format else old.suffix
     return str(old.with_name(f"{old.stem}{suffix}{ending}"))
+
+
+def _report_name(path: str) -> str:
+    """Where a file's report lies, below the folder of reports; a name that would be too long ends with its hash."""
+    whole = PurePosixPath(f"{path}.json")
+    name = os.fsencode(whole.name)
+    if len(name) <= NAME_MAX - len("..partial"):  # as it is called while it is written
+        return str(whole)
+    head = os.fsdecode(name[: NAME_MAX // 2]).encode(errors="ignore").decode()
+    return str(whole.with_name(f"{head}-{hashlib.sha256(name).hexdigest()[:16]}.json"))
 
 
 def _plain(entries: Sequence[Any]) -> list[Any]:
@@ -421,7 +476,7 @@ def _read_zones(path: Path, files: list[str]) -> dict[str, dict[str, Any]]:
             ):
                 raise UnreadableImageError(path, f"{pattern!r}: `{key}` takes boxes [left, top, right, bottom]")
         # A slip of the pen would leave visible what was to be hidden.
-        if not any(_matches(file, pattern) for file in files):
+        if not any(matches(file, pattern) for file in files):
             raise UnreadableImageError(path, f"{pattern!r} matches no file")
     return zones
 
@@ -438,12 +493,17 @@ def _is_number(entry: Any) -> bool:
     return isinstance(entry, int) and not isinstance(entry, bool)
 
 
-def _keep_distinct(jobs: list[_Job]) -> None:
-    taken: dict[Path, str] = {}
+def _keep_distinct(jobs: list[_Job], source: Path, zones: Path | None) -> None:
+    """Makes sure that each result has a place of its own, which is none of what is read, links followed."""
+    originals = source.resolve()
+    taken: dict[Path, str] = {} if zones is None else {zones.resolve(): "the zones"}
     for job in jobs:
-        for path in (job.target, job.report):
-            if path is None:
+        for place in (job.target, job.report):
+            if place is None:
                 continue
+            path = place.parent.resolve() / place.name
+            if path.is_relative_to(originals):
+                raise FaceAnonError(f"{place} leads into {source}: an original would be overwritten")
             if path in taken:
                 raise FaceAnonError(f"{taken[path]} and {job.path} would both be written to {path}")
             taken[path] = job.path
@@ -645,7 +705,7 @@ def _work(pipe: FaceAnonPipeline, settings: _Settings, jobs: list[_Job]) -> Iter
                 yield _copy(job)
             else:
                 content = _read(job.source)
-                photo = read_photo(content, keep_metadata=settings.keep_metadata)
+                photo = read_photo(content, keep_metadata=settings.keep_metadata, max_pixels=settings.max_pixels)
                 if ready and sum(p.pixels.size for _, p, _ in ready) + photo.pixels.size > 3 * BATCH_PIXELS:
                     yield from _photos(pipe, settings, ready)
                     ready = []
@@ -705,6 +765,9 @@ def _copy(job: _Job) -> dict[str, Any]:
     content = _read(job.source)
     if is_media(content):
         raise FaceAnonError("a photo or video under the name of something else; not copied")
+    why = None if job.trusted else why_not(content)
+    if why is not None:
+        raise FaceAnonError(f"{why}; not copied unless a pattern of `trust` names it")
     try:
         job.partial.write_bytes(content)
     except OSError as error:

@@ -15,9 +15,10 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
 
 DEFAULT_ROW = "default"  # of an evaluation: what the pipeline does unless told otherwise
 
-# Lets `DiffusionPipeline.from_pretrained(folder, custom_pipeline="pipeline", trust_remote_code=True)` find our class.
-# For a Hub id diffusers checks the components' library before it reads this: there, import faceanon_hub.component.
-PIPELINE_FILE = (
+# Lets `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)` find our class. For a Hub id diffusers
+# checks the components' library before it reads this: there, import FaceAnonPipeline.
+PIPELINE_FILE = "pipeline.py"
+PIPELINE_CODE = (
     '"""What diffusers imports to find the class."""\n\nfrom faceanon_hub import FaceAnonPipeline  # noqa: F401\n'
 )
 
@@ -37,6 +38,9 @@ pipe = FaceAnonPipeline.from_pretrained("{repo_id}")
 result = pipe("photo.jpg", seed=0)
 result.images[0].save("anonymized.jpg")
 ```
+
+It needs `pip install faceanon-hub`. With that, the base class of diffusers loads it as any community pipeline:
+`DiffusionPipeline.from_pretrained("{repo_id}", trust_remote_code=True)`, after the import above.
 {sheet}
 ## Limits
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
 from .errors import AnimatedImageError, FaceAnonError, ImageTooLargeError, UnreadableImageError, UnwritableImageError
-from .files import open_regular, replacing
+from .files import check_target, open_regular, replacing
+from .harmless import why_not
+from .profiles import check_sdr, code_of, in_display_p3, in_srgb, of_code, of_gamma, rebuilt
 from .ranges import check_number
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Photo:
         grey (`bool`):
             Whether it came as greyscale, and goes back as greyscale.
         icc_profile (`bytes`, *optional*):
-            Colour profile that describes `pixels`, byte for byte as it came.
+            Colour profile that describes `pixels`: the original's, made anew of its numbers.
         exif (`bytes`, *optional*):
             Cleaned EXIF, only with `keep_metadata=True`.
         source (`str`):
@@ -114,11 +115,14 @@ class Photo:
 def read_photo(source: Source, *, keep_metadata: bool = False, max_pixels: int = MAX_PIXELS) -> Photo:
     """Read a photo upright, as 8-bit RGB, whatever it comes as.
 
-    All metadata but the colour profile is dropped. With `keep_metadata=True` descriptive EXIF stays: text and numbers
-    from the standard main, camera and GPS tags, **the place the photo was taken included**. Even then, what can hold
-    a picture of the original is always dropped: thumbnails (IFD1), MakerNote, vendor tags, byte blocks over 64 bytes,
-    text over 2000 characters, XMP, IPTC, comments, depth maps and second pictures. So is the orientation: it is
-    applied.
+    All metadata is dropped. Colours stay: the profile is made anew of its matrix and curves, or of the code points of
+    an AVIF, HEIC or PNG; where it is made of tables, which may be anything, pixels are converted to Display P3.
+
+    With `keep_metadata=True` descriptive EXIF stays: text and numbers from the standard main, camera and GPS tags,
+    **the place the photo was taken included**. Even then, what can hold a picture of the original is always dropped:
+    thumbnails (IFD1), MakerNote, vendor tags, byte blocks over 64 bytes, text that may be code (see
+    [`harmless.why_not`]) or is over 2000 characters, XMP, IPTC, comments, depth maps and second pictures. So is the
+    orientation: it is applied.
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, binary file, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor`, `Photo`):
@@ -134,7 +138,7 @@ def read_photo(source: Source, *, keep_metadata: bool = False, max_pixels: int =
         `Photo`: the photo.
 
     Raises:
-        UnreadableImageError: Missing, empty, truncated, or not an image.
+        UnreadableImageError: Missing, empty, truncated, not an image, or HDR.
         ImageTooLargeError: More than `max_pixels` pixels.
         AnimatedImageError: More than one frame or page; a second camera picture in a JPEG (MPO) is ignored instead.
     """
@@ -149,7 +153,8 @@ def read_photo(source: Source, *, keep_metadata: bool = False, max_pixels: int =
         with _strict_pillow(name):
             return _photo(source, name, keep_metadata, max_pixels)
     with _stream(source, name) as stream, _strict_pillow(name):
-        return _photo(_opened(stream, name), name, keep_metadata, max_pixels)
+        code = code_of(stream)
+        return _photo(_opened(stream, name), name, keep_metadata, max_pixels, code)
 
 
 def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: int = 95) -> Path:
@@ -171,11 +176,7 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
         ValueError: The quality is out of its range.
     """
     path = Path(path)
-    kind = WRITABLE.get(path.suffix.lower())
-    if kind is None:
-        raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")
-    if kind == "HEIF" and not _register_heif():
-        raise UnwritableImageError(path, _NO_HEIF)
+    kind = writable_kind(path)
     check_number("quality", quality, 1, 100, whole=True)
     try:
         content = encode_photo(image, kind, quality=quality)
@@ -186,6 +187,38 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
     except Exception as error:
         raise UnwritableImageError(path, _cause(error)) from error
     return path
+
+
+def check_photo_target(path: Path) -> None:
+    """Make sure, before the work, that a photo can be written.
+
+    Args:
+        path (`Path`):
+            Where it will be written.
+
+    Raises:
+        UnwritableImageError: Unknown suffix, no such folder, no permission, no space left.
+    """
+    writable_kind(path)
+    check_target(path)
+
+
+def writable_kind(path: Path) -> str:
+    """Give Pillow's name of the format that a suffix stands for.
+
+    Args:
+        path (`Path`):
+            Where a photo will be written.
+
+    Raises:
+        UnwritableImageError: Unknown suffix, or one that needs pillow-heif, which is not installed.
+    """
+    kind = WRITABLE.get(path.suffix.lower())
+    if kind is None:
+        raise UnwritableImageError(path, f"unknown file type '{path.suffix}'; known are {', '.join(WRITABLE)}")
+    if kind == "HEIF" and not _register_heif():
+        raise UnwritableImageError(path, _NO_HEIF)
+    return kind
 
 
 def encode_photo(image: Image.Image, kind: str, *, quality: int = 95) -> bytes:
@@ -201,6 +234,8 @@ def encode_photo(image: Image.Image, kind: str, *, quality: int = 95) -> bytes:
     """
     encoded = io.BytesIO()
     bare = _flat(image) if kind in ("JPEG", "BMP") and image.has_transparency_data else image.copy()
+    if kind in ("BMP", "GIF") and image.info.get("icc_profile"):
+        bare = in_srgb(bare, image.info["icc_profile"])
     # Pillow's writers pick comments and the like from info on their own.
     bare.info = _only(bare.info, "transparency")
     kept = _only(image.info, "icc_profile", "exif")
@@ -274,7 +309,7 @@ def is_media(content: bytes) -> bool:
 
 def _name(source: Source) -> str:
     if isinstance(source, str | os.PathLike):
-        return str(Path(source))
+        return os.fspath(source)
     if isinstance(source, np.ndarray) or _is_tensor(source):
         return f"{type(source).__name__} of shape {tuple(source.shape)} and type {source.dtype}"
     filename = getattr(source, "filename", None) or getattr(source, "name", None)
@@ -338,6 +373,7 @@ def _stream(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> IO[
 
 
 def _opened(stream: IO[bytes], name: str) -> Image.Image:
+    stream.seek(0)
     head = stream.read(1024)
     heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and b"avif" not in head[:64]
     if heif and not _register_heif():
@@ -360,7 +396,9 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width * height == 0:
         raise UnreadableImageError(name, f"no pixels, its size is {width} x {height}")
     if width * height > max_pixels:
-        raise ImageTooLargeError(name, f"{width} x {height} pixels, the limit is {max_pixels} pixels in all")
+        raise ImageTooLargeError(
+            name, f"{width} x {height} pixels, the limit is {max_pixels} pixels in all; `max_pixels` moves it"
+        )
 
 
 def _from_tensor(tensor: torch.Tensor, name: str, max_pixels: int) -> Image.Image:
@@ -391,12 +429,17 @@ def _eight_bit(values: npt.NDArray[Any], name: str) -> Pixels:
     return np.asarray(np.rint(values * 255), np.uint8)
 
 
-def _photo(image: Image.Image, name: str, keep_metadata: bool, max_pixels: int) -> Photo:
+def _photo(
+    image: Image.Image, name: str, keep_metadata: bool, max_pixels: int, code: tuple[int, int] | None = None
+) -> Photo:
     _check_size(image.width, image.height, name, max_pixels)
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise AnimatedImageError(name, "more than one frame or page; pass one photo at a time")
     image.load()
-    exif, profile = _exif(image), image.info.get("icc_profile")
+    kind, info, exif, profile = image.format, dict(image.info), _exif(image), image.info.get("icc_profile")
+    if nclx := info.get("nclx_profile"):  # of pillow-heif
+        code = nclx["color_primaries"], nclx["transfer_characteristics"]
+    check_sdr(code, profile, name)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _deep_grey(image, name)
     elif image.mode == "CMYK":
@@ -404,18 +447,33 @@ def _photo(image: Image.Image, name: str, keep_metadata: bool, max_pixels: int) 
     if (turn := _TURNS.get(exif.get(ExifTags.Base.Orientation, 1))) is not None:
         image = image.transpose(turn)
     grey = image.mode in ("1", "L", "LA")
-    # A profile of another colour space described the pixels before they were converted.
-    described = profile and (profile[16:20] == b"RGB " or (grey and profile[16:20] == b"GRAY"))
     transparent = image.has_transparency_data
     pixels = np.array(image.convert("RGBA" if transparent else "RGB"))
+    if kind == "PNG" and code is not None:  # there they come before the profile, elsewhere after it
+        profile = None
+    colours, profile = _described(np.ascontiguousarray(pixels[..., :3]), grey, profile)
+    if profile is None:
+        profile = of_gamma(info, grey) if code is None else of_code(code, grey)
     return Photo(
-        pixels=np.ascontiguousarray(pixels[..., :3]),
+        pixels=colours,
         alpha=pixels[..., 3].copy() if transparent else None,
         grey=grey,
-        icc_profile=profile if described else None,
+        icc_profile=profile,
         exif=_clean(exif) if keep_metadata else None,
         source=name,
     )
+
+
+def _described(pixels: Pixels, grey: bool, profile: bytes | None) -> tuple[Pixels, bytes | None]:
+    """Pixels and what they mean as colours: a profile of numbers alone, in place of one that may hold anything."""
+    space = profile and profile[16:20]
+    if not profile or not (space == b"RGB " or (grey and space == b"GRAY")):
+        return pixels, None  # of another colour space: it described the pixels before they were converted
+    if (new := rebuilt(profile)) is not None:
+        return pixels, new
+    image = Image.fromarray(pixels).convert("L" if space == b"GRAY" else "RGB")
+    image, new = in_display_p3(image, profile, grey)
+    return np.array(image.convert("RGB")), new
 
 
 def _deep_grey(image: Image.Image, name: str) -> Image.Image:
@@ -444,8 +502,8 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _plain(value: object) -> bool:
-    if isinstance(value, str):  # a picture filed as text has control characters all over
-        return len(value) <= 2000 and not re.search(r"[\0-\b\x0e-\x1f]", value.rstrip("\0"))
+    if isinstance(value, str):
+        return len(value) <= 2000 and why_not(value.rstrip("\0")) is None
     return not isinstance(value, bytes | tuple) or len(value) <= 64
 
 

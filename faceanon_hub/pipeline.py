@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import math
 import os
@@ -18,19 +19,19 @@ import PIL.Image
 import torch
 from huggingface_hub import create_repo, file_exists
 
-from . import blending, grain, placing, regions, seam
+from . import blending, grain, placing, regions, seam, transparency
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
 from .color import SkinColorTransfer
 from .component import component_file, loading
 from .detection import FaceDetector
-from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict
+from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
 from .errors import CheckpointError, FaceAnonError
 from .faces import Face, FaceStatus
 from .files import read_json
 from .generator import FaceAnonGenerator
-from .hub import DEFAULT_CHECKPOINT, PIPELINE_FILE, SHEET, make_card
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_CODE, PIPELINE_FILE, SHEET, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
@@ -41,7 +42,8 @@ from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .surroundings import SurroundingsEncoder
-from .threads import each
+from .threads import each, start_work
+from .tracking import overlap
 from .video import VideoReport, anonymize_video
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 # Options that a pipeline is configured with.
 CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy", "attributes")
+# Of the weights that a variant holds.
+PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
 # Attempts at a face without faults, and at one whose faults are not grave: which sum of them is.
@@ -69,6 +73,7 @@ SURE = 0.35  # from this confidence of the detector on, a face is replaced; belo
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
 TURNED = 35.0  # degrees of yaw from which on they grow
 OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
+SAME = 0.7  # overlap of boxes from which on what the transparency shows is a face that is known
 GREY = 2  # largest difference between the channels of a photo without colour
 
 Callback = Callable[..., Any]
@@ -244,7 +249,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Picks the new identities: the same photo, seed and version give the same result, whatever is anonymized
                 beside it. A list holds one seed for each photo. Without a seed each call makes new people.
             generator (`torch.Generator` or `list[torch.Generator]`, *optional*):
-                Draws the seed, in the manner of diffusers, where `seed` is not given.
+                Draws the seed, in the manner of diffusers, in place of `seed`.
             faces (`list[list[Face]]`, *optional*):
                 Faces of each photo as [`find_faces`] or an earlier result gives them, in place of looking for them. A
                 face whose `seed` is set keeps it.
@@ -292,6 +297,9 @@ class FaceAnonPipeline(DiffusionPipeline):
             ```
         """
         # 1. Check what was asked for
+        start_work()
+        if seed is not None and generator is not None:
+            raise ValueError("`seed` and `generator` both pick the new identities: give one of them")
         images = _as_list(image)
         options = self.resolve(
             fallback=fallback,
@@ -317,7 +325,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         # 3. Find the faces
         if faces is None:
             faces = [
-                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback)
+                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback, photo.alpha)
                 for photo, hidden in zip(photos, zones, strict=True)
             ]
         else:  # what an earlier call did to them says nothing about this one
@@ -441,6 +449,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         threshold: float | None = None,
         hide: Sequence[Any] = (),
         fallback: Fallback | None = None,
+        alpha: np.ndarray | None = None,
     ) -> list[Face]:
         """Detects faces and their landmarks.
 
@@ -454,14 +463,17 @@ class FaceAnonPipeline(DiffusionPipeline):
                 that is seen only together with the pixels of a zone, and is not whole in it, will be obfuscated.
             fallback (`str`, *optional*):
                 How the zones will be obfuscated, in place of the configured one.
+            alpha (`np.ndarray` of shape `(H, W)`, uint8, *optional*):
+                Opacity of the photo. Faces that only it shows, or only the photo on black or on white, are found too.
 
         Returns:
-            `list[Face]`: from left to right, then those cut by zones. Without `landmarks`, `reason` says why; such a
-            face will be obfuscated.
+            `list[Face]`: from left to right, then those that only the transparency shows, then those cut by zones.
+            Without `landmarks`, `reason` says why; such a face will be obfuscated.
 
         Raises:
             ValueError: a zone is empty or outside the photo, or the threshold is out of its range.
         """
+        start_work()
         Options(threshold=threshold)  # says what is wrong with it
         zones = check_zones(hide, image.shape)
         covered = cover_zones(image, zones, fallback or self.config.fallback)
@@ -471,9 +483,24 @@ class FaceAnonPipeline(DiffusionPipeline):
             if face.score < SURE and face.landmarks is not None:  # the mesh fits to palms and signs, too
                 face.landmarks = face.pose = face.blendshapes = None
                 face.reason = f"it may be no face (confidence {face.score:.2f})"
+        opaque = transparency.closed(alpha, [(zone, ...) for zone in zones])
+        faces += self._seen_through(covered, opaque, faces, threshold)
         if zones:
-            faces += faces_cut(self.detector(image, threshold), faces, zones)
+            seen = self.detector(image, threshold)
+            faces += faces_cut(seen + self._seen_through(image, alpha, seen, threshold), faces, zones)
         return faces
+
+    def _seen_through(
+        self, image: np.ndarray, alpha: np.ndarray | None, known: Sequence[Face], threshold: float | None
+    ) -> list[Face]:
+        """Faces that a photo shows by its transparency, and that are not known from its colours."""
+        found: list[Face] = []
+        for view in transparency.views(image, alpha):
+            for face in self.detector(view, threshold):
+                if all(overlap(face.box, other.box) <= SAME for other in (*known, *found)):
+                    face.reason = "seen by the transparency alone"
+                    found.append(face)
+        return found
 
     def find_landmarks(self, image: np.ndarray, face: Face) -> None:
         """Fills in `landmarks` and `presence` of a face; where there are none, `reason` says why.
@@ -507,7 +534,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             zones (`list`, *optional*):
                 From [`~scene.check_zones`].
         """
-        photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback))
+        alpha = transparency.closed(photo.alpha, [(zone, ...) for zone in zones])
+        photo = replace(photo, pixels=cover_zones(photo.pixels, zones, options.fallback), alpha=alpha)
         hidden = [face for face in faces if face.status is not FaceStatus.KEPT]
         jobs = each(lambda face: self.prepare_job(photo.pixels, face, options), hidden)
         kept = [face.box for face in faces if face.status is FaceStatus.KEPT]
@@ -623,6 +651,11 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Boxes of faces that stay.
         """
         canvas = photo.pixels.copy()
+        covers = [
+            blending.ellipse(face.box, canvas.shape) if job is None else job.core
+            for face, job in zip(hidden, jobs, strict=True)
+        ]
+        photo = replace(photo, alpha=transparency.closed(photo.alpha, covers))
         scene = Scene(photo, canvas, [job for job in jobs if job is not None], list(zones))
         for face, job in zip(hidden, jobs, strict=True):
             if job is None:
@@ -643,6 +676,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             for job in sorted(failed, key=lambda job: job.face.size):  # a small one in a large one first
                 blending.obfuscate(canvas, job.face.box, options.fallback, scene.photo.pixels)
                 job.face.status = FaceStatus.OBFUSCATED
+            _close_transparency(scene, failed)
             scene.jobs = [job for job in scene.jobs if job.face.status is not FaceStatus.OBFUSCATED]
         return scene
 
@@ -833,7 +867,9 @@ class FaceAnonPipeline(DiffusionPipeline):
                     job.face.reason = f"enlarged {enlarged:.1f} times: it is larger than what is drawn"
         for left, top, right, bottom in scene.zones:  # where a new face reaches into one
             canvas[top:bottom, left:right] = scene.photo.pixels[top:bottom, left:right]
-        return replace(scene, canvas=canvas, jobs=[job for job, _ in results])
+        done = replace(scene, canvas=canvas, jobs=[job for job, _ in results])
+        _close_transparency(done, [job for job in done.jobs if job.composed is None])
+        return done
 
     def correct(self, job: FaceJob, new: NewFace, options: Options) -> np.ndarray:
         """Runs the photometric post-processors on a new face; returns its picture `(S, S, 3)`, uint8."""
@@ -865,6 +901,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             CheckpointError: there is no such folder or repository; a file of it is missing, damaged, no regular file,
                 or holds a value that is out of its range; or it is of an earlier kind, whose generator was a U-Net.
         """
+        start_work()
+        kwargs.setdefault("low_cpu_mem_usage", is_accelerate_available())  # asked for without it, diffusers complains
         checkpoint = str(pretrained_model_name_or_path)
         try:
             with loading(checkpoint):
@@ -874,15 +912,34 @@ class FaceAnonPipeline(DiffusionPipeline):
                 raise CheckpointError(checkpoint, OLD_KIND) from error
             raise
 
+    @classmethod
+    def _dict_from_json_file(cls, json_file: str | os.PathLike[str]) -> dict[str, Any]:
+        """Reads a folder's index. Diffusers would run its `pipeline.py` even where it is told the class: this one."""
+        config = super()._dict_from_json_file(json_file)
+        if isinstance(config.get("_class_name"), list):
+            config["_class_name"] = config["_class_name"][-1]
+        return config
+
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
     ) -> None:
-        """Saves like [`~diffusers.DiffusionPipeline.save_pretrained`], without the paths it was loaded from."""
+        """Saves like [`~diffusers.DiffusionPipeline.save_pretrained`], without the paths it was loaded from.
+
+        `variant="fp16"` or `"bf16"` writes weights in that precision, whatever they are in. The folder names the class
+        in the manner of diffusers' community pipelines: `DiffusionPipeline.from_pretrained` finds it with
+        `trust_remote_code=True`, where faceanon-hub is installed.
+        """
         names = ("repo_id", "commit_message", "private", "create_pr", "token")
         hub = {name: kwargs.pop(name) for name in names if name in kwargs}
         # diffusers writes where a component came from, which is a folder of the user's machine.
         parts = [(part, part.config) for part in (self, *self.components.values()) if part is not None]
+        networks = [part for part in self.components.values() if isinstance(part, torch.nn.Module)]
+        tensors = [tensor for part in networks for tensor in (*part.parameters(), *part.buffers())]
+        values = [tensor.data for tensor in tensors]
         try:
+            if (dtype := PRECISIONS.get(str(kwargs.get("variant")))) is not None:
+                for tensor in tensors:
+                    tensor.data = tensor.data.to(dtype) if tensor.is_floating_point() else tensor.data
             for part, config in parts:
                 kept = {name: value for name, value in config.items() if name != "_name_or_path"}
                 part._internal_dict = FrozenDict(kept)  # noqa: SLF001 - diffusers has no public way to drop a value
@@ -890,7 +947,12 @@ class FaceAnonPipeline(DiffusionPipeline):
         finally:
             for part, config in parts:
                 part._internal_dict = config  # noqa: SLF001
-        Path(save_directory, "pipeline.py").write_text(PIPELINE_FILE)
+            for tensor, value in zip(tensors, values, strict=True):
+                tensor.data = value
+        index = Path(save_directory, self.config_name)
+        told = {**read_json(index), "_class_name": [Path(PIPELINE_FILE).stem, type(self).__name__]}
+        index.write_text(json.dumps(told, indent=2) + "\n")
+        Path(save_directory, PIPELINE_FILE).write_text(PIPELINE_CODE)
         if push_to_hub:  # diffusers' own push would leave out what is ours: pipeline.py and the card
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub, variant=kwargs.get("variant"))
 
@@ -1002,6 +1064,12 @@ def _bent(mesh: FaceMesh | None, points: np.ndarray, pose: np.ndarray) -> float:
     yaw = abs(math.degrees(math.atan2(pose[0, 2], pose[2, 2])))
     unsure = 1 + 0.7 * min(1.0, max(0.0, (yaw - TURNED) / 20))
     return float(away / np.ptp(points[:, :2], axis=0).max() / unsure)
+
+
+def _close_transparency(scene: Scene, failed: Sequence[FaceJob]) -> None:
+    """Makes a scene opaque where faces are obfuscated."""
+    covers = [blending.ellipse(job.face.box, scene.canvas.shape) for job in failed]
+    scene.photo = replace(scene.photo, alpha=transparency.closed(scene.photo.alpha, covers))
 
 
 def _without_color(crop: np.ndarray) -> np.ndarray:

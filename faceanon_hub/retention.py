@@ -8,7 +8,9 @@ import contextlib
 import functools
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -26,6 +28,18 @@ def private_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def end_on_signals() -> None:
+    """Makes the signals of `docker stop` and of a terminal that closes end the process with its folder."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():  # Python sets signals nowhere else
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), leave)
 
 
 def place(folder: Path, name: str) -> Path:

@@ -76,7 +76,7 @@ class Scene:
     The canvas, of shape `(H, W, 3)`, uint8, shows new faces once they are composed.
     """
 
-    photo: Photo  # the original; its zones, and faces that cannot be replaced, are hidden
+    photo: Photo  # the original; its zones, and faces that cannot be replaced, are hidden; opaque over all faces
     canvas: np.ndarray
     jobs: list[FaceJob]  # faces to be replaced
     zones: list[Zone] = field(default_factory=list)

@@ -51,17 +51,36 @@ def load(checkpoint: str, device: str = "cpu", threads: int | None = 1, dtype: s
 
 
 def load_quietly(checkpoint: str, device: str = "cpu", dtype: str = "float32") -> FaceAnonPipeline:
-    """Loads a pipeline without bars of progress; arguments as of [`load`]. All but the network stays float32."""
+    """Loads a pipeline without bars of progress; arguments as of [`load`]. All but the network stays float32.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+        ValueError: there is no such device.
+    """
     import torch
 
     from .diffusion import logging as diffusers_logging
     from .pipeline import FaceAnonPipeline
 
+    check_device(device)
     diffusers_logging.disable_progress_bar()
     computed = {"generator": getattr(torch, dtype), "default": torch.float32}
     pipe = FaceAnonPipeline.from_pretrained(checkpoint, dtype=computed).to(device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def check_device(device: str) -> None:
+    """Raises `ValueError` for a device on which nothing can be computed here."""
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as many kinds as there are devices
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"`device` {device!r} cannot be used here ({cause}); cpu always can") from error
 
 
 def check_dtype(dtype: str) -> None:

@@ -3,6 +3,8 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from benchmarks.scenes import turned
 from faceanon_hub import FaceAnonPipeline, __version__
 from faceanon_hub.cli import app
+from faceanon_hub.extras import EXTRAS
 from faceanon_hub.hub import TABLE_END, TABLE_START
 
 README = Path(__file__).parents[1] / "README.md"
@@ -83,7 +86,7 @@ def test_keep(photo, tmp_path, head):
     result = run("image", photo, tmp_path / "out.png", "--keep", 0, "--json")
     assert json.loads(result.stdout)["faces"][0]["status"] == "kept"
     assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "out.png")), np.asarray(head))
-    by_box = run("image", photo, tmp_path / "out.png", "--keep", "0,0,320,320", "--json")
+    by_box = run("image", photo, tmp_path / "out.png", "--keep", "0,0,320,320", "--json", "--force")
     assert json.loads(by_box.stdout)["faces"][0]["status"] == "kept"
 
 
@@ -185,6 +188,211 @@ def test_the_original_is_not_overwritten_by_mistake(photo):
     assert run("image", photo, photo, "--force").exit_code == 0 and photo.read_bytes() != before
 
 
+def test_nothing_is_overwritten_by_mistake(photo, tmp_path):
+    there = {name: tmp_path / name for name in ("out.png", "report.json", "sheet.png")}
+    for path in there.values():
+        path.write_text("mine")
+    wishes = (["out.png"], ["new.png", "--report", "report.json"], ["new.png", "--preview", "sheet.png"])
+    for wish in wishes:
+        result = run("image", photo, *(tmp_path / word if "." in word else word for word in wish))
+        assert result.exit_code == 2 and "exists; --force overwrites it" in without_blanks(result.stderr)
+    assert {path.read_text() for path in there.values()} == {"mine"} and not (tmp_path / "new.png").exists()
+    everything = ["--report", there["report.json"], "--preview", there["sheet.png"], "--force"]
+    assert run("image", photo, there["out.png"], *everything).exit_code == 0
+    assert json.loads(there["report.json"].read_text())["faces"] and PIL.Image.open(there["sheet.png"])
+
+
+def test_standard_input_and_output(photo, tmp_path):
+    content = photo.read_bytes()
+    through = CliRunner().invoke(app, ["image", "-", "-", "--seed", "1"], input=content)
+    assert through.exit_code == 0 and "1 anonymized" in through.stderr
+    out = PIL.Image.open(BytesIO(through.stdout_bytes))
+    run("image", photo, tmp_path / "out.png", "--seed", 1)
+    assert out.format == "PNG" and np.array_equal(np.asarray(out), np.asarray(PIL.Image.open(tmp_path / "out.png")))
+    out = CliRunner().invoke(app, ["image", str(photo), "-", "--seed", "1"])
+    assert out.stdout_bytes == through.stdout_bytes
+    assert CliRunner().invoke(app, ["image", "-", str(tmp_path / "in.jpg")], input=content).exit_code == 0
+    assert PIL.Image.open(tmp_path / "in.jpg").format == "JPEG"
+    broken = CliRunner().invoke(app, ["image", "-", "-"], input=b"no photo")
+    assert broken.exit_code == 4 and "standard input: text, not an image" in broken.stderr and not broken.stdout_bytes
+    assert CliRunner().invoke(app, ["image", "-", "-", "--json"], input=content).exit_code == 2
+    assert CliRunner().invoke(app, ["image", "-", str(tmp_path)], input=content).exit_code == 2
+    for wish in (["-", "out.mp4"], ["in.mp4", "-"]):
+        result = run("video", *wish)
+        assert result.exit_code == 2 and "read and written as a file" in without_blanks(result.stderr)
+
+
+def test_the_command_for_a_file_is_named(photo, tmp_path):
+    for name, command in (("talk.mp4", "image"), ("TALK.MOV", "image"), ("photo.jpg", "video")):
+        result = run(command, tmp_path / name, tmp_path / "out.png")
+        other = {"image": "video", "video": "image"}[command]
+        assert result.exit_code == 2 and f"another command: faceanon {other}" in without_blanks(result.stderr)
+    for command in ("image", "video"):
+        result = run(command, tmp_path, tmp_path / "out.png")
+        assert result.exit_code == 2 and "is a folder: faceanon folder" in without_blanks(result.stderr)
+
+
+def test_addresses_are_told_whole(tmp_path):
+    for command, name in (("image", "a.jpg"), ("video", "a.mp4"), ("folder", "photos")):
+        result = run(command, f"https://example.com/{name}", tmp_path / f"out-{name}")
+        assert result.exit_code == 4 and f"https://example.com/{name}: " in result.stderr
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "mps"])
+@pytest.mark.parametrize("command", ["image", "video", "folder", "fit-sampler"])
+def test_a_device_that_is_not_there_is_wrong_usage(command, device, photo, tmp_path):
+    source = {"image": photo, "video": tmp_path / "a.mp4"}.get(command, tmp_path)
+    target = tmp_path.parent / f"out.{'mp4' if command == 'video' else 'png'}"
+    result = run(command, source, target, "--device", device)
+    assert result.exit_code == 2 and f"'{device}' cannot be used here" in without_blanks(result.stderr)
+
+
+def test_version():
+    result = run("--version")
+    assert result.exit_code == 0 and result.stdout == f"faceanon-hub {__version__}\n"
+
+
+def test_no_face_has_an_exit_code_for_those_who_ask(photo, tmp_path):
+    PIL.Image.new("RGB", (64, 64), "grey").save(tmp_path / "flat.png")
+    result = run("image", tmp_path / "flat.png", tmp_path / "out.png", "--strict")
+    assert result.exit_code == 7 and "no face found" in result.stderr and (tmp_path / "out.png").exists()
+    assert run("image", photo, tmp_path / "face.png", "--strict").exit_code == 0
+
+
+def test_the_limit_of_pixels_can_be_moved(photo, tmp_path):
+    result = run("image", photo, tmp_path / "out.png", "--max-pixels", 320 * 320 - 1)
+    assert result.exit_code == 4 and "`max_pixels` moves it" in without_blanks(result.stderr)
+    assert run("image", photo, tmp_path / "out.png", "--max-pixels", 320 * 320).exit_code == 0
+    assert (
+        run("folder", tmp_path, tmp_path.parent / "limited", "--max-pixels", 9, "--include", "photo.png").exit_code
+        == 6
+    )
+
+
+@pytest.mark.parametrize("bad", ["out.xyz", "nowhere/out.png", f"{'a' * 252}.png", "out.heic"])
+def test_what_cannot_be_written_is_said_before_the_work(bad, photo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("faceanon_hub.workers.load_quietly", None)  # nothing is loaded
+    assert run("image", photo, tmp_path / bad).exit_code == 5
+    assert run("image", photo, tmp_path / "out.png", "--preview", tmp_path / bad).exit_code == 5
+    if "heic" not in bad and "xyz" not in bad:
+        assert run("image", photo, tmp_path / "out.png", "--report", tmp_path / bad).exit_code == 5
+        assert run("video", tmp_path / "a.mp4", tmp_path / bad.replace("png", "mp4")).exit_code == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["image", "LONG.jpg", "out.jpg"],
+        ["video", "LONG.mp4", "out.mp4"],
+        ["video", "a.mp4", "LONG.mp4"],
+        ["folder", "LONG", "out"],
+        ["folder", "in", "LONG"],
+        ["folder", "in", "out", "--report", "LONG"],
+        ["folder", "in", "out", "--zones", "LONG"],
+        ["dataset", "LONG", "out"],
+        ["dataset", "in", "LONG"],
+        ["info", "--checkpoint", "LONG"],
+        ["evaluate", "in", "--out", "LONG"],
+        ["attack", "in", "LONG"],
+        ["prepare", "in", "LONG", "--licence", "mit"],
+        ["space", "build", "LONG"],
+    ],
+)
+def test_names_that_are_too_long_are_told_in_a_line(words, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    photo.rename(tmp_path / "in" / "photo.png")
+    long = "ä" * 130  # of two bytes each
+    result = run(*(word.replace("LONG", long) for word in words))
+    assert result.exit_code in (1, 4, 5), result
+    assert re.search("long|no such folder", without_blanks(result.stderr)) and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [
+        (["evaluate", "in", "--out", "out"], "matplotlib"),
+        (["attack", "in", "out"], "matplotlib"),
+        (["image", "in/photo.png", "out.png", "--candidates", "2"], "dlib"),
+        (["train", "run.yaml"], "tensorboard"),
+        (["prepare", "in", "out", "--licence", "mit"], "yaml"),
+        (["app"], "gradio"),
+        (["app", "--mcp"], "mcp"),
+        (["video", "a.mp4", "out.mp4"], "av"),
+    ],
+)
+def test_a_missing_extra_is_said_before_the_work(words, package, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    photo.rename(tmp_path / "in" / "photo.png")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("faceanon_hub.workers.load_quietly", None)
+    result = run(*words)
+    assert result.exit_code == 1 and "is not installed: pip install 'faceanon-hub[" in without_blanks(result.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_extras_are_those_of_the_package():
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name, modules in EXTRAS.items():
+        listed = {re.split(r"[\[<>=]", line)[0] for line in project[name]}
+        assert listed <= set(modules.values()) and set(modules.values()) - listed <= {"mcp"}
+
+
+@pytest.mark.parametrize(
+    ("command", "told"), [("image", "not finished is not written"), ("folder", "goes on where it")]
+)
+def test_ctrl_c_says_how_to_go_on(command, told, photo, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FaceAnonPipeline, "find_faces", stop)
+    monkeypatch.setattr("faceanon_hub.folders.wait", stop)
+    source = photo if command == "image" else tmp_path
+    result = run(command, source, tmp_path.parent / f"stopped-{command}.png")
+    assert result.exit_code == 130 and told in without_blanks(result.stderr)
+
+
+SAME = [
+    ("image", "photo.png", "out.png", "--preview", "out.png"),
+    ("image", "photo.png", "out.png", "--report", "photo.png"),
+    ("image", "photo.png", "out.png", "--preview", "photo.png", "--force"),
+    ("image", "photo.png", "out.png", "--preview", "sheet.png", "--report", "sheet.png"),
+    ("image", "photo.png", "out.png", "--preview", "link.png"),  # to out.png, which does not exist yet
+    ("image", "photo.png", "out.png", "--report", "deep/../photo.png"),
+    ("image", "photo.png", "out.png", "--report", "hard.png"),
+    ("image", "photo.png", "deep", "--preview", "deep/photo.png"),
+    ("video", "photo.png", "out.mp4", "--report", "photo.png"),
+    ("video", "photo.png", "out.mp4", "--report", "out.mp4"),
+    ("folder", "deep", "done", "--report", "done"),
+    ("folder", "deep", "done", "--zones", "done"),
+    ("dataset", "deep", "deep"),
+    ("evaluate", "deep", "--out", "deep"),
+    ("evaluate", "deep", "--out", "done", "--card", "done/report.md"),
+    ("attack", "deep", "deep"),
+    ("attack", "deep", "done", "--recognizer", "done/report.json"),
+    ("prepare", "photo.png", "deep", "deep", "--licence", "a", "--licence", "b"),
+    ("train", "photo.png", "photo.png"),
+    ("fit-sampler", "deep", "deep"),
+]
+
+
+@pytest.mark.parametrize("command", SAME, ids=lambda command: " ".join(command))
+def test_paths_that_meet_are_wrong_usage(photo, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link.png").symlink_to("out.png")
+    (tmp_path / "hard.png").hardlink_to(photo)
+    before = photo.read_bytes()
+    result = run(*command)
+    assert result.exit_code == 2 and "are the same" in without_blanks(result.stderr)
+    assert photo.read_bytes() == before and {path.name for path in tmp_path.rglob("*")} == {
+        "deep", "hard.png", "link.png", "photo.png",
+    }  # fmt: skip
+
+
 def test_folder_as_target(photo, tmp_path):
     (tmp_path / "done").mkdir()
     assert run("image", photo, tmp_path / "done").exit_code == 0 and (tmp_path / "done" / "photo.png").exists()
@@ -244,6 +452,16 @@ def test_nothing_is_said_where_nothing_is_wrong(photo, tmp_path):
         text=True,
         timeout=120,
     )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_nothing_is_said_where_accelerate_is_not_installed():
+    code = "import diffusers.utils.import_utils as utils; utils._accelerate_available = False; "
+    code += (
+        "from faceanon_hub.workers import load_quietly as load; from faceanon_hub import DEFAULT_CHECKPOINT as base, "
+    )
+    code += "FaceAnonGenerator as part; load(str(base)); part.from_pretrained(str(base), subfolder='generator')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

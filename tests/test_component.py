@@ -67,6 +67,7 @@ def test_diffusers_table_holds_our_entry():
 
 def test_diffusers_finds_our_load_methods():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
+    assert index.pop("_class_name") == ["pipeline", "FaceAnonPipeline"]
     parts = [value for value in index.values() if isinstance(value, list)]
     assert len(parts) == 10
     for library, name in (part for part in parts if part != [None, None]):  # optional ones may be absent

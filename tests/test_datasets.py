@@ -1,3 +1,6 @@
+import base64
+import csv
+import datetime
 import errno
 import hashlib
 import io
@@ -5,6 +8,7 @@ import json
 import os
 import pickle
 import runpy
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -23,6 +27,7 @@ from faceanon_hub import (
     CheckpointError,
     FaceAnonError,
     FaceAnonPipeline,
+    UnreadableError,
     UnreadableImageError,
     UnwritableImageError,
     anonymize_dataset,
@@ -107,7 +112,7 @@ def test_a_batch_goes_back_as_it_came(heads):
     assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(new[2]["bytes"]))), pixels)
     assert (pixels != array).any(2).mean() > 0.1
     assert new[5] is None and new[6] is None
-    assert out["anonymization_error"][:6] == [None] * 6 and "not an image" in out["anonymization_error"][6]
+    assert out["anonymization_error"][:6] == [""] * 6 and "not an image" in out["anonymization_error"][6]
 
 
 def test_batches_do_not_change_a_row(heads):
@@ -136,7 +141,7 @@ def test_a_failing_row_is_null_and_stops_no_other(heads, monkeypatch):
     monkeypatch.setattr(FaceAnonPipeline, "__call__", fail)
     out = AnonymizeBatch(seed=1)({"image": heads})
     assert out["image"] == [*expected[:2], None, *expected[3:]]
-    assert out["anonymization_error"] == [None, None, "out of order", None, None]
+    assert out["anonymization_error"] == ["", "", "out of order", "", ""]
 
 
 def test_it_travels_without_the_network(heads):
@@ -180,6 +185,91 @@ def test_an_image_folder_keeps_its_names(tmp_path, heads):
     assert (report.rows, report.failed, report.anonymized) == (PHOTOS + 1, 1, PHOTOS)
     files = {name for name in tree(tmp_path / "out") if not name.startswith("_faceanon")}
     assert files == {f"class {n % 2}/{n}.jpg" for n in range(PHOTOS)}
+
+
+def test_links_in_tars_are_rows_and_what_cannot_be_read_is_told(tmp_path, heads):
+    def link(tar, name, kind, target=""):
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        tar.addfile(info)
+
+    source = tmp_path / "in"
+    source.mkdir()
+    with tarfile.open(source / "a.tar", "w") as tar:
+        add(tar, "deep/0.jpg", heads[0])
+        link(tar, "deep", tarfile.DIRTYPE)
+        link(tar, "deep/1.jpg", tarfile.LNKTYPE, "deep/0.jpg")
+        link(tar, "deep/2.jpg", tarfile.SYMTYPE, "0.jpg")
+        add(tar, "deep/2.cls", b"2")
+        link(tar, "deep/3.jpg", tarfile.SYMTYPE, "later.jpg")
+        link(tar, "deep/4.jpg", tarfile.LNKTYPE, "deep/none.jpg")
+        link(tar, "deep/5.jpg", tarfile.SYMTYPE, "5.jpg")
+        link(tar, "deep/6.jpg", tarfile.FIFOTYPE)
+        add(tar, "deep/._0.jpg", b"\0\5\x16\7" + bytes(100))
+        add(tar, "deep/later.jpg", heads[2])
+    report = anonymize_dataset(source, tmp_path / "out", seed=1)
+    out = members(tmp_path / "out" / "a.tar")
+    assert report.rows == 8 and [failure["row"] for failure in report.failures] == ["deep/4", "deep/5", "deep/6"]
+    assert all("a link to nothing, or a device" in failure["error"] for failure in report.failures)
+    assert out["deep/0.jpg"] == out["deep/1.jpg"] == out["deep/2.jpg"] != heads[0] and out["deep/2.cls"] == b"2"
+    assert out["deep/3.jpg"] == out["deep/later.jpg"] != heads[2]
+    assert {name for name in out if name.endswith("error")} == {f"deep/{n}.error" for n in (4, 5, 6)}
+    assert "deep/._0.jpg" not in out
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv"])
+def test_what_an_image_folder_tells_of_its_photos_is_kept(tmp_path, heads, name):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    source = tmp_path / "in"
+    (source / "x").mkdir(parents=True)
+    for number in range(3):
+        (source / "x" / f"{number}.jpg").write_bytes(heads[2 * number % 4])
+    (source / "x" / "3.jpg").write_bytes(b"\xff\xd8 damaged")
+    (source / "x" / "._0.jpg").write_bytes(b"\0\5\x16\7" + bytes(100))
+    (source / "x" / "clip.mp4").write_bytes(b"a video")
+    (source / "README.md").write_text("who is who")
+    rows = [{"file_name": f"x/{number}.jpg", "text": f"'{number}', ä"} for number in range(4)]
+    with (source / name).open("w", newline="") as file:
+        if name.endswith("csv"):
+            writer = csv.DictWriter(file, ["file_name", "text"])
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    report = anonymize_dataset(source, tmp_path / "out", seed=1)
+    assert (report.rows, [failure["row"] for failure in report.failures]) == (4, ["x/3.jpg"])
+    assert set(report.left_out) == {"README.md", "x/clip.mp4"} == set(report.to_dict()["left_out"])
+    assert json.loads((tmp_path / "out" / "_faceanon" / "left_out.json").read_text()) == report.left_out
+    made = library.load_dataset("imagefolder", data_dir=str(tmp_path / "out"), split="train")
+    assert made["text"][:] == [row["text"] for row in rows[:3]] and {image.size for image in made["image"]}
+    result = CliRunner().invoke(app, ["dataset", str(source), str(tmp_path / "told"), "--seed", "1"])
+    told = " ".join(result.stderr.split())
+    assert result.exit_code == 6 and "row x/3.jpg: " in told and "left out: x/clip.mp4: no photo" in told
+
+
+def test_metadata_that_cannot_be_copied_is_told(tmp_path, heads):
+    for number, content in enumerate((b"{\n", b"[1]\n", b'{"picture": "%s"}' % base64.b64encode(heads[0]))):
+        source = tmp_path / str(number)
+        source.mkdir()
+        (source / "0.jpg").write_bytes(heads[0])
+        (source / "metadata.jsonl").write_bytes(content)
+        (source / "metadata.parquet").write_bytes(b"PAR1")
+        report = anonymize_dataset(source, tmp_path / f"out-{number}", seed=1)
+        assert report.rows == 1 and set(report.left_out) == {"metadata.jsonl", "metadata.parquet"}
+        assert not (tmp_path / f"out-{number}" / "metadata.jsonl").exists()
+
+
+def test_files_beside_shards_are_told(tars, tmp_path):
+    (tars / "b.tar.gz").write_bytes(b"")
+    (tars / "0.jpg").write_bytes(b"")
+    report = anonymize_dataset(tars, tmp_path / "out", seed=1)
+    assert report.left_out == dict.fromkeys(("0.jpg", "b.tar.gz"), "the dataset is of tar files")
+
+
+def test_the_limit_of_pixels_can_be_moved(heads):
+    for limit, fails in ((180 * 200 - 1, True), (180 * 200, False)):
+        out = AnonymizeBatch(seed=1, max_pixels=limit)({"image": heads[:1]})
+        assert ("`max_pixels` moves it" in out["anonymization_error"][0]) == fails == (out["image"] == [None])
 
 
 def test_local_and_remote_file_systems_give_the_same(tars, tmp_path):
@@ -268,6 +358,16 @@ def _filled(folder):
     return folder
 
 
+def test_nothing_is_written_over_an_original_by_a_link(tmp_path, heads):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "0.jpg").write_bytes(heads[0])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "in" / "a")
+    with pytest.raises(FaceAnonError, match="a link leads out of the folder|not made here"):
+        anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    assert (tmp_path / "in" / "a" / "0.jpg").read_bytes() == heads[0]
+
+
 def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", workers.load)
     with pytest.raises(CheckpointError, match="nowhere"):
@@ -308,17 +408,215 @@ def test_parquet_keeps_rows_columns_and_schema(heads, tmp_path):
     assert not {photo["bytes"] for photo in photos if photo} & set(heads)
 
 
+def saved(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def test_what_may_hold_a_picture_does_not_pass_a_tar(tmp_path, heads):
+    code = base64.b64encode(heads[0]).decode()
+    others = {
+        "npy": saved(np.asarray(PIL.Image.open(io.BytesIO(heads[0])))),
+        "ts": b"\x47\x40\x11" + heads[0],
+        "pyd": pickle.dumps(heads[0]),
+        "json": json.dumps({"thumbnail": code}).encode(),
+        "pgm.txt": " ".join(["7"] * 2304).encode(),
+    }
+    harmless = {"cls": b"0", "txt": b"a head", "meta.json": b'{"box": [1, 2, 3, 4]}', "box.npy": saved(np.arange(4))}
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "a.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": code}) as tar:
+        info = tarfile.TarInfo("0.jpg")
+        info.size, info.uname, info.gname, info.uid, info.mtime = len(heads[0]), "zoe", "family", 1000, 1700000000
+        info.pax_headers = {"SCHILY.xattr.thumbnail": code}
+        tar.addfile(info, io.BytesIO(heads[0]))
+        for suffix, content in {**others, **harmless}.items():
+            add(tar, f"0.{suffix}", content)
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    (failure,) = report.failures
+    assert failure["row"] == "0" and all(f"0.{suffix}: " in failure["error"] for suffix in others)
+    made = members(tmp_path / "out" / "a.tar")
+    assert set(made) == {"0.jpg", "0.error", *(f"0.{suffix}" for suffix in harmless)} and made["0.jpg"] != heads[0]
+    assert all(made[f"0.{suffix}"] == content for suffix, content in harmless.items())
+    content = (tmp_path / "out" / "a.tar").read_bytes()
+    assert code.encode() not in content and b"zoe" not in content and b"family" not in content
+    with tarfile.open(tmp_path / "out" / "a.tar") as tar:
+        assert not tar.pax_headers and {(info.uid, info.mtime) for info in tar} == {(0, 0)}
+
+    report = anonymize_dataset(
+        tmp_path / "in", tmp_path / "trusted", seed=1, trust=["*.npy", "*.ts", "0.p*", "*.json"]
+    )
+    assert not report.failures and set(others) <= {name[2:] for name in members(tmp_path / "trusted" / "a.tar")}
+    with pytest.raises(FaceAnonError, match="another trust"):
+        anonymize_dataset(tmp_path / "in", tmp_path / "trusted", seed=1)
+
+
+def test_photos_in_any_column_at_any_depth_of_parquet(heads, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    photo = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    one, other = ({"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads[:2]))
+    code = base64.b64encode(heads[0]).decode()
+    grey = np.asarray(PIL.Image.open(io.BytesIO(heads[0])).convert("L").resize((24, 24))).tolist()
+    columns = {
+        "image": pa.array([one, other], photo),
+        "views": pa.array([[one, other], [None, one]], pa.list_(photo)),
+        "deep": pa.array([{"shots": [{"raw": heads[0], "name": "a"}]}, None]),
+        "by_name": pa.array([[("front", heads[1])], []], pa.map_(pa.string(), pa.large_binary())),
+        "coded": pa.array([heads[0], heads[1]]).dictionary_encode(),
+        "thumbnail": pa.array([code, "none"]),
+        "pixels": pa.array([grey, [[1]]], pa.list_(pa.list_(pa.uint8()))),
+        "blob": pa.array([b"\0\1\2 unknown", None]),
+        "label": pa.array([1, 2]),
+        "caption": pa.array(["a head", "another"]).dictionary_encode(),
+        "box": pa.array([[1.5, 2, 3, 4], None]),
+        "key": pa.array([b"front", b"side"]),
+        "seen": pa.array([datetime.datetime(2024, 1, 1), None]),
+    }
+    table = pa.table(columns).replace_schema_metadata({"huggingface": "{}", "preview": code})
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1)
+    made = pq.read_table(tmp_path / "out" / "a.parquet")
+    assert made.schema.equals(table.schema) and made.schema.metadata == {b"huggingface": b"{}"}
+    (failure,) = report.failures
+    assert failure["row"] == 0 and report.rows == 2
+    assert all(f"{name}: " in failure["error"] for name in ("thumbnail", "pixels", "blob"))
+    first, second = made.to_pylist()
+    assert (first["thumbnail"], first["pixels"], first["blob"]) == (None, None, None)
+    for name in ("label", "caption", "box", "key", "seen"):
+        assert made[name].equals(table[name])
+    new = first["image"]["bytes"]
+    assert first["views"][0]["bytes"] == new and second["views"][0] is None and second["views"][1]["bytes"] == new
+    assert first["deep"] == {"shots": [{"raw": new, "name": "a"}]} and first["coded"] == new
+    assert first["by_name"] == [("front", second["image"]["bytes"])]
+    whole = (tmp_path / "out" / "a.parquet").read_bytes()
+    assert not any(content[-200:-100] in whole for content in (heads[0], heads[1], code.encode()))
+
+    trusted = ["pixels", "blob", "thumb*"]
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "trusted", seed=1, trust=trusted, column="image")
+    assert not report.failures
+    assert pq.read_table(tmp_path / "trusted" / "a.parquet")["pixels"].equals(table["pixels"])
+
+
+def test_parquet_that_cannot_be_looked_through_is_refused(heads, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "in").mkdir()
+    photos = pa.array([heads[0], b"damaged"])
+    inner = pa.field("x", pa.int8(), metadata={"preview": base64.b64encode(heads[0])})
+    tables = {
+        "never null": pa.table([photos], pa.schema([pa.field("image", pa.binary(), nullable=False)])),
+        "one name": pa.table([photos, photos], ["image", "image"]),
+        "metadata": pa.table([photos, pa.array([{"x": 1}, None], pa.struct([inner]))], ["image", "more"]),
+        "no photos": pa.table({"x": [1]}),
+    }
+    for name, table in tables.items():
+        pq.write_table(table, tmp_path / "in" / f"{name}.parquet")
+    report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1, column=None)
+    assert {failure["shard"] for failure in report.failures if failure["row"] is None} == {
+        f"{name}.parquet" for name in tables
+    }
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+def test_a_batch_looks_into_all_columns(heads):
+    image = PIL.Image.open(io.BytesIO(heads[1]))
+    batch = {
+        "image": [image],
+        "views": [[image, heads[0]]],
+        "mask": [np.asarray(image)],
+        "label": [3],
+        "text": ["a b"],
+    }
+    batch |= {"tokens": [list(range(500))], "thumbnail": [base64.b64encode(heads[0]).decode()], "odd": [object()]}
+    out = AnonymizeBatch(seed=1)(batch)
+    new = np.asarray(out["image"][0])
+    assert (new != np.asarray(image)).any() and np.array_equal(out["views"][0][0], new)
+    assert out["views"][0][1] != heads[0] and np.array_equal(out["mask"][0], new)
+    assert (out["label"], out["text"]) == ([3], ["a b"])
+    assert out["tokens"] == out["thumbnail"] == out["odd"] == [None]
+    assert all(f"{name}: " in out["anonymization_error"][0] for name in ("tokens", "thumbnail", "odd"))
+    out = AnonymizeBatch(seed=1, trust=["tokens", "thumb*", "odd"])(batch)
+    assert out["tokens"] == batch["tokens"] and out["anonymization_error"] == [""]
+
+
 def test_hugging_face_datasets_map(heads, tmp_path):
     library = pytest.importorskip("datasets", exc_type=ImportError)
     features = library.Features({"image": library.Image(), "label": library.Value("int64")})
     photos = [{"bytes": content, "path": None} for content in heads]
     dataset = library.Dataset.from_dict({"image": photos, "label": list(range(PHOTOS))}, features=features)
-    features["anonymization_error"] = library.Value("string")
-    out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=2, features=features)
+    out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=2)
     assert out["label"] == list(range(PHOTOS)) and out.num_rows == PHOTOS
     for before, after in zip(dataset, out, strict=True):
         assert (np.asarray(before["image"]) != np.asarray(after["image"])).any()
-    assert set(out["anonymization_error"]) == {None}
+    assert set(out["anonymization_error"]) == {""}
+
+
+@pytest.mark.parametrize("bad", [0, 4])
+def test_a_photo_that_map_cannot_decode_fails_alone(heads, bad):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    photos = [{"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads)]
+    photos[bad]["bytes"] = heads[bad][: len(heads[bad]) // 2]
+    features = library.Features({"image": library.Image(), "label": library.Value("int64")})
+    dataset = library.Dataset.from_dict({"image": photos, "label": list(range(PHOTOS))}, features=features)
+    for batch_size in (1, 2, PHOTOS):
+        out = dataset.map(AnonymizeBatch(seed=1), batched=True, batch_size=batch_size)
+        assert out["label"] == list(range(PHOTOS)) and out.features["image"] == library.Image()
+        assert [n for n, image in enumerate(out["image"]) if image is None] == [bad]
+        errors = out["anonymization_error"]
+        assert "cut short" in errors[bad] and not any(error for n, error in enumerate(errors) if n != bad)
+    stored = out.cast_column("image", library.Image(decode=False))["image"]
+    good = (bad + 1) % PHOTOS
+    assert stored[good]["bytes"] not in heads and stored[good]["path"] == f"{good}.jpg"
+
+
+def test_columns_that_map_drops_are_gone(heads):
+    library = pytest.importorskip("datasets", exc_type=ImportError)
+    features = library.Features({"image": library.Image(), "name": library.Value("string")})
+    rows = {"image": [{"bytes": heads[0], "path": None}], "name": ["Eileen"]}
+    dataset = library.Dataset.from_dict(rows, features=features)
+    out = dataset.map(AnonymizeBatch(seed=1), batched=True, remove_columns="name")
+    assert set(out.column_names) == {"image", "anonymization_error"}
+
+
+def test_a_column_that_is_not_there_is_told(heads):
+    with pytest.raises(UnreadableError, match="the batch: has no column 'photo', but image, label"):
+        AnonymizeBatch("photo")({"image": heads[:1], "label": [1]})
+
+
+FORKED = """
+import sys
+import PIL.Image
+from faceanon_hub import AnonymizeBatch
+
+if __name__ == "__main__":
+    import multiprocess
+    from datasets import Dataset, Features, Image
+
+    picture = PIL.Image.new("RGB", (32, 32))
+    AnonymizeBatch(seed=1)({"image": [picture]})
+    if sys.argv[1] == "spawn":
+        multiprocess.set_start_method("spawn")
+    dataset = Dataset.from_dict({"image": [picture] * 2}, features=Features({"image": Image()}))
+    done = dataset.map(AnonymizeBatch(seed=1, threads=1), batched=True, batch_size=1, num_proc=2)
+    print(done["anonymization_error"][:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no system that forks")
+@pytest.mark.parametrize(("method", "told"), [("fork", "forked from one in which"), ("spawn", "['', '']")])
+def test_workers_are_not_forked_from_a_pipeline_that_ran(tmp_path, method, told):
+    pytest.importorskip("datasets", exc_type=ImportError)
+    (tmp_path / "forked.py").write_text(FORKED)
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}  # two: one alone does not hang
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "forked.py"), method],
+        capture_output=True, text=True, timeout=240, env=environment, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert told in done.stdout + done.stderr and (done.returncode == 0) == (method == "spawn")
 
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "anonymize_dataset.py"
@@ -335,11 +633,12 @@ def test_the_example_writes_a_dataset_with_its_card(heads, tmp_path, monkeypatch
     (tmp_path / "heads").mkdir()
     for number, content in enumerate(heads[:2]):
         (tmp_path / "heads" / f"{number}.jpg").write_bytes(content)
+    (tmp_path / "heads" / "2.jpg").write_bytes(heads[2][:2000])  # cut short
     arguments = [str(tmp_path / "heads"), str(tmp_path / "out"), "--seed", "1"]
     monkeypatch.setattr(sys, "argv", ["anonymize_dataset.py", *arguments])
     runpy.run_path(str(EXAMPLE), run_name="__main__")
     out = library.load_dataset(str(tmp_path / "out"), split="train")
-    assert out.num_rows == 2 and "| 2 | 0 |" in (tmp_path / "out" / "README.md").read_text()
+    assert out.num_rows == 3 and "| 3 | 1 |" in (tmp_path / "out" / "README.md").read_text()
 
 
 class _Deadly(datasets._Work):

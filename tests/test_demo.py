@@ -9,7 +9,9 @@ import os
 import pickle
 import re
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -581,6 +583,47 @@ def held():
     yield let_go
     let_go.set()
     holding.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_visitors_sent_is_gone_with_the_server_and_its_log_names_none(head, tmp_path, number):
+    (tmp_path / "vadvarka.jpg").write_bytes(head.read_bytes()[:2000])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "faceanon_hub", "app", "--port", str(port)]
+    with (
+        (tmp_path / "log").open("w") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            until = time.monotonic() + 120
+            while process.poll() is None and time.monotonic() < until:
+                with socket.socket() as knock:
+                    if knock.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.2)
+            client = Client(f"http://127.0.0.1:{port}", verbose=False, download_files=str(tmp_path / "down"))
+            client.predict(handle_file(head), api_name="/anonymize")
+            with pytest.raises(AppError, match="cannot be used"):
+                client.predict(handle_file(tmp_path / "vadvarka.jpg"), api_name="/anonymize")
+            with socket.create_connection(("127.0.0.1", port)) as broken:  # off, in the middle of an upload
+                body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="vadvarka.jpg"\r\n\r\n' + bytes(
+                    99
+                )
+                told = "POST /gradio_api/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n"
+                broken.sendall(f"{told}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
+            kept = [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
+            assert len(kept) > 2
+        finally:
+            process.send_signal(number)
+            process.wait(timeout=30)
+    assert not [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
+    logged = (tmp_path / "log").read_text()
+    assert "vadvarka" not in logged and str(tmp_path) not in logged and "Traceback" not in logged
 
 
 def test_cancelled_jobs_do_not_take_their_turn(visitor, server, head, held, monkeypatch):

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from faceanon_hub import (
     DEFAULT_CHECKPOINT,
@@ -15,6 +17,8 @@ from faceanon_hub import (
     FaceAnonPipeline,
     FaceDetector,
     UnreadableError,
+    UnreadableImageError,
+    UnreadableVideoError,
     UnwritableError,
 )
 from faceanon_hub.container import VideoReader
@@ -227,3 +231,23 @@ def test_what_was_being_written_is_no_original(tmp_path, pipe):
     (tmp_path / "source" / f"{PARTIAL}0123.mp4").write_bytes(b"half")
     report = anonymize_folder(tmp_path / "source", tmp_path / "target", pipe=pipe)
     assert report.videos == 0 and not report.failures
+
+
+@pytest.mark.parametrize("place", ["https://example.com/a.jpg", "s3://bucket/a.jpg", "HTTP://example.com/a.mp4"])
+def test_addresses_are_told_as_they_were_given(place, pipe, tmp_path):
+    told = re.escape(f"{place}: ") + ".*an address, not a file: download it first"
+    with pytest.raises(UnreadableImageError, match=told):
+        pipe(place)
+    with pytest.raises(UnreadableVideoError, match=told):
+        pipe.video(place, tmp_path / "b.mp4")
+    with pytest.raises(UnreadableImageError, match=re.escape(f"{place}: no such folder")):
+        anonymize_folder(place, tmp_path / "out", pipe=pipe)
+
+
+def test_a_file_system_that_cannot_be_reached_is_told_in_a_line(tmp_path, monkeypatch):
+    def hung_up(*args, **options):
+        raise RuntimeError("no\nanswer")
+
+    monkeypatch.setattr(MemoryFileSystem, "isdir", hung_up)
+    with pytest.raises(UnreadableImageError, match="^memory://source: cannot be reached: no answer$"):
+        anonymize_dataset("memory://source", tmp_path / "out")

@@ -168,6 +168,20 @@ def test_folders_that_lie_in_one_another_are_refused(pipe, album, tmp_path):
     assert not (album / "out").exists()
 
 
+def test_nothing_is_written_over_an_original_by_a_link(pipe, album, tmp_path):
+    out, before = tmp_path / "out", tree(album)
+    out.mkdir()
+    (out / "deep").symlink_to(album / "deep")
+    with pytest.raises(FaceAnonError, match="deep/broken.jpg leads into .*in: an original would be overwritten"):
+        anonymize_folder(album, out, pipe=pipe, redo=True)
+    (out / "deep").unlink()
+    zones = out / "notes.txt"
+    zones.write_text('{"*": {}}')
+    with pytest.raises(FaceAnonError, match="the zones and notes.txt would both be written to"):
+        anonymize_folder(album, out, pipe=pipe, zones=zones, copy_others=True, redo=True)
+    assert tree(album) == before and zones.read_text() == '{"*": {}}'
+
+
 def test_files_of_somebody_else_are_not_overwritten(pipe, album, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -210,6 +224,21 @@ def test_other_files_are_copied_on_request_but_never_a_picture(pipe, album, tmp_
     assert report.copied == 1 and (tmp_path / "out" / "notes.txt").read_text() == "who is who"
     assert set(report.failures) == {"deep/broken.jpg", "photo.unknown", "clip.bin"}
     assert not (tmp_path / "out" / "photo.unknown").exists() and not (tmp_path / "out" / "clip.bin").exists()
+
+
+def test_what_may_hold_a_picture_is_named_and_left_out(pipe, album, tmp_path, head):
+    out = tmp_path / "out"
+    head.save(album / "a.tga")
+    for name in ("a.mxf", "a.dv", "deep/a.pdf"):
+        (album / name).write_bytes(b"\x06\x0e\x2b\x34" + head.tobytes())
+    report = anonymize_folder(album, out, pipe=pipe, copy_others=True, trust=["*.pdf"])
+    assert report.copied == 2 and {"notes.txt", "deep/a.pdf"} < set(tree(out))
+    left = {"a.tga", "a.mxf", "a.dv"}
+    assert set(report.failures) == left | {"deep/broken.jpg"} and not left & set(tree(out))
+    assert "may hold a picture; not copied" in report.failures["a.mxf"]
+    result = run(album, out, "--copy-others", "--trust", "*.tga", "--exclude", "*.jpg", "--quiet", "--redo")
+    assert result.exit_code == 6 and (out / "a.tga").read_bytes() == (album / "a.tga").read_bytes()
+    assert not (out / "deep" / "a.pdf").exists()  # trusted no longer
 
 
 def test_zones_hold_for_the_files_that_match(pipe, album, tmp_path, head):
@@ -307,6 +336,13 @@ def test_unusable_folders_and_options(pipe, album, tmp_path):
     assert run(album, album).exit_code == 2
     assert run(tmp_path / "nowhere", tmp_path / "out").exit_code == 4
     assert run(album, tmp_path / "out", "--hide", "1,2,3").exit_code == 2
+
+
+def test_a_format_that_nothing_here_writes_is_said_before_the_work(pipe, album, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UnwritableImageError, match="needs pillow-heif"):
+        anonymize_folder(album, tmp_path / "out", pipe=pipe, photo_format="heic")
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_one_run_at_a_time(pipe, album, tmp_path):
@@ -410,3 +446,28 @@ def test_a_video_that_cannot_be_done_is_a_failure_and_never_copied(pipe, album, 
     monkeypatch.setitem(sys.modules, "faceanon_hub.video", None)  # as where it cannot be imported
     report = anonymize_folder(album, tmp_path / "out", pipe=pipe, copy_others=True)
     assert "clip.mp4" in report.failures and not (tmp_path / "out" / "clip.mp4").exists()
+
+
+def test_names_as_long_as_can_be(pipe, tmp_path, head):
+    source, names = tmp_path / "in", [f"{letter * 251}.png" for letter in "ab"]
+    source.mkdir()
+    for name in [*names, "ä.png"]:
+        head.save(source / name)
+    report = anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told")
+    assert report.photos == 3 and not report.failures and {*names, "ä.png"} < set(tree(tmp_path / "out"))
+    told = [json.loads(text) for text in tree(tmp_path / "told").values()]
+    assert sorted(record["input"] for record in told) == sorted([*names, "ä.png"])
+    assert anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told").unchanged == 3
+    report = anonymize_folder(source, tmp_path / "more", pipe=pipe, seed=1, suffix="_new")
+    assert report.photos == 1 and set(report.failures) == set(names)
+    assert all("longer than 255 bytes" in reason for reason in report.failures.values())
+
+
+def test_what_macos_writes_beside_files_is_no_photo(pipe, tmp_path, head):
+    source = tmp_path / "in"
+    source.mkdir()
+    head.save(source / "a.png")
+    (source / "._a.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(100))
+    head.save(source / "._b.png")  # a photo all the same
+    report = anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1)
+    assert (report.photos, report.skipped, report.failures) == (2, 1, {})

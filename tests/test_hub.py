@@ -138,7 +138,7 @@ def jsons(folder: Path) -> dict[str, str]:
 
 def test_bundled_checkpoint_names_every_component():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
-    assert index["_class_name"] == "FaceAnonPipeline"
+    assert index.pop("_class_name") == ["pipeline", "FaceAnonPipeline"]
     parts = {name: value for name, value in index.items() if isinstance(value, list) and value != [None, None]}
     assert parts == {name: ["faceanon_hub", kind] for name, kind in COMPONENTS.items()}
     for name in COMPONENTS:
@@ -310,6 +310,35 @@ def test_variants(tmp_path):
     for name in WEIGHED:
         assert fingerprint(loaded.components[name]) == fingerprint(half.components[name])
     assert fingerprint(FaceAnonPipeline.from_pretrained(tmp_path).generator) == fingerprint(full.generator)
+
+
+@pytest.mark.parametrize(("variant", "kind"), [("fp16", "F16"), ("bf16", "BF16")])
+def test_a_variant_is_written_in_its_precision(variant, kind, tmp_path):
+    full = tiny()
+    before = [fingerprint(full.components[name]) for name in WEIGHED]
+    full.save_pretrained(tmp_path, variant=variant)
+    for name in WEIGHED:
+        with safe_open(tmp_path / name / FILE.replace(".safe", f".{variant}.safe"), "pt") as weights:
+            assert {weights.get_slice(key).get_dtype() for key in weights.keys()} <= {kind, "I64"}  # noqa: SIM118
+    assert [fingerprint(full.components[name]) for name in WEIGHED] == before and full.generator.dtype == torch.float32
+
+
+@pytest.mark.parametrize("imported", ["", "import faceanon_hub; "])
+def test_the_base_class_loads_a_folder_as_any_community_pipeline(imported, tmp_path):
+    tiny().save_pretrained(tmp_path / "saved")
+    for folder in (tmp_path / "saved", DEFAULT_CHECKPOINT):
+        code = f"{imported}from diffusers import DiffusionPipeline as D; import sys; "
+        code += "print(type(D.from_pretrained(sys.argv[1], trust_remote_code=True)).__name__)"
+        done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=120)
+        assert done.stdout.split() == ["FaceAnonPipeline"], done.stderr
+
+
+def test_our_class_runs_no_code_of_a_folder(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    (tmp_path / "pipeline.py").write_text("raise SystemExit('code of a stranger')")
+    assert type(FaceAnonPipeline.from_pretrained(tmp_path)) is FaceAnonPipeline
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        DiffusionPipeline.from_pretrained(tmp_path)
 
 
 # The Hub
@@ -602,6 +631,31 @@ def test_unknown_ids_are_named(name, hub):
     assert caught.value.checkpoint == name
     assert str(caught.value).startswith(f"{name}: ")
     assert isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize("part", [FaceAnonPipeline, FaceDetector, FaceAnonGenerator])
+def test_a_hub_that_cannot_be_reached_is_told_in_a_line(part, hub, monkeypatch):
+    hub.stop()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its six tries
+    options = {} if part is FaceAnonPipeline else {"subfolder": part.__name__}
+    with pytest.raises(CheckpointError, match="not in the cache, and the Hub cannot be reached") as caught:
+        part.from_pretrained(ID, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("/nowhere/at/all", "no such folder"),
+        ("./nowhere", "no such folder"),
+        (f"/tmp/{'a' * 256}", "a name in it is longer than 255 bytes"),
+        ("https://huggingface.co/someone/some-anonymizer", "an address: give the name of a repository"),
+    ],
+)
+def test_names_that_are_no_ids_are_told_in_a_line(name, cause):
+    with pytest.raises(CheckpointError, match=f"^{name}: {cause}") as caught:
+        FaceAnonPipeline.from_pretrained(name)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("options", [{"revision": "no-such-branch"}, {"variant": "fp16"}])

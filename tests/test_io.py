@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import importlib.util
 import io
@@ -15,6 +16,7 @@ import time
 import warnings
 import zlib
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,53 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 PHOTO = np.ascontiguousarray(astronaut()[:512:4, :384:4])  # (128, 96, 3), no symmetry
 GREY = np.array(Image.fromarray(PHOTO).convert("L"))
+
+
+def with_tag(profile: bytes, name: bytes, data: bytes) -> bytes:
+    """A profile with one more tag, or another content of one."""
+    count = struct.unpack_from(">I", profile, 128)[0]
+    entries = [struct.unpack_from(">4sII", profile, 132 + 12 * number) for number in range(count)]
+    tags = {tag: profile[place : place + size] for tag, place, size in entries} | {name: data}
+    table, content = struct.pack(">I", len(tags)), b""
+    for tag, value in tags.items():
+        table += struct.pack(">4sII", tag, 132 + 12 * len(tags) + len(content), len(value))
+        content += value + bytes(-len(value) % 4)
+    whole = profile[4:128] + table + content
+    return struct.pack(">I", 4 + len(whole)) + whole
+
+
+def gamma_curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))
+
+
+def grey_profile(gamma: float) -> bytes:
+    profile = with_tag(SRGB, b"kTRC", gamma_curve(gamma))
+    return profile[:16] + b"GRAY" + profile[20:]
+
+
+def adobe_profile() -> bytes:
+    """Adobe RGB (1998): sRGB's red and blue, another green and gamma 2.2, adapted to D50."""
+    profile = SRGB
+    for name in (b"rTRC", b"gTRC", b"bTRC"):
+        profile = with_tag(profile, name, gamma_curve(563 / 256))
+    for name, corner in (
+        (b"r", (0.60974, 0.31111, 0.01947)),
+        (b"g", (0.20528, 0.62567, 0.06087)),
+        (b"b", (0.14919, 0.06322, 0.74457)),
+    ):
+        data = b"XYZ " + bytes(4) + struct.pack(">3i", *(round(v * 65536) for v in corner))
+        profile = with_tag(profile, name + b"XYZ", data)
+    return profile
+
+
+def as_srgb(pixels: np.ndarray, profile: bytes) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    new = ImageCms.profileToProfile(image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return np.array(new.convert(image.mode))
+
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+ADOBE = adobe_profile()
 THUMBNAIL, MAKER_NOTE, PHOTOSHOP, XMP = (name * 40 for name in (b"thumbnail", b"maker note", b"photoshop", b"xmp"))
 AVIF = [".avif"] if features.check("avif") else []
 SUFFIXES = [".jpg", ".png", ".webp", ".tif", ".bmp", ".gif", ".heic", *AVIF]
@@ -193,29 +241,169 @@ def test_damaged_exif_does_not_refuse_the_photo(exif):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".heic", *AVIF])
-def test_profile_is_kept_byte_for_byte(suffix, tmp_path):
+def test_a_profile_is_made_anew_and_says_the_same(suffix, tmp_path):
     if suffix == ".heic":
         pytest.importorskip("pillow_heif")
-    photo = read_photo(encoded(PHOTO, "JPEG", quality=95, icc_profile=SRGB))
-    assert photo.icc_profile == SRGB
-    written = write_photo(photo.with_pixels(photo.pixels), tmp_path / f"out{suffix}")
-    assert read_photo(written).icc_profile == SRGB
-    assert error_between(read_photo(written).pixels, photo.pixels) < 4
+    photo = read_photo(encoded(PHOTO, "JPEG", quality=95, icc_profile=ADOBE))
+    assert error_between(as_srgb(photo.pixels, photo.icc_profile), as_srgb(photo.pixels, ADOBE)) < 0.1
+    assert error_between(as_srgb(photo.pixels, ADOBE), photo.pixels) > 5
+    written = read_photo(write_photo(photo.with_pixels(photo.pixels), tmp_path / f"out{suffix}"))
+    assert written.icc_profile == photo.icc_profile
+    assert error_between(written.pixels, photo.pixels) < 4
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".bmp"])
+def test_what_holds_no_profile_gets_srgb(suffix, tmp_path):
+    flat = np.full((16, 16, 3), (40, 200, 90), np.uint8)
+    photo = read_photo(encoded(flat, "PNG", icc_profile=ADOBE))
+    for alpha in (None, np.full((16, 16), 255, np.uint8)):
+        image = replace(photo, alpha=alpha).with_pixels(flat)
+        written = read_photo(write_photo(image, tmp_path / f"out{suffix}"))
+        assert error_between(written.pixels, as_srgb(flat, ADOBE)) < 3 and written.icc_profile is None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_plain_save_keeps_profile_and_exif(kind):
-    photo = read_photo(encoded(PHOTO, "PNG", icc_profile=SRGB, exif=EXIF), keep_metadata=True)
+    photo = read_photo(encoded(PHOTO, "PNG", icc_profile=ADOBE, exif=EXIF), keep_metadata=True)
     with Image.open(io.BytesIO(encoded(photo.with_pixels(PHOTO), kind))) as again:
-        assert again.info["icc_profile"] == SRGB
+        assert again.info["icc_profile"] == photo.icc_profile
         assert again.getexif()[0x010F] == "Leaky"
 
 
+def test_nothing_but_numbers_is_left_of_a_profile(tmp_path):
+    secret = b"the original face " * 40
+    profile = with_tag(with_tag(ADOBE, b"thmb", secret), b"dscm", b"mluc" + secret)
+    profile = profile[:48] + b"face" + profile[52:]  # the maker
+    photo = read_photo(encoded(PHOTO, "PNG", icc_profile=profile))
+    assert photo.icc_profile == read_photo(encoded(PHOTO, "PNG", icc_profile=ADOBE)).icc_profile
+    assert b"face" not in photo.icc_profile
+    # Behind a curve, and in tags of another kind than their name says.
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, 563) + secret
+    longer = read_photo(encoded(PHOTO, "PNG", icc_profile=with_tag(ADOBE, b"rTRC", curve))).icc_profile
+    assert longer is not None and secret[:20] not in longer
+    for tag, data in (
+        (b"rXYZ", secret),
+        (b"rTRC", secret),
+        (b"rTRC", b"curv" + bytes(4) + struct.pack(">I", 300) + secret),
+    ):
+        photo = read_photo(encoded(PHOTO, "PNG", icc_profile=with_tag(ADOBE, tag, data)))
+        assert secret[:20] not in (photo.icc_profile or b"")
+
+
+def test_a_profile_of_tables_is_converted_to_display_p3():
+    # A2B0: all colours half as bright, as a look-up table of 2 x 2 x 2 in Lab.
+    lab = [(0, 0, 0), (32, 0, 79), (88, -79, 81), (97, -22, 94), (30, 68, -112), (60, 94, -60), (91, -51, -15)]
+    nodes = [
+        channel
+        for L, a, b in [*reversed(lab), (100, 0, 0)][::-1]
+        for channel in (L * 127 // 100, a // 2 + 128, b // 2 + 128)
+    ]
+    table = b"mft1" + bytes(4) + bytes([3, 3, 2, 0]) + struct.pack(">9i", *(np.eye(3).ravel() * 65536).astype(int))
+    table += bytes(range(256)) * 3 + bytes(nodes) + bytes(range(256)) * 3
+    profile = with_tag(ADOBE, b"A2B0", table)
+    profile = profile[:20] + b"Lab " + profile[24:]
+    photo = read_photo(encoded(PHOTO, "PNG", icc_profile=profile))
+    p3 = ImageCms.ImageCmsProfile(io.BytesIO(photo.icc_profile)).profile
+    assert p3.red_primary[2:] or p3.is_matrix_shaper
+    assert error_between(as_srgb(photo.pixels, photo.icc_profile), as_srgb(PHOTO, profile)) < 3
+    assert error_between(photo.pixels, PHOTO) > 5
+
+
+def test_a_profile_that_is_none_is_dropped():
+    for profile in (b"no profile", b"x" * 300, ADOBE[:200], ADOBE[:16] + b"RGB " + b"the original face" * 30):
+        photo = read_photo(encoded(PHOTO, "PNG", icc_profile=profile))
+        assert photo.icc_profile is None
+        np.testing.assert_array_equal(photo.pixels, PHOTO)
+
+
 def test_grey_profile_is_kept_for_grey_only():
-    profile = SRGB[:16] + b"GRAY" + SRGB[20:]
+    profile = grey_profile(1.8)
     photo = read_photo(encoded(GREY, "PNG", icc_profile=profile))
-    assert (photo.grey, photo.icc_profile) == (True, profile)
+    assert photo.grey and photo.icc_profile[16:20] == b"GRAY"
+    assert error_between(as_srgb(GREY, photo.icc_profile), as_srgb(GREY, profile)) < 0.1
     assert read_photo(encoded(PHOTO, "PNG", icc_profile=profile)).icc_profile is None
+
+
+# Colours by number
+
+
+def code_chunk(primaries: int, transfer: int) -> bytes:
+    return png_chunk(b"cICP", bytes([primaries, transfer, 0, 1]))
+
+
+def gamma_chunks(gamma: int, *corners: int) -> bytes:
+    chunks = png_chunk(b"gAMA", struct.pack(">I", gamma))
+    return chunks + (png_chunk(b"cHRM", struct.pack(">8I", *corners)) if corners else b"")
+
+
+def chunked(chunks: bytes, image: np.ndarray = PHOTO, **options) -> bytes:
+    data = encoded(image, "PNG", **options)
+    return data[:33] + chunks + data[33:]
+
+
+def avif_of(primaries: int, transfer: int, image: np.ndarray = PHOTO) -> bytes:
+    data = encoded(image, "AVIF", quality=100)
+    assert data.count(b"colrnclx\0\1\0\x0d") == 1
+    return data.replace(b"colrnclx\0\1\0\x0d", b"colrnclx" + struct.pack(">HH", primaries, transfer))
+
+
+ADOBE_CORNERS = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "HEIF", pytest.param("AVIF", marks=needs_avif)])
+def test_display_p3_by_code_points_becomes_a_profile(kind, tmp_path):
+    grey = np.full((32, 32, 3), (180, 120, 90), np.uint8)
+    if kind == "HEIF":
+        data = heic(grey, quality=100, color_primaries=12, transfer_characteristics=13)
+    else:
+        data = chunked(code_chunk(12, 13), grey, icc_profile=SRGB) if kind == "PNG" else avif_of(12, 13, grey)
+    photo = read_photo(data)
+    found = as_srgb(np.full((1, 1, 3), (180, 120, 90), np.uint8), photo.icc_profile)[0, 0]
+    np.testing.assert_allclose(found, (189, 118, 85), atol=3)
+    written = read_photo(write_photo(photo.with_pixels(photo.pixels), tmp_path / "out.jpg"))
+    assert written.icc_profile == photo.icc_profile
+
+
+def test_what_is_srgb_gets_no_profile():
+    for data in (
+        chunked(code_chunk(1, 13)),
+        chunked(gamma_chunks(45455)),
+        chunked(code_chunk(2, 2)),
+        encoded(PHOTO, "PNG"),
+    ):
+        assert read_photo(data).icc_profile is None
+    corners = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    assert read_photo(chunked(gamma_chunks(45455, *corners))).icc_profile is None
+    assert read_photo(chunked(png_chunk(b"sRGB", b"\0") + gamma_chunks(100000))).icc_profile is None
+
+
+def test_gamma_and_corners_of_a_png_become_a_profile():
+    photo = read_photo(chunked(gamma_chunks(45470, *ADOBE_CORNERS)))
+    assert error_between(as_srgb(PHOTO, photo.icc_profile), as_srgb(PHOTO, ADOBE)) < 3
+    assert error_between(as_srgb(PHOTO, photo.icc_profile), PHOTO) > 3.5
+    linear = read_photo(chunked(gamma_chunks(100000), GREY))
+    assert linear.grey and int(as_srgb(np.full((1, 1), 55, np.uint8), linear.icc_profile)[0, 0]) == pytest.approx(
+        127, abs=2
+    )
+    for chunks in (gamma_chunks(1), gamma_chunks(45455, *[0] * 8), gamma_chunks(2**31 - 1)):
+        np.testing.assert_array_equal(read_photo(chunked(chunks)).pixels, PHOTO)
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+@pytest.mark.parametrize("kind", ["PNG", "HEIF", "profile", pytest.param("AVIF", marks=needs_avif)])
+def test_hdr_is_refused(kind, transfer, name, tmp_path):
+    path = tmp_path / "hdr.jpg"
+    if kind == "HEIF":
+        data = heic(PHOTO, color_primaries=9, transfer_characteristics=transfer)
+    elif kind == "profile":
+        data = encoded(
+            PHOTO, "JPEG", icc_profile=with_tag(ADOBE, b"cicp", b"cicp" + bytes([0, 0, 0, 0, 9, transfer, 0, 1]))
+        )
+    else:
+        data = chunked(code_chunk(9, transfer)) if kind == "PNG" else avif_of(9, transfer)
+    path.write_bytes(data)
+    with pytest.raises(UnreadableImageError, match=rf"hdr\.jpg: HDR \({name}\): convert it to SDR first"):
+        read_photo(path)
 
 
 def cmyk_profile() -> bytes:
@@ -549,7 +737,8 @@ def test_kept_exif_is_only_kept_when_asked_for():
 
 def test_what_could_be_a_picture_in_standard_tags_is_dropped():
     exif = Image.Exif()
-    exif[0x010E] = "x" * 3000
+    exif[0x010E] = "x y" * 1000
+    exif[0x8298] = base64.b64encode(encoded(PHOTO[:64:2, :64:2], "WEBP", quality=40)).decode()[:2000]
     exif[0x013B] = b"\xff\xd8\xff\xe0\0\x10JFIF"  # a picture filed as text
     exif[0x0131] = "padded\0\0"
     exif.get_ifd(0x8769).update({0x9286: THUMBNAIL, 0x9101: b"\1\2\3\0", 0x927C: b"short maker note"})
@@ -623,7 +812,7 @@ def test_heic_round_trip(suffix, tmp_path):
     photo = read_photo(heic(PHOTO, quality=95, exif=EXIF, icc_profile=SRGB), keep_metadata=True)
     upright = np.rot90(PHOTO, -1)  # orientation 6 in EXIF
     assert error_between(photo.pixels, upright) < 4
-    assert photo.icc_profile == SRGB
+    assert error_between(as_srgb(photo.pixels, photo.icc_profile), photo.pixels) < 0.2
     written = write_photo(photo.with_pixels(photo.pixels), tmp_path / f"out{suffix}")
     again = read_photo(written, keep_metadata=True)
     assert error_between(again.pixels, upright) < 5

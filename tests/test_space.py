@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,23 @@ def test_requirements_are_pinned_to_what_is_tested():
     assert {"torch", "diffusers", "ai-edge-litert", "scikit-image", "dlib-bin"} <= set(listed)
     assert "gradio" not in listed and "pytest" not in listed
     assert {name: pins[name] for name in listed} == listed
+
+
+def test_the_extras_for_video_and_heic_are_there(folder):
+    listed = (folder / "requirements.txt").read_text()
+    assert "\nav==" in listed and "\npillow-heif==" in listed
+
+
+def test_a_missing_package_is_told_and_nothing_is_written(tmp_path, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("faceanon_hub.space.version", missing)
+    result = CliRunner().invoke(app, ["space", "build", str(tmp_path / "space")])
+    assert result.exit_code == 1 and "pip install 'faceanon-hub[demo,eval,heic,video]'" in " ".join(
+        result.stderr.split()
+    )
+    assert not (tmp_path / "space").exists()
 
 
 def test_a_folder_that_exists_is_not_overwritten(tmp_path):
