@@ -595,7 +595,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         parts = self.parser.parse(crop)
         job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
-        job.parts, job.cloth = parts, seam.cloth(crop, job.points, parts)
+        job.cloth = seam.cloth(crop, job.points, parts)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
         if not job.core[1].any():
             raise ValueError("the face is too small to be erased")
@@ -607,7 +607,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         matrix = align(face.landmarks, LOOK_SIZE)
         crop, points = warp_in(pixels, matrix, LOOK_SIZE), transform(face.landmarks, matrix)
         if job.cloth is not None:
-            crop = job.cloth.off(crop, job.parts)
+            crop = job.cloth.off(crop)
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
         told = self.attribute_estimator
         estimator = told and (told.coarse if options.attributes == "face" else told.coarse_glasses)

@@ -103,6 +103,7 @@ class Cloth:
     """What covers the mouth, be it a mask, a veil or a hand: its outline and a few colours, never its pixels."""
 
     alpha: np.ndarray  # (s, s) float32, 0 to 1
+    skin: np.ndarray  # (s, s) float32, 0 or 1: skin beside it
     colors: np.ndarray  # (CLOTH_CELLS, CLOTH_CELLS, 3) float32, RGB
 
     def over(self, picture: np.ndarray) -> np.ndarray:
@@ -112,17 +113,18 @@ class Cloth:
         colors = cv2.resize(self.colors, (size, size), interpolation=cv2.INTER_CUBIC)
         return (picture + alpha * (colors - picture)).round().clip(0, 255).astype(np.uint8)
 
-    def off(self, picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    def off(self, picture: np.ndarray) -> np.ndarray:
         """The original's crop `(S, S, 3)`, uint8, with skin as beside the cloth in its place, to be measured."""
         size = len(picture)
-        covered = cv2.dilate((self.alpha > 0).astype(np.float32), _square(len(self.alpha) / 40))
-        bare = parts[..., SKIN] * (1 - _sized(covered, len(parts)))
-        if bare.sum() < 1:
-            return picture
-        small = _shrunk(picture, len(parts)).astype(np.float32)
-        skin = _spread(small, (bare > UNSURE).astype(np.float32), (small * bare[..., None]).sum((0, 1)) / bare.sum())
-        alpha = cv2.GaussianBlur(_sized(covered, size), (0, 0), size / 100)[..., None]
-        return (picture + alpha * (_enlarged(skin, size) - picture)).round().clip(0, 255).astype(np.uint8)
+        small = _shrunk(picture, len(self.skin)).astype(np.float32)
+        mean = np.array(cv2.mean(small, self.skin.astype(np.uint8))[:3], np.float32)
+        alpha = _sized(cv2.dilate(self.alpha, _square(len(self.alpha) / 40)), size)[..., None]
+        return (
+            (picture + alpha * (_enlarged(_spread(small, self.skin, mean), size) - picture))
+            .round()
+            .clip(0, 255)
+            .astype(np.uint8)
+        )
 
 
 def cloth(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> Cloth | None:
@@ -154,13 +156,16 @@ def cloth(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> Cloth | No
     # A little beyond the face's outline, where nothing is laid into the photo: no skin shines through on it.
     beyond = cv2.dilate(whole, _square(size / 25)) * below * (1 - face)
     alpha = cv2.GaussianBlur((whole | beyond).astype(np.float32), (0, 0), size / 128)
+    skin = (parts[..., SKIN] > SURELY) & (cv2.dilate(alpha, _square(size / 20)) == 0)
+    if not skin.any():
+        return None
     seen = whole.astype(np.float32)[..., None]
     cells = cv2.resize(np.dstack([crop * seen, seen]), (CLOTH_CELLS,) * 2, interpolation=cv2.INTER_AREA)
     mean = cells[..., :3].sum((0, 1)) / cells[..., 3].sum()
     wide = cv2.GaussianBlur(cells, (0, 0), 1)
     near = (wide[..., :3] + 1e-3 * mean) / (wide[..., 3:] + 1e-3)
     trust = cells[..., 3:]
-    return Cloth(alpha, (cells[..., :3] + (1 - trust) * near).astype(np.float32))
+    return Cloth(alpha, skin.astype(np.float32), (cells[..., :3] + (1 - trust) * near).astype(np.float32))
 
 
 def hidden(points: np.ndarray, front: np.ndarray, margin: float = 0.0) -> np.ndarray:

@@ -48,7 +48,8 @@ def take_from(pipe, monkeypatch, numbers):
 
     def hidden(pixels, job, options):
         hide(pixels, job, options)
-        job.hidden, job.core, job.skin = numbers.setdefault("hidden", (job.hidden, job.core, job.skin))
+        found = job.hidden, job.core, job.skin, job.cloth
+        job.hidden, job.core, job.skin, job.cloth = numbers.setdefault("hidden", found)
 
     def measured(pixels, job, options):
         measure(pixels, job, options)
@@ -106,9 +107,10 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "color": (9,),
         "surroundings": (job.size, job.size, 3),
     }
-    assert set(vars(job)) - {"face", "size", "core", "new", "composed"} == {
+    assert set(vars(job)) - {"face", "size", "core", "cloth", "new", "composed"} == {
         *("matrix", "points", "pose", "hidden", "skin", "goal", "identity", "lighting", "color", "surroundings")
     }
+    assert job.cloth is None
     assert not np.shares_memory(job.surroundings, head)
     # Where it was hidden, there is one colour; at its border it is resampled.
     inner = cv2.erode((job.hidden == 1).astype(np.uint8), np.ones((11, 11))) > 0

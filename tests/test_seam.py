@@ -146,9 +146,9 @@ def test_of_cloth_no_detail_is_left(points):
 
 def test_what_is_measured_under_cloth_is_the_skin_beside_it(points):
     picture = masked(points, WALL)
-    bare = cloth(picture, points, parsed(picture)).off(picture, parsed(picture))
+    bare = cloth(picture, points, parsed(picture)).off(picture)
     chin = points[[17, 200, 199, 4, 50, 280], :2].round().astype(int)
-    assert np.abs(bare[chin[:, 1], chin[:, 0]].astype(int) - SKIN).max() < 12
+    assert np.abs(bare[chin[:, 1], chin[:, 0]].astype(int) - SKIN).max() < 16
 
 
 def test_a_bare_mouth_has_no_cloth_over_it(points):

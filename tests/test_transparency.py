@@ -29,7 +29,7 @@ def faces_in(pipe, image: PIL.Image.Image) -> int:
     """Faces of the original that can be seen in any plane of a result."""
     content = np.asarray(PIL.Image.open(io.BytesIO(encode_photo(image, "PNG"))).convert("RGBA"))
     views = transparency.views(content[..., :3], content[..., 3])
-    return sum(len(pipe.detector(np.ascontiguousarray(view))) for view in views)
+    return sum(len(pipe.detector(np.ascontiguousarray(view), 0.5)) for view in views)
 
 
 @pytest.mark.parametrize("grounds", ["face", "flat", "black", "white"])

@@ -39,7 +39,7 @@ def test_prepare(photos, tmp_path):
 
 def test_prepare_asks_for_licences(photos, tmp_path):
     assert run("prepare", photos, tmp_path / "out").exit_code == 2
-    result = run("prepare", photos, photos, tmp_path / "out", "--licence", "CC0-1.0")
+    result = run("prepare", photos, photos / "person 1", tmp_path / "out", "--licence", "CC0-1.0")
     assert result.exit_code == 1 and "licence" in result.stderr
     assert run("prepare", tmp_path / "nowhere", tmp_path / "out", "--licence", "x").exit_code == 4
     assert not (tmp_path / "out").exists()
