@@ -99,11 +99,11 @@ class FaceDetector(Component):
         upright, spent = self._search(image, threshold)
         found = [upright]
         for turn in self._angles(image, upright, threshold, max(GLANCE * spent, LEAST_GLANCE**2)):
-            found.append(_unknown(self._search_turned(image, turn, threshold), found))
+            found.append(_unknown(self._search_turned(image, turn, threshold, upright), found))
         angle = self._tilt(np.concatenate(found)) if max(image.shape) < LONGEST else None
         for _ in range(MOST_TILTS):
             if angle is not None:
-                seen = self._search_turned(image, angle, threshold)
+                seen = self._search_turned(image, angle, threshold, upright)
                 found.append(_unknown(seen, found))
                 angle = self._tilt(seen, angle)
         rows = _suppress(np.concatenate(found))
@@ -171,12 +171,14 @@ class FaceDetector(Component):
     def _little(self, rows: np.ndarray) -> np.ndarray:
         return rows[(rows[:, 2:4] - rows[:, :2]).max(1) < SMALL * self.config.min_face_size]
 
-    def _search_turned(self, image: np.ndarray, angle: float, threshold: float) -> np.ndarray:
-        """Rows of faces that a turned look shows; their scores are lower by `CLEARER`."""
+    def _search_turned(self, image: np.ndarray, angle: float, threshold: float, upright: np.ndarray) -> np.ndarray:
+        """Rows of a turned look; scores lower by `CLEARER`, but where it shows many more faces than the upright."""
         matrix, turned = _turned(image, angle)
-        rows = _turned_back(self._search(turned, threshold + CLEARER)[0], matrix)
-        rows[:, 14] -= CLEARER
-        return rows
+        rows = _turned_back(self._search(turned, threshold)[0], matrix)
+        sure, before = ((seen[:, 14] >= CERTAIN).sum() for seen in (rows, upright))
+        if sure <= 2 * before:
+            rows[:, 14] -= CLEARER
+        return rows[rows[:, 14] > threshold]
 
     def _look(self, image: np.ndarray, threshold: float) -> np.ndarray:
         """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
