@@ -97,16 +97,16 @@ class FaceDetector(Component):
         threshold = self.config.threshold if threshold is None else threshold
         check_number("threshold", threshold, 0, 1)
         upright, spent = self._search(image, threshold)
-        found = [upright]
+        rows = upright
         for turn in self._angles(image, upright, threshold, max(GLANCE * spent, LEAST_GLANCE**2)):
-            found.append(_unknown(self._search_turned(image, turn, threshold, upright), found))
-        angle = self._tilt(np.concatenate(found)) if max(image.shape) < LONGEST else None
+            rows = _joined(rows, self._search_turned(image, turn, threshold, upright))
+        angle = self._tilt(rows) if max(image.shape) < LONGEST else None
         for _ in range(MOST_TILTS):
             if angle is not None:
                 seen = self._search_turned(image, angle, threshold, upright)
-                found.append(_unknown(seen, found))
+                rows = _joined(rows, seen)
                 angle = self._tilt(seen, angle)
-        rows = _suppress(np.concatenate(found))
+        rows = _suppress(rows)
         rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
         rows = rows[np.argsort(rows[:, 0] + rows[:, 2], kind="stable")]
         return [Face(box=r[:4], score=float(r[14]), keypoints=r[4:14].reshape(5, 2)) for r in rows]
@@ -172,13 +172,11 @@ class FaceDetector(Component):
         return rows[(rows[:, 2:4] - rows[:, :2]).max(1) < SMALL * self.config.min_face_size]
 
     def _search_turned(self, image: np.ndarray, angle: float, threshold: float, upright: np.ndarray) -> np.ndarray:
-        """Rows of a turned look; scores lower by `CLEARER`, but where it shows many more faces than the upright."""
+        """Rows of a turned look: sure ones alone, but where it shows many more faces than the upright one."""
         matrix, turned = _turned(image, angle)
         rows = _turned_back(self._search(turned, threshold)[0], matrix)
         sure, before = ((seen[:, 14] >= CERTAIN).sum() for seen in (rows, upright))
-        if sure <= 2 * before:
-            rows[:, 14] -= CLEARER
-        return rows[rows[:, 14] > threshold]
+        return rows if sure > 2 * before else rows[rows[:, 14] > threshold + CLEARER]
 
     def _look(self, image: np.ndarray, threshold: float) -> np.ndarray:
         """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
@@ -232,12 +230,15 @@ def _turned_back(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return moved.astype(np.float32)
 
 
-def _unknown(rows: np.ndarray, looks: list[np.ndarray]) -> np.ndarray:
-    """Rows but for those that an earlier look shows with more confidence, whatever the outline of the box."""
-    known = np.concatenate(looks)
+def _joined(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Rows of earlier looks and of a turned one, which counts where it is clearly more confident of the same face."""
     area, others = ((boxes[:, 2:4] - boxes[:, :2]).prod(1) for boxes in (rows, known))
     same = _shared(rows, known) > 0.5 * np.minimum(area[:, None], others[None])
-    return rows[~(same & (known[None, :, 14] >= rows[:, None, 14])).any(1)]
+    clearer = rows[:, 14, None] > known[None, :, 14] + CLEARER
+    new = ~(same & ~clearer).any(1)
+    # A small face is not given up for a large guess round it.
+    replaced = (same & clearer & new[:, None] & (area[:, None] < 4 * others[None])).any(0)
+    return np.concatenate([known[~replaced], rows[new]])
 
 
 def _rolls(rows: np.ndarray) -> np.ndarray:
