@@ -27,7 +27,7 @@ from faceanon_hub.metrics import median_skin, skin_tone
 from faceanon_hub.parsing import PARTS
 from faceanon_hub.regions import skin_region
 
-SIDE, COLUMNS, ROWS = 480, 3, 2  # pixels of a crop, and crops of a sheet
+SIDE, COLUMNS, ROWS, RADIUS = 480, 3, 2, 7  # pixels of a crop, crops of a sheet, and pixels of a ring
 POINTS = {"other": 3, "skin": 3, "hair": 3, "brows": 1, "eyes": 1, "lips": 1, "mouth": 1}  # of each part in a crop
 LETTERS = dict(zip("oshbelm", PARTS, strict=True))
 RESAMPLES = 1000
@@ -47,20 +47,24 @@ def draw(out: Path, folders: list[Path], count: int) -> None:
         matrix = align(face.landmarks, SIDE)
         crop = warp_in(pixels, matrix, SIDE)
         said = pipe.parser.parse(crop).argmax(2)
+        inside = warp_in(np.ones_like(pixels), matrix, SIDE, cv2.BORDER_CONSTANT)[..., 0]
+        inside = cv2.resize(inside, (len(said),) * 2, interpolation=cv2.INTER_NEAREST) > 0
         tone = skin_tone(median_skin(crop, skin_region(transform(face.landmarks, matrix), SIDE)))
-        shown = crop.copy()
-        step = SIDE // len(said)
+        points = []
         for part, number in enumerate(POINTS.values()):
-            rows, columns = np.nonzero(said == part)
-            for place in random.choice(len(rows), min(number, len(rows)), replace=False) if len(rows) else ():
+            rows, columns = np.nonzero((said == part) & inside)
+            number = min(number, len(rows))
+            for place in random.choice(len(rows), number, replace=False) if number else ():
                 x, y = (int((v[place] + 0.5) * SIDE / len(said)) for v in (columns, rows))
-                weight = len(rows) / min(number, len(rows)) / said.size
-                found.append({"face": len(crops), "tone": tone, "part": PARTS[part], "weight": weight})
-                cv2.circle(shown, (x, y), 4 + step, (255, 255, 255), 2, cv2.LINE_AA)
-                cv2.circle(shown, (x, y), 4 + step, (255, 0, 0), 1, cv2.LINE_AA)
-                at = (min(x + 8, SIDE - 44), max(y - 6, 14))
-                for color, width in (((0, 0, 0), 3), ((255, 255, 0), 1)):
-                    cv2.putText(shown, str(len(found) - 1), at, 0, 0.5, color, width, cv2.LINE_AA)
+                points.append((x, y, PARTS[part], len(rows) / number / said.size))
+        shown = crop.copy()
+        for x, y, part, weight in (points[place] for place in random.permutation(len(points))):  # numbers tell nothing
+            found.append({"face": len(crops), "tone": tone, "part": part, "weight": weight})
+            cv2.circle(shown, (x, y), RADIUS, (255, 255, 255), 2, cv2.LINE_AA)
+            cv2.circle(shown, (x, y), RADIUS, (255, 0, 0), 1, cv2.LINE_AA)
+            at = (min(x + 8, SIDE - 44), max(y - 6, 14))
+            for color, width in (((0, 0, 0), 3), ((255, 255, 0), 1)):
+                cv2.putText(shown, str(len(found) - 1), at, 0, 0.5, color, width, cv2.LINE_AA)
         crops.append(shown)
     out.mkdir(parents=True, exist_ok=True)
     (out / "points.json").write_text(json.dumps(found))
