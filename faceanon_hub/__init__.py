@@ -16,6 +16,7 @@ _HOMES = {
     "AnimatedImageError": "errors",
     "AnonymizeBatch": "datasets",
     "AttributeEstimator": "attributes",
+    "CheckReport": "checking",
     "CheckpointError": "errors",
     "Component": "component",
     "DatasetReport": "datasets",
@@ -49,12 +50,14 @@ _HOMES = {
     "VideoReport": "video",
     "anonymize_dataset": "datasets",
     "anonymize_folder": "folders",
+    "check_results": "checking",
 }
 
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
     from .attributes import AttributeEstimator
+    from .checking import CheckReport, check_results
     from .color import SkinColorTransfer
     from .component import Component, ModelMixin
     from .datasets import AnonymizeBatch, DatasetReport, anonymize_dataset

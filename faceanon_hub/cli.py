@@ -1,8 +1,9 @@
 """The `faceanon` command.
 
-Exit codes: 0 done; 1 any other failure; 2 wrong usage; 3 done, but some face could only be obfuscated; 4 an input
-cannot be read; 5 an output cannot be written; 6 some files of a folder or rows of a dataset failed, the others are
-done; 7 done, but no face was found, where `--strict` asks for that; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 any other failure; 2 wrong usage; 3 done, but some face could only be obfuscated, or looks
+unchanged to `check`; 4 an input cannot be read; 5 an output cannot be written; 6 some files of a folder or rows of a
+dataset failed, the others are done; 7 done, but no face was found, where `--strict` asks for that; 130 stopped by
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
 
 OBFUSCATED, UNREADABLE, UNWRITABLE, PARTLY, NO_FACE, STOPPED = 3, 4, 5, 6, 7, 130
+UNCHANGED = 3  # of `check`
 # What a command says when it is stopped half-way.
 GOES_ON = dict.fromkeys(("folder", "dataset", "evaluate", "prepare", "train"), "the same command goes on where it was")
 PIPED = Path("-")  # standard input or output
@@ -591,6 +593,85 @@ def dataset(
         raise typer.Exit(PARTLY)
     if summary.obfuscated:
         raise typer.Exit(OBFUSCATED)
+
+
+@app.command()
+def check(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Photo, video, or folder of them: the originals.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="What was made of it, as `folder` names results.")],
+    suffix: Annotated[str, typer.Option(help="As `folder` was told: what stands behind the names of results.")] = "",
+    photo_format: Annotated[
+        str | None, typer.Option("--format", help="As `folder` was told: the format of all photos.")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write the listed faces, before and after. It shows originals.")
+    ] = None,
+    max_pixels: MaxPixels = None,
+    force: Annotated[bool, typer.Option(help="Overwrite the sheet that is there.")] = False,
+    as_json: AsReport = False,
+    quiet: Annotated[bool, typer.Option(help="No progress, no list, no summary.")] = False,
+) -> None:
+    """List the faces that look unchanged, as detectors of other making see them.
+
+    Faces that were kept on purpose are listed, too. One that was changed in part may pass, and one that no detector
+    sees does: look at the results all the same. Needs the extra eval.
+
+    Exit code 3 where a face looks unchanged; else 6 where a file could not be compared: it has no result or no
+    original, cannot be read, or has another shape.
+    """
+    _keep_apart({"IN": source, "OUT": target, "--sheet": sheet})
+    try:
+        check_extra("eval")
+        from .checking import check_results
+        from .io import MAX_PIXELS, check_photo_target, write_photo
+        from .preview import pairs_sheet
+
+        if sheet is not None:
+            check_photo_target(sheet)
+        _check_new([sheet], force)
+        with _progress(quiet) as progress:
+            task = progress.add_task("looking", total=None)
+
+            def on_progress(done: int, total: int, path: str) -> None:
+                progress.update(task, description=f"{done} of {total} files", completed=done, total=total)
+
+            report = check_results(
+                source,
+                target,
+                suffix=suffix,
+                photo_format=photo_format,
+                max_pixels=max_pixels or MAX_PIXELS,
+                on_progress=on_progress,
+            )
+        pictures = [face.pictures for face in report.unchanged if face.pictures is not None]
+        if sheet is not None and pictures:
+            write_photo(pairs_sheet(pictures), sheet)
+    except FaceAnonError as error:
+        _fail(error)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    elif not quiet:
+        for number, face in enumerate(report.unchanged, 1):
+            place = ",".join(f"{value:g}" for value in face.box)
+            at = "" if face.time is None else f" at {face.time:.2f} s"
+            typer.echo(f"{number}. {face.path}{at}: {place}: {face.reason}")
+    if not quiet:
+        told = f"{report.photos} photos, {report.videos} videos, {report.faces} faces"
+        console.print(
+            f"{target}: {told}; {len(report.unchanged)} look unchanged", highlight=False, markup=False, soft_wrap=True
+        )
+        for path, note in report.notes.items():
+            console.print(f"  {path}: {note}", highlight=False, markup=False, soft_wrap=True)
+        for path, reason in report.failures.items():
+            console.print(
+                f"  not compared: {path}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True
+            )
+    if report.unchanged:
+        raise typer.Exit(UNCHANGED)
+    if report.failures:
+        raise typer.Exit(PARTLY)
 
 
 @app.command()

@@ -296,20 +296,20 @@ def anonymize_folder(
 
     if pipe is None:
         check_device(device)
-    files, links, closed = _walk(source)
+    files, links, closed = walk(source)
     given = {} if zones is None else _read_zones(Path(zones), files)
     report = FolderReport(skipped=links, failures=closed)
     jobs = []
     for number, path in enumerate(files):
         if not _chosen(path, include, exclude):
             continue
-        kind = _kind(path)
+        kind = kind_of(path)
         trusted = any(matches(path, pattern) for pattern in trust)
         if kind == "other" and not (copy_others or trusted):
             report.skipped += 1
             continue
         entries = [entry for pattern, entry in given.items() if matches(path, pattern)]
-        output = _output(path, kind, suffix, photo_format)
+        output = output_of(path, kind, suffix, photo_format)
         if len(os.fsencode(PurePosixPath(output).name)) > NAME_MAX:
             report.failures[path] = f"the name of its result would be longer than {NAME_MAX} bytes"
             continue
@@ -390,7 +390,7 @@ def _keep_apart(source: Path, others: list[Path]) -> None:
         raise ValueError(f"{source} lies in {others[0]}: its originals could be overwritten")
 
 
-def _walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
+def walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
     """Files below a folder by path, sorted; how many links and special files are left out; folders it cannot open."""
     root, files, links = source.resolve(), [], 0
     closed: dict[str, str] = {}
@@ -432,12 +432,14 @@ def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
     return wanted and not any(matches(path, pattern) for pattern in exclude)
 
 
-def _kind(path: str) -> str:
+def kind_of(path: str) -> str:
+    """What a path is by its name: "photo", "video" or "other"."""
     suffix = PurePosixPath(path).suffix.lower()
     return "photo" if suffix in PHOTO_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else "other"
 
 
-def _output(path: str, kind: str, suffix: str, photo_format: str | None) -> str:
+def output_of(path: str, kind: str, suffix: str, photo_format: str | None) -> str:
+    """Where the result of a path lies, below the target; the format begins with a dot."""
     if kind == "other":
         return path
     old = PurePosixPath(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import PIL.Image
 from PIL import ImageDraw, ImageFont
 
@@ -87,4 +88,29 @@ def before_after(
     sheet = PIL.Image.new("RGB", (2 * width + gap, height), (255, 255, 255))
     sheet.paste(pair[0], (0, 0))
     sheet.paste(pair[1], (width + gap, 0))
+    return sheet
+
+
+def pairs_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]], columns: int = 4) -> PIL.Image.Image:
+    """Lays places before and after side by side, numbered from 1, in rows of several.
+
+    Args:
+        pairs (`list[tuple[np.ndarray, np.ndarray]]`):
+            One or more; both pictures of shape `(side, side, 3)`, uint8, RGB, all of one side.
+        columns (`int`, *optional*, defaults to `4`):
+            Pairs in a row.
+
+    Returns:
+        `PIL.Image.Image`: RGB. It shows originals: not for publication.
+    """
+    side, gap, line = pairs[0][0].shape[0], 8, 20
+    rows = -(-len(pairs) // columns)
+    columns = min(columns, len(pairs))
+    sheet = PIL.Image.new("RGB", (columns * (2 * side + gap), rows * (side + line + gap)), (255, 255, 255))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=line - 4)
+    for number, pair in enumerate(pairs):
+        left, top = number % columns * (2 * side + gap), number // columns * (side + line + gap)
+        draw.text((left, top), str(number + 1), fill=(0, 0, 0), font=font)
+        for place, picture in enumerate(pair):
+            sheet.paste(PIL.Image.fromarray(picture), (left + place * side, top + line))
     return sheet

@@ -296,6 +296,7 @@ def test_what_cannot_be_written_is_said_before_the_work(bad, photo, tmp_path, mo
         ["info", "--checkpoint", "LONG"],
         ["evaluate", "in", "--out", "LONG"],
         ["attack", "in", "LONG"],
+        ["check", "in", "LONG"],
         ["prepare", "in", "LONG", "--licence", "mit"],
         ["space", "build", "LONG"],
     ],
@@ -315,6 +316,7 @@ def test_names_that_are_too_long_are_told_in_a_line(words, photo, tmp_path, monk
     [
         (["evaluate", "in", "--out", "out"], "matplotlib"),
         (["attack", "in", "out"], "matplotlib"),
+        (["check", "in", "out"], "dlib"),
         (["image", "in/photo.png", "out.png", "--candidates", "2"], "dlib"),
         (["train", "run.yaml"], "tensorboard"),
         (["prepare", "in", "out", "--licence", "mit"], "yaml"),

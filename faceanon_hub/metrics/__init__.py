@@ -26,16 +26,19 @@ from .realism import (
     frechet_distance,
     kernel_distance,
 )
+from .search import DlibSearch, Sighting
 
 __all__ = [
     "AS_DLIB",
     "DlibFaces",
     "DlibRecognizer",
+    "DlibSearch",
     "EfficientNetFeatures",
     "FaceResJudge",
     "FaceResRecognizer",
     "InceptionFeatures",
     "Recognizer",
+    "Sighting",
     "Verification",
     "auc_interval",
     "blendshape_errors",
