@@ -47,7 +47,7 @@ def main() -> None:
         print("| " + " | ".join(cells) + " |", flush=True)
     print("\n| widths of a stand | faces | missed | median width of those found |\n|---|---|---|---|")
     for nearest in NEAREST:
-        for depth in DEPTHS:
+        for depth in (depth for depth in DEPTHS if nearest / depth >= SMALLEST):
             stand, middles, widths = _stand(people, nearest / depth, nearest)
             faces = plain(stand)
             missed = 1 - _near(faces, middles, widths).any(0).mean()
