@@ -216,6 +216,8 @@ def image(
     if piped and as_json:
         raise typer.BadParameter("standard output holds the photo: write --report instead", param_hint="--json")
     try:
+        from .crowds import crowd_note
+        from .faces import obfuscated
         from .io import MAX_PIXELS, check_photo_target, encode_photo, photo_kind, read_photo, write_photo
         from .preview import before_after
 
@@ -233,7 +235,8 @@ def image(
             pipe = _load(checkpoint, device, dtype)
             progress.update(task, description="finding faces")
             try:
-                faces = pipe.find_faces(photo.pixels, options["threshold"], zones, options["fallback"], photo.alpha)
+                looked = options["threshold"], zones, options["fallback"], photo.alpha, options["hide_small"]
+                faces = pipe.find_faces(photo.pixels, *looked)
             except ValueError as error:
                 raise typer.BadParameter(str(error), param_hint="--hide") from None
             for entry in kept:
@@ -269,6 +272,8 @@ def image(
             "keep": kept,
             "hide": zones,
             "faces": [{"number": n, **face.to_dict(seed=report_seeds)} for n, face in enumerate(faces)],
+            "small": sum(face.small for face in faces),
+            "crowd": crowd_note(faces, options["hide_small"]),
         }
         if report is not None:
             _write_text(report, json.dumps(record, indent=2) + "\n")
@@ -283,12 +288,11 @@ def image(
     }
     if not quiet:
         told = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "no face found"
-        console.print(f"{target}: {told}", highlight=False, soft_wrap=True)
-        for face in record["faces"]:
-            if face["status"] == "obfuscated":
-                console.print(
-                    f"  face {face['number']} is obfuscated: {face['reason']}", style="yellow", highlight=False
-                )
+        console.print(f"{target}: {told}{_small(record['small'])}", highlight=False, soft_wrap=True)
+        _tell_crowd(record["crowd"])
+        for reason, numbers in obfuscated(faces).items():
+            told = f"face {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} faces are"
+            console.print(f"  {told} obfuscated: {reason}", style="yellow", highlight=False)
     if counts["obfuscated"]:
         raise typer.Exit(OBFUSCATED)
     if strict and not record["faces"]:
@@ -373,8 +377,11 @@ def video(
         told = ", ".join(f"{count} {status}" for status, count in result.counts.items()) or "no face found"
         people = len({track["person"] for track in result.tracks})
         console.print(
-            f"{target}: {result.frames} frames, faces of {people} in them: {told}", highlight=False, soft_wrap=True
+            f"{target}: {result.frames} frames, faces of {people} in them: {told}{_small(result.small)}",
+            highlight=False,
+            soft_wrap=True,
         )
+        _tell_crowd(result.crowd)
         for note in result.notes:
             console.print(f"  {note}", style="yellow", highlight=False, soft_wrap=True)
         for track in result.tracks:
@@ -504,7 +511,10 @@ def folder(
         seen = ", ".join(f"{count} {name}" for name, count in faces.items() if count) or "none"
         if dry_run:
             told, seen = f"{len(summary.planned)} files to do, {summary.skipped} to be skipped", "not looked for"
+        seen += _small(summary.small)
         console.print(f"{target}: {told}; faces: {seen}", highlight=False, markup=False, soft_wrap=True)
+        for path, note in list(summary.crowds.items())[:10]:
+            _tell_crowd(f"{path}: {note}")
         for path, reason in list(summary.failures.items())[:10]:
             console.print(f"  failed: {path}: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if summary.failures:
@@ -581,7 +591,10 @@ def dataset(
     if not quiet:
         told = f"{summary.rows} rows, {summary.failed} failed; faces: {summary.anonymized} anonymized"
         told += f", {summary.obfuscated} obfuscated" if summary.obfuscated else ""
+        told += _small(summary.small)
         console.print(f"{target}: {told}", highlight=False, markup=False, soft_wrap=True)
+        for crowd in summary.crowds[:10]:
+            _tell_crowd(f"{crowd['shard']}, row {crowd['row']}: {crowd['note']}")
         for failure in summary.failures[:10]:
             row = "" if failure["row"] is None else f", row {failure['row']}"
             told = f"  failed: {failure['shard']}{row}: {failure['error']}"
@@ -1169,6 +1182,16 @@ def _parse_names(names: str, known: list[str], option: str) -> list[str]:
 def _progress(quiet: bool) -> Progress:
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=quiet)
+
+
+def _small(count: int) -> str:
+    """How many faces are below the detector's limit, as the end of a summary."""
+    return f"; {count} of them smaller than the detector's limit" if count else ""
+
+
+def _tell_crowd(note: str) -> None:
+    if note:
+        console.print(f"  {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _write_text(path: Path, text: str) -> None:

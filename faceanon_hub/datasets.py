@@ -26,6 +26,7 @@ import PIL.Image
 
 from . import __version__
 from .cells import can_hold_photos, is_photo, is_plain, mapped, refusal
+from .crowds import crowd_note
 from .errors import (
     FaceAnonError,
     MissingDependencyError,
@@ -36,7 +37,7 @@ from .errors import (
 )
 from .faces import Face, FaceStatus
 from .files import APPLE_DOUBLE, SPECIAL, check_name, open_regular
-from .folders import STATUSES, matches, weights_digest
+from .folders import COUNTED, matches, weights_digest
 from .harmless import why_not
 from .hub import DEFAULT_CHECKPOINT
 from .io import MAX_PIXELS, PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
@@ -324,11 +325,13 @@ class DatasetReport:
             Rows in the target: as many as in the source.
         shards (`int`):
             Files of the target, or parts of an image folder.
-        anonymized, obfuscated, kept (`int`):
-            Faces.
+        anonymized, obfuscated, kept, small (`int`):
+            Faces; of these, those below the detector's `min_face_size`: `small`.
         failures (`list[dict]`):
             `"shard"`, `"row"` and `"error"` of each row whose photo is null, and of each shard that cannot be read,
             with `None` for the row. They are also in the target's `_faceanon/failures.jsonl`.
+        crowds (`list[dict]`):
+            `"shard"` and `"row"` of each row that shows a crowd, and what [`crowds.crowd_note`] says of it: `"note"`.
         left_out (`dict[str, str]`):
             Reasons by path below the source: files that are no part of a shard, and are not in the target. They are
             also in the target's `_faceanon/left_out.json`.
@@ -339,7 +342,9 @@ class DatasetReport:
     anonymized: int = 0
     obfuscated: int = 0
     kept: int = 0
+    small: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
+    crowds: list[dict[str, Any]] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -488,7 +493,8 @@ def anonymize_dataset(
         report.rows += mark["rows"]
         faces.update(mark["faces"])
         report.failures += [{"shard": shard.name, **failure} for failure in mark["failures"]]
-    report.anonymized, report.obfuscated, report.kept = (faces[status] for status in STATUSES)
+        report.crowds += [{"shard": shard.name, **crowd} for crowd in mark["crowds"]]
+    report.anonymized, report.obfuscated, report.kept, report.small = (faces[name] for name in COUNTED)
     done_paths = {path for shard in shards if "error" not in marks[shard.name] for path in shard.paths}
     done_paths -= {failure["row"] for failure in report.failures}
     for path in others:
@@ -636,10 +642,10 @@ class _Work:
         do = {"parquet": self._parquet, "tar": self._tar, "folder": self._folder}[shard.kind]
         _ = self.batch.pipe  # here, so that a missing checkpoint is not taken for rows that fail
         for attempt in range(self.retries + 1):
-            mark: dict[str, Any] = {"shard": shard.name, "rows": 0, "faces": Counter(), "failures": []}
+            mark: dict[str, Any] = {"shard": shard.name, "rows": 0, "faces": Counter(), "failures": [], "crowds": []}
             try:
                 do(shard, mark)
-                mark["faces"] = {status: mark["faces"][status] for status in STATUSES}
+                mark["faces"] = {name: mark["faces"][name] for name in COUNTED}
                 _put_json(self.places[1], _mark(shard), mark)
                 break
             except UnreadableImageError as error:
@@ -658,6 +664,9 @@ class _Work:
     def _note(self, mark: dict[str, Any], row: Any, error: str | None, faces: list[Face]) -> None:
         mark["rows"] += 1
         mark["faces"].update(face.status.value for face in faces if face.status is not FaceStatus.FOUND)
+        mark["faces"]["small"] += sum(face.small for face in faces)
+        if note := crowd_note(faces, self.options.get("hide_small", False)):
+            mark["crowds"].append({"row": row, "note": note})
         if error is not None:
             mark["failures"].append({"row": row, "error": error})
 

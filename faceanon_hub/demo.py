@@ -27,9 +27,10 @@ from starlette.middleware import Middleware
 from . import panel, retention
 from .alignment import similarity, warp_in
 from .container import Frame, VideoReader
+from .crowds import crowd_note
 from .editor import PhotoEditor
 from .errors import FaceAnonError, MissingDependencyError, cause_of
-from .faces import Face, FaceStatus
+from .faces import Face, FaceStatus, obfuscated
 from .hub import DEFAULT_CHECKPOINT
 from .intake import MAX_BYTES, Gate, Page, RefusedError, position
 from .io import write_photo
@@ -62,6 +63,7 @@ CONTROLS = {
     "attributes": "attributes",
     "glasses": "glasses",
     "blur": "context_blur",
+    "tiny": "hide_small",
 }
 
 
@@ -132,7 +134,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             return [None, None, gr.DownloadButton(interactive=False)]
         said = _said(request)
         with _told(said):
-            editor = PhotoEditor(pipe, photo, seed=int(seed or 0), threshold=threshold)
+            editor = _edited(pipe, photo, seed, threshold, options)
         _announce(editor.faces, said)
         return show(Session(editor, folder), *options)
 
@@ -228,7 +230,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     @in_turn(PHOTO_LIMIT)
     def anonymize(
         photo: str | None, seed: float, threshold: float, light: float, color: float, truncation: float,
-        fallback: str, margin: float, privacy: float, attributes: str, glasses: str, blur: float,
+        fallback: str, margin: float, privacy: float, attributes: str, glasses: str, blur: float, tiny: bool,
         request: gr.Request,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
@@ -246,6 +248,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             attributes: face, surroundings or none: what apparent age and sex follow.
             glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
+            tiny: Whether faces down to 6 pixels are looked for, and small ones hidden.
 
         Returns:
             The anonymized photo, and what was done to each face.
@@ -256,13 +259,13 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with _told(said):
             return _one(
                 pipe, folder, said, photo, seed, threshold, light, color, truncation, fallback, margin, privacy,
-                attributes, glasses, blur,
+                attributes, glasses, blur, tiny,
             )  # fmt: skip
 
     @in_turn(BATCH_LIMIT)
     def batch(
         files: list[str] | None, seed: float, threshold: float, light: float, color: float, truncation: float,
-        fallback: str, margin: float, privacy: float, attributes: str, glasses: str, blur: float,
+        fallback: str, margin: float, privacy: float, attributes: str, glasses: str, blur: float, tiny: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> str:  # fmt: skip
@@ -281,6 +284,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             attributes: face, surroundings or none: what apparent age and sex follow.
             glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
+            tiny: Whether faces down to 6 pixels are looked for, and small ones hidden.
 
         Returns:
             An archive of the anonymized photos with a report.
@@ -288,13 +292,13 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         said = _said(request)
         if not files:
             raise gr.Error(said["choose_photo"])
-        options = (seed, threshold, light, color, truncation, fallback, margin, privacy, attributes, glasses, blur)
+        options = light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny
         target, report = retention.place(folder, "anonymized.zip"), []
         with zipfile.ZipFile(target, "w") as archive:
             for number, file in enumerate(progress.tqdm(files)):
                 stop_if_asked()
                 try:
-                    path, record = _one(pipe, folder, said, file, *options)
+                    path, record = _one(pipe, folder, said, file, seed, threshold, *options)
                 except FaceAnonError as error:
                     record = {"error": cause_of(error)}
                 else:
@@ -341,7 +345,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                 frame = next(event for event in reader.read([]) if isinstance(event, Frame))
         finally:
             reader.close()
-        editor = PhotoEditor(pipe, frame.pixels, seed=int(seed or 0), threshold=threshold)
+        editor = _edited(pipe, frame.pixels, seed, threshold, options)
         editor.render(**_asked(options))
         _announce(editor.faces, said)
         return editor.pixels
@@ -350,7 +354,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
     def video(
         file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
         light: float, color: float, truncation: float, fallback: Any, margin: float, privacy: float,
-        attributes: str, glasses: str, blur: float, request: gr.Request,
+        attributes: str, glasses: str, blur: float, tiny: bool, request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a video; one person stays one new person.
@@ -371,6 +375,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             attributes: face, surroundings or none: what apparent age and sex follow.
             glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
+            tiny: Whether faces down to 6 pixels are looked for, and small ones hidden.
 
         Returns:
             The anonymized video, and what was done to each face.
@@ -387,11 +392,13 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with _told(said):
             report = pipe.video(
                 file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
-                **_asked((light, color, truncation, fallback, margin, privacy, attributes, glasses, blur)),
+                **_asked((light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)),
                 on_progress=on_progress,
             )  # fmt: skip
         if not report.tracks:
             gr.Warning(said["no_face"])
+        if report.crowd:
+            gr.Warning(said["crowd"])
         return str(target), report.to_dict()
 
     often = max(1, round(lifetime / retention.SWEEPS))
@@ -435,6 +442,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                             label=text("glasses"),
                         )
                         blur = gr.Slider(0, 0.3, pipe.config.context_blur, label=text("softening"))
+                        tiny = gr.Checkbox(False, label=text("tiny"))
                 with gr.Column(scale=3):
                     compare = gr.ImageSlider(label=text("result"), type="filepath", elem_id="result")  # type: ignore[arg-type]
                     download = gr.DownloadButton(text("download"), interactive=False, elem_id="download")  # type: ignore[arg-type]
@@ -499,7 +507,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
                     )
                     movie = gr.Video(show_label=False, interactive=False, elem_id="movie", buttons=["download"])
                     movie_report = gr.JSON(visible=False)
-        options = [light, color, truncation, fallback, margin, privacy, attributes, glasses, blur]
+        options = [light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny]
         shown, rest = [session, compare, download], [gallery, download, told, stages]
         whole = [photo, session, seed, threshold, *options]
         # One network at a time; whoever waits sees the place in the queue.
@@ -513,6 +521,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         on(photo.change, open_photo, whole)
         on(seed.submit, open_photo, whole)
         on(threshold.release, open_photo, whole)
+        on(tiny.input, open_photo, whole)
         on(dice.click, roll, [photo, session, threshold, *options], [seed, *shown])
         for control in (light, color, margin, truncation, privacy, blur):
             on(control.change, show, [session, *options], trigger_mode="always_last")
@@ -603,6 +612,11 @@ def _asked(values: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(CONTROLS.values(), values, strict=True))
 
 
+def _edited(pipe: FaceAnonPipeline, photo: Any, seed: float, threshold: float, options: Sequence[Any]) -> PhotoEditor:
+    hide_small = _asked(options)["hide_small"]
+    return PhotoEditor(pipe, photo, seed=int(seed or 0), threshold=threshold, hide_small=hide_small)
+
+
 def lend_gpu(pipe: FaceAnonPipeline) -> None:
     """Moves the network to the GPU where there is one; a ZeroGPU Space lends it to the drawing alone."""
     try:  # before anything asks for a GPU: on ZeroGPU it changes what torch answers
@@ -644,9 +658,16 @@ def _told(said: dict[str, str]) -> Any:
 def _announce(faces: list[Face], said: dict[str, str]) -> None:
     if not faces:
         gr.Warning(said["no_face"])
-    weak = [f"{n} ({face.reason})" for n, face in enumerate(faces) if face.status is FaceStatus.OBFUSCATED]
+    weak = [f"{_listed(numbers)} ({reason})" for reason, numbers in obfuscated(faces).items()]
     if weak:
         gr.Warning(said["weak"].format(", ".join(weak)))
+    if crowd_note(faces):
+        gr.Warning(said["crowd"])
+
+
+def _listed(numbers: list[int]) -> str:
+    """Numbers of faces, the first few of many."""
+    return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
 
 
 def _small(pixels: np.ndarray) -> PIL.Image.Image:

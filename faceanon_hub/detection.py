@@ -17,6 +17,7 @@ from .ranges import THRESHOLD, check_number
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).
 SMALLEST_RELIABLE = 10.0
+SMALLEST = 6.0  # width in pixels of the photo: half of the faces that small are found (benchmarks/crowds.py)
 STRIDE = 32
 STEP = 4.0  # from level to level, or a little more to the last
 OVERLAP = math.ceil(1.5 * 1.25 * STEP * SMALLEST_RELIABLE)  # the tallest face too small for the next level
@@ -74,12 +75,12 @@ class FaceDetector(Component):
         tile_size: int = 576,
     ) -> None:
         check_number("threshold", threshold, *THRESHOLD)
-        check_number("min_face_size", min_face_size, 6, 256)
+        check_number("min_face_size", min_face_size, SMALLEST, 256)
         check_number("tile_size", tile_size, 256, 2048, whole=True)
         check_number("overview_size", overview_size, 64, tile_size, whole=True)
         self._network = load_centerface()
 
-    def __call__(self, image: np.ndarray, threshold: float | None = None) -> list[Face]:
+    def __call__(self, image: np.ndarray, threshold: float | None = None, smallest: float | None = None) -> list[Face]:
         """Finds the faces of a photo.
 
         Args:
@@ -87,15 +88,32 @@ class FaceDetector(Component):
                 Upright RGB photo of any size.
             threshold (`float`, *optional*):
                 Lowest confidence, 0 to 1, in place of the configured one.
+            smallest (`float`, *optional*):
+                Width in pixels, 6 to 256, from which faces are found that are smaller than `min_face_size`, by a
+                second search. What the first one finds is the same as without.
 
         Returns:
             `list[Face]`: from left to right, with `box`, `score` and `keypoints`.
 
         Raises:
-            ValueError: the threshold is out of its range.
+            ValueError: a number is out of its range.
         """
         threshold = self.config.threshold if threshold is None else threshold
         check_number("threshold", threshold, 0, 1)
+        smallest = self.config.min_face_size if smallest is None else smallest
+        check_number("smallest", smallest, SMALLEST, 256)
+        rows = self._find(image, threshold)
+        rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
+        faces = [Face(box=r[:4], score=float(r[14]), keypoints=r[4:14].reshape(5, 2)) for r in rows]
+        if smallest < self.config.min_face_size:
+            sizes = {"overview_size": self.config.overview_size, "tile_size": self.config.tile_size}
+            finer = FaceDetector(min_face_size=smallest, **sizes)(image, threshold)
+            known = _same(np.array([face.box for face in finer]).reshape(-1, 4), rows)
+            faces += [face for face, same in zip(finer, known, strict=True) if not same.any()]
+        return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
+
+    def _find(self, image: np.ndarray, threshold: float) -> np.ndarray:
+        """Rows, as of [`_look`], of the photo as it stands, and turned where that shows more."""
         upright, spent = self._search(image, threshold)
         rows = upright
         for turn in self._angles(image, upright, threshold, max(GLANCE * spent, LEAST_GLANCE**2)):
@@ -106,10 +124,7 @@ class FaceDetector(Component):
                 seen = self._search_turned(image, angle, threshold, upright)
                 rows = _joined(rows, seen)
                 angle = self._tilt(seen, angle)
-        rows = _suppress(rows)
-        rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
-        rows = rows[np.argsort(rows[:, 0] + rows[:, 2], kind="stable")]
-        return [Face(box=r[:4], score=float(r[14]), keypoints=r[4:14].reshape(5, 2)) for r in rows]
+        return _suppress(rows)
 
     def _search(self, image: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
         """Looks at every level. Returns rows as of [`_look`], and how many pixels were looked at."""
@@ -232,13 +247,20 @@ def _turned_back(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def _joined(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows of earlier looks and of a turned one, which counts where it is clearly more confident of the same face."""
-    area, others = ((boxes[:, 2:4] - boxes[:, :2]).prod(1) for boxes in (rows, known))
-    same = _shared(rows, known) > 0.5 * np.minimum(area[:, None], others[None])
-    clearer = rows[:, 14, None] > known[None, :, 14] + CLEARER
+    same, clearer = _same(rows, known), rows[:, 14, None] > known[None, :, 14] + CLEARER
     new = ~(same & ~clearer).any(1)
     # A small face is not given up for a large guess round it.
-    replaced = (same & clearer & new[:, None] & (area[:, None] < 4 * others[None])).any(0)
-    return np.concatenate([known[~replaced], rows[new]])
+    near = _area(rows)[:, None] < 4 * _area(known)[None]
+    return np.concatenate([known[~(same & clearer & near & new[:, None]).any(0)], rows[new]])
+
+
+def _same(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which rows mean the same faces as others: they share more than half of the smaller box."""
+    return _shared(rows, others) > 0.5 * np.minimum(_area(rows)[:, None], _area(others)[None])
+
+
+def _area(rows: np.ndarray) -> np.ndarray:
+    return (rows[:, 2:4] - rows[:, :2]).prod(1)
 
 
 def _rolls(rows: np.ndarray) -> np.ndarray:

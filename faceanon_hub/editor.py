@@ -37,6 +37,8 @@ class PhotoEditor:
             Picks the new identities.
         threshold (`float`, *optional*):
             Lowest confidence of the detector, in place of its configured one.
+        hide_small (`bool`, *optional*, defaults to `False`):
+            Look for small faces, too, which are obfuscated: see [`Options`]. It holds for all renderings.
 
     Attributes:
         faces (`list[Face]`):
@@ -59,10 +61,17 @@ class PhotoEditor:
         ```
     """
 
-    def __init__(self, pipe: FaceAnonPipeline, photo: Any, seed: int = 0, threshold: float | None = None) -> None:
+    def __init__(
+        self,
+        pipe: FaceAnonPipeline,
+        photo: Any,
+        seed: int = 0,
+        threshold: float | None = None,
+        hide_small: bool = False,
+    ) -> None:
         self.pipe = pipe
         self.photo: Photo = read_photo(photo)
-        self.faces = pipe.find_faces(self.photo.pixels, threshold, alpha=self.photo.alpha)
+        self.faces = pipe.find_faces(self.photo.pixels, threshold, alpha=self.photo.alpha, hide_small=hide_small)
         self._reasons = [face.reason for face in self.faces]
         self._kept: set[int] = set()
         self._prepared: tuple[Any, Scene] | None = None  # what it depends on, and the photo with its faces erased

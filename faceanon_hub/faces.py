@@ -44,6 +44,9 @@ class Face:
             Rotation of the head, from one that looks into the camera: x right, y up, z towards the camera.
         blendshapes (`dict[str, float]`, *optional*):
             52 scores of expression, 0 to 1, by the names of [`landmarks.BLENDSHAPES`]; left is the person's own.
+        small (`bool`):
+            Whether it is narrower than the detector's `min_face_size`: such faces are found by chance, unless they
+            are looked for, see `hide_small` of [`Options`].
     """
 
     box: np.ndarray
@@ -56,11 +59,17 @@ class Face:
     seed: int | None = None
     pose: np.ndarray | None = field(default=None, repr=False)
     blendshapes: dict[str, float] | None = field(default=None, repr=False)
+    small: bool = False
 
     @property
     def size(self) -> float:
         """Longer side of the box in pixels."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+    @property
+    def width(self) -> float:
+        """Shorter side of the box in pixels: the face's width, also where it lies on its side."""
+        return float(min(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
     def to_dict(self, seed: bool = False) -> dict[str, Any]:
         """A record for reports, ready for JSON.
@@ -76,6 +85,7 @@ class Face:
             "presence": None if self.presence is None else round(float(self.presence), 4),
             "status": self.status.value,
             "reason": self.reason,
+            "small": self.small,
         }
         return {**record, "seed": self.seed} if seed else record
 
@@ -83,6 +93,15 @@ class Face:
 def largest_face(faces: Iterable[Face]) -> Face | None:
     """The largest face that has landmarks; None where there is none."""
     return max((face for face in faces if face.landmarks is not None), key=lambda face: face.size, default=None)
+
+
+def obfuscated(faces: Iterable[Face]) -> dict[str, list[int]]:
+    """The numbers of faces that are obfuscated, by reason."""
+    reasons: dict[str, list[int]] = {}
+    for number, face in enumerate(faces):
+        if face.status is FaceStatus.OBFUSCATED:
+            reasons.setdefault(face.reason, []).append(number)
+    return reasons
 
 
 def derived_seed(base: int, number: int) -> int:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from . import __version__
 from .container import VIDEO_SUFFIXES
+from .crowds import crowd_note
 from .errors import (
     FaceAnonError,
     UnreadableError,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 STATE = ".faceanon"
 BATCH_FILES = 8  # photos whose faces go through the network together
 BATCH_PIXELS = 24_000_000  # of them all, for memory
-STATUSES = ("anonymized", "obfuscated", "kept")
+COUNTED = ("anonymized", "obfuscated", "kept", "small")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every other file would fail as well
 
 
@@ -72,10 +73,13 @@ class FolderReport:
             How many of these an earlier run had done.
         copied, skipped (`int`):
             Other files: copied as they are because the caller asked for it, or left out, as are links out of the tree.
-        anonymized, obfuscated, kept (`int`):
-            Faces, over all photos and videos.
+        anonymized, obfuscated, kept, small (`int`):
+            Faces, over all photos and videos; of these, those below the detector's `min_face_size` (in a video, in
+            any frame): `small`.
         failures (`dict[str, str]`):
             Reasons by path below the source. These files have no result.
+        crowds (`dict[str, str]`):
+            Photos and videos that show a crowd, by path, and what [`crowds.crowd_note`] says of each.
         planned (`list[str]`):
             With `dry_run`, the files that would be done.
     """
@@ -88,7 +92,9 @@ class FolderReport:
     anonymized: int = 0
     obfuscated: int = 0
     kept: int = 0
+    small: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    crowds: dict[str, str] = field(default_factory=dict)
     planned: list[str] = field(default_factory=list)
 
     @property
@@ -635,10 +641,12 @@ def _sum_up(report: FolderReport, records: list[dict[str, Any]]) -> None:
             report.failures[record["path"]] = record["error"]
             continue
         faces.update(record["faces"])
+        if record["crowd"]:
+            report.crowds[record["path"]] = record["crowd"]
         report.photos += record["kind"] == "photo"
         report.videos += record["kind"] == "video"
         report.copied += record["kind"] == "other"
-    report.anonymized, report.obfuscated, report.kept = (faces[status] for status in STATUSES)
+    report.anonymized, report.obfuscated, report.kept, report.small = (faces[name] for name in COUNTED)
 
 
 def _results(
@@ -741,9 +749,11 @@ def _photos(
         return
     for (job, _, record), image, faces in zip(ready, result.images, result.faces, strict=True):
         try:
-            told = [{"number": n, **face.to_dict(seed=settings.report_seeds)} for n, face in enumerate(faces)]
+            entries = [{"number": n, **face.to_dict(seed=settings.report_seeds)} for n, face in enumerate(faces)]
+            note = crowd_note(faces, settings.options["hide_small"])
+            told = {"faces": entries, "small": sum(face.small for face in faces), "crowd": note}
             write_photo(image, job.partial, quality=settings.quality)
-            yield _finish(job, record, {"faces": told}, settings)
+            yield _finish(job, record, told, settings)
         except Exception as error:
             yield _failed(job, error)
 
@@ -803,8 +813,10 @@ def _finish(job: _Job, record: dict[str, Any], told: dict[str, Any], settings: _
         # Always the same name: what a killed run leaves of it is written over.
         write_text(job.report, text + "\n", job.report.with_name(f".{job.report.name}.partial"))
     entries = [entry for value in told.values() if isinstance(value, list) for entry in value]
-    faces = Counter(entry["status"] for entry in entries if isinstance(entry, dict) and "status" in entry)
-    return {**record, "faces": {status: faces[status] for status in STATUSES}}
+    seen = [entry for entry in entries if isinstance(entry, dict) and "status" in entry]
+    faces = Counter(entry["status"] for entry in seen)
+    faces["small"] = sum(bool(entry["small"]) for entry in seen)
+    return {**record, "faces": {name: faces[name] for name in COUNTED}, "crowd": told.get("crowd", "")}
 
 
 def _failed(job: _Job, error: Exception | str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
 from .color import SkinColorTransfer
 from .component import component_file, loading
-from .detection import FaceDetector
+from .crowds import crowd_note
+from .detection import SMALLEST, FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
 from .errors import CheckpointError, FaceAnonError
 from .faces import Face, FaceStatus
@@ -227,6 +228,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         attributes: Attributes | None = None,
         glasses: Glasses = "original",
         truncation: float = 0.6,
+        hide_small: bool = False,
         candidates: int = 1,
         recognizer: Recognizer | None = None,
         threshold: float | None = None,
@@ -260,8 +262,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Zones (left, top, right, bottom) that are obfuscated whole, faces or not, also where they meet a kept
                 face; what reaches beyond the photo is cut off. For several photos, one such list for each. Nothing
                 looks into a zone but the detector, so that a face it cuts is hidden too; see [`find_faces`].
-            lighting_strength, color_strength, privacy, attributes, glasses, truncation, threshold, fallback,
-            mask_margin, context_blur, batch_size (*optional*):
+            lighting_strength, color_strength, privacy, attributes, glasses, truncation, hide_small, threshold,
+            fallback, mask_margin, context_blur, batch_size (*optional*):
                 See [`Options`].
             candidates (`int`, *optional*, defaults to `1`):
                 How many new identities are tried for each face; that which `recognizer` finds least like the original
@@ -313,6 +315,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             privacy=privacy,
             attributes=attributes,
             glasses=glasses,
+            hide_small=hide_small,
         )
         self.check_inputs(images, faces, candidates, recognizer, output_type, callback_on_step_end_tensor_inputs)
         keeps, hides = _lists("keep", keep, image, len(images)), _lists("hide", hide, image, len(images))
@@ -325,11 +328,13 @@ class FaceAnonPipeline(DiffusionPipeline):
         # 3. Find the faces
         if faces is None:
             faces = [
-                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback, photo.alpha)
+                self.find_faces(photo.pixels, options.threshold, hidden, options.fallback, photo.alpha, hide_small)
                 for photo, hidden in zip(photos, zones, strict=True)
             ]
         else:  # what an earlier call did to them says nothing about this one
             faces = [[replace(face, status=FaceStatus.FOUND) for face in found] for found in faces]
+            for found in faces:
+                self.mark_small(found, hide_small)
 
         # 4. Decide which of them stay, and who the new ones are
         for found, kept, base in zip(faces, keeps, seeds, strict=True):
@@ -362,6 +367,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         if failed:
             total = sum(map(len, faces))
             logger.warning("%d of %d faces could not be replaced and are obfuscated instead", failed, total)
+        for photo, found in zip(photos, faces, strict=True):
+            if note := crowd_note(found, hide_small):
+                logger.warning("%s: %s", photo.source, note)
         results = [_output(scene, output_type) for scene in scenes]
         return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
 
@@ -450,6 +458,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         hide: Sequence[Any] = (),
         fallback: Fallback | None = None,
         alpha: np.ndarray | None = None,
+        hide_small: bool = False,
     ) -> list[Face]:
         """Detects faces and their landmarks.
 
@@ -465,38 +474,67 @@ class FaceAnonPipeline(DiffusionPipeline):
                 How the zones will be obfuscated, in place of the configured one.
             alpha (`np.ndarray` of shape `(H, W)`, uint8, *optional*):
                 Opacity of the photo. Faces that only it shows, or only the photo on black or on white, are found too.
+            hide_small (`bool`, *optional*, defaults to `False`):
+                Look for faces down to 6 pixels, too; what is below the detector's `min_face_size` gets no landmarks.
 
         Returns:
             `list[Face]`: from left to right, then those that only the transparency shows, then those cut by zones.
             Without `landmarks`, `reason` says why; such a face will be obfuscated.
 
         Raises:
-            ValueError: a zone is empty or outside the photo, or the threshold is out of its range.
+            ValueError: a zone is empty or outside the photo, or an option is out of its range.
         """
         start_work()
-        Options(threshold=threshold)  # says what is wrong with it
+        Options(threshold=threshold, hide_small=hide_small)  # says what is wrong with them
+        detect = functools.partial(self.detector, smallest=SMALLEST) if hide_small else self.detector
+
+        def look(view: np.ndarray) -> list[Face]:
+            found = detect(view, threshold)
+            self.mark_small(found, hide_small)
+            return found
+
         zones = check_zones(hide, image.shape)
         covered = cover_zones(image, zones, fallback or self.config.fallback)
-        faces = self.detector(covered, threshold)
-        each(lambda face: self.find_landmarks(covered, face), faces)
+        faces = look(covered)
+        each(lambda face: self.find_landmarks(covered, face), [face for face in faces if not face.reason])
         for face in faces:
             if face.score < SURE and face.landmarks is not None:  # the mesh fits to palms and signs, too
                 face.landmarks = face.pose = face.blendshapes = None
                 face.reason = f"it may be no face (confidence {face.score:.2f})"
         opaque = transparency.closed(alpha, [(zone, ...) for zone in zones])
-        faces += self._seen_through(covered, opaque, faces, threshold)
+        faces += self._seen_through(covered, opaque, faces, look)
         if zones:
-            seen = self.detector(image, threshold)
-            faces += faces_cut(seen + self._seen_through(image, alpha, seen, threshold), faces, zones)
+            seen = look(image)
+            faces += faces_cut(seen + self._seen_through(image, alpha, seen, look), faces, zones)
         return faces
 
+    def mark_small(self, faces: Sequence[Face], hide: bool) -> None:
+        """Marks faces that are narrower than the detector's `min_face_size`.
+
+        Args:
+            faces (`list[Face]`):
+                Their `small` is set.
+            hide (`bool`):
+                Whether those will be obfuscated: they lose what they could be replaced by, and `reason` says why.
+        """
+        least = self.detector.config.min_face_size
+        for face in faces:
+            face.small = face.width < least
+            if face.small and hide:
+                face.landmarks = face.pose = face.blendshapes = None
+                face.reason = f"smaller than {least:g} px"
+
     def _seen_through(
-        self, image: np.ndarray, alpha: np.ndarray | None, known: Sequence[Face], threshold: float | None
+        self,
+        image: np.ndarray,
+        alpha: np.ndarray | None,
+        known: Sequence[Face],
+        look: Callable[[np.ndarray], list[Face]],
     ) -> list[Face]:
         """Faces that a photo shows by its transparency, and that are not known from its colours."""
         found: list[Face] = []
         for view in transparency.views(image, alpha):
-            for face in self.detector(view, threshold):
+            for face in look(view):
                 if all(overlap(face.box, other.box) <= SAME for other in (*known, *found)):
                     face.reason = "seen by the transparency alone"
                     found.append(face)

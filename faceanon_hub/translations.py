@@ -7,6 +7,7 @@ _KEYS = [
     "glasses", "fallback",
     "threshold", "margin", "truncation", "result", "download", "faces", "keep", "replace", "renew", "variants", "kept",
     "stages", "batch", "anonymize", "archive", "clip", "start", "end", "sound", "preview", "privacy", "softening",
+    "tiny",
 ]  # fmt: skip
 
 _TEXTS = {
@@ -25,6 +26,7 @@ _TEXTS = {
         "Video (up to 60 seconds at a time)", "From (seconds)", "To (seconds)", "Keep the sound",
         "Preview of the first frame",
         "Privacy: 0 keeps expression best, 1 is farthest from the original", "Blur of hair, ears and neck",
+        "Find faces down to 6 pixels and hide the tiny ones: five times as slow",
     ],
     "de": [
         "# Gesichter von niemandem\nJedes Gesicht im Foto wird durch ein echt wirkendes Gesicht eines Menschen "
@@ -42,6 +44,7 @@ _TEXTS = {
         "Vorschau des ersten Bildes",
         "Privatheit: 0 erhält den Ausdruck am besten, 1 entfernt sich am weitesten vom Original",
         "Unschärfe von Haaren, Ohren und Hals",
+        "Gesichter ab 6 Pixeln finden und die winzigen verbergen: fünfmal so langsam",
     ],
     "fr": [
         "# Visages de personne\nChaque visage de la photo est remplacé par celui, réaliste, d'une personne qui "
@@ -59,6 +62,7 @@ _TEXTS = {
         "Aperçu de la première image",
         "Confidentialité : 0 garde le mieux l'expression, 1 s'éloigne le plus de l'original",
         "Flou des cheveux, des oreilles et du cou",
+        "Trouver les visages dès 6 pixels et cacher les minuscules : cinq fois plus lent",
     ],
     "es": [
         "# Caras de nadie\nCada cara de la foto se sustituye por la cara realista de alguien que no existe. "
@@ -76,6 +80,7 @@ _TEXTS = {
         "Vista previa del primer fotograma",
         "Privacidad: 0 conserva mejor la expresión, 1 se aleja más del original",
         "Desenfoque de pelo, orejas y cuello",
+        "Buscar caras desde 6 píxeles y ocultar las diminutas: cinco veces más lento",
     ],
     "it": [
         "# Volti di nessuno\nOgni volto della foto è sostituito dal volto realistico di qualcuno che non esiste. "
@@ -92,6 +97,7 @@ _TEXTS = {
         "Anteprima del primo fotogramma",
         "Riservatezza: 0 conserva meglio l'espressione, 1 si allontana di più dall'originale",
         "Sfocatura di capelli, orecchie e collo",
+        "Trovare volti da 6 pixel e nascondere quelli minuscoli: cinque volte più lento",
     ],
     "ja": [
         "# 誰でもない顔\n写真の顔をすべて、実在しない人のリアルな顔に置き換えます。"
@@ -105,6 +111,7 @@ _TEXTS = {
         "保たれたもの", "工程", "複数の写真", "匿名化する", "レポート付きアーカイブ",
         "動画（一度に60秒まで）", "開始（秒）", "終了（秒）", "音声を残す", "最初のフレームのプレビュー",
         "プライバシー：0は表情を優先、1は元から最も離れます", "髪、耳、首のぼかし",
+        "6ピクセル以上の顔を探し、ごく小さい顔を隠す（5倍の時間）",
     ],
 }  # fmt: skip
 
@@ -114,7 +121,7 @@ _SAID_KEYS = [
     "light_kept", "light_roughly", "light_changed", "light_diffuse", "color_kept", "color_roughly", "color_changed",
     "recognized", "not_recognized", "similarity_unknown", "no_guarantee", "no_face", "weak", "choose_face",
     "choose_photo", "too_many", "some_failed", "unusable", "choose_video", "too_long", "span", "starts_late",
-    "not_sent", "bad_value", "bad_count", "stopped", "failed", "no_such_call", "too_large", "busy",
+    "not_sent", "bad_value", "bad_count", "stopped", "failed", "no_such_call", "too_large", "busy", "crowd",
 ]  # fmt: skip
 
 _SAID = {
@@ -140,6 +147,7 @@ _SAID = {
         "This page does not answer such a call.",
         "Too large to be sent to this page.",
         "Too many jobs of yours are waiting. Try again later.",
+        "A crowd: the smallest faces may have been missed. A box under the other settings looks for smaller ones.",
     ],
     "de": [
         "Gesicht", "neues Gesicht", "verborgen", "belassen", "Was vom Foto übrig ist", "478 Punkte", "Gezeichnet",
@@ -165,6 +173,7 @@ _SAID = {
         "Einen solchen Aufruf beantwortet diese Seite nicht.",
         "Zu groß, um es an diese Seite zu schicken.",
         "Zu viele Ihrer Aufträge warten. Versuchen Sie es später wieder.",
+        "Eine Menge: Die kleinsten Gesichter fehlen vielleicht. Ein Kästchen bei den Einstellungen sucht kleinere.",
     ],
     "fr": [
         "Visage", "nouveau visage", "caché", "laissé", "Ce qui reste de la photo", "478 points", "Dessiné",
@@ -189,6 +198,7 @@ _SAID = {
         "Cette page ne répond pas à un tel appel.",
         "Trop grand pour être envoyé à cette page.",
         "Trop de vos demandes attendent. Réessayez plus tard.",
+        "Une foule : les plus petits visages ont pu échapper. Une case des autres réglages en cherche de plus petits.",
     ],
     "es": [
         "Cara", "cara nueva", "oculta", "intacta", "Lo que queda de la foto", "478 puntos", "Dibujada",
@@ -213,6 +223,7 @@ _SAID = {
         "Esta página no responde a esa llamada.",
         "Demasiado grande para enviarlo a esta página.",
         "Esperan demasiados trabajos suyos. Inténtelo más tarde.",
+        "Una multitud: pueden faltar las caras más pequeñas. Una casilla de los ajustes busca otras menores.",
     ],
     "it": [
         "Volto", "volto nuovo", "nascosto", "lasciato", "Ciò che resta della foto", "478 punti", "Disegnato",
@@ -237,6 +248,7 @@ _SAID = {
         "Questa pagina non risponde a una tale chiamata.",
         "Troppo grande per essere inviato a questa pagina.",
         "Troppe sue richieste in attesa. Riprovi più tardi.",
+        "Una folla: i volti più piccoli possono mancare. Una casella delle impostazioni ne cerca di minori.",
     ],
     "ja": [
         "顔", "新しい顔", "隠した顔", "そのままの顔", "写真に残るもの", "478の点", "描いた顔", "元の光と色",
@@ -260,6 +272,7 @@ _SAID = {
         "このページはその呼び出しに応じません。",
         "このページに送るには大きすぎます。",
         "お待ちの処理が多すぎます。後でお試しください。",
+        "人混みです。最も小さい顔は見落とした可能性があります。その他の設定で、より小さい顔を探せます。",
     ],
 }  # fmt: skip
 

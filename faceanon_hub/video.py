@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
+from .crowds import crowd_note
 from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .landmarks import FIVE
@@ -63,13 +64,16 @@ class VideoReport:
         tracks (`list[dict]`):
             Of each track: `number`, `person` (tracks of the same one got the same new face), `first` and `last` in
             seconds, `frames` by status, `status` in most of them, `found` (frames in which it was detected, followed
-            or filled in), `reasons` of what is not anonymized, with their frames, and `seed`.
+            or filled in), `reasons` of what is not anonymized, with their frames, `small` (frames in which the face
+            is narrower than the detector's `min_face_size`), and `seed`.
         keep, hide (`list[list[float]]`):
             The boxes that were asked for.
         cuts (`list[float]`):
             Times at which another scene begins, in seconds.
         notes (`list[str]`):
             What of the original file the new one lacks, in words.
+        crowd (`str`):
+            That some frame shows a crowd, see [`crowds.crowd_note`]; empty where none does.
     """
 
     frames: int
@@ -81,6 +85,12 @@ class VideoReport:
     hide: list[list[float]]
     cuts: list[float]
     notes: list[str]
+    crowd: str = ""
+
+    @property
+    def small(self) -> int:
+        """Faces over all frames that are narrower than the detector's `min_face_size`."""
+        return sum(track["small"] for track in self.tracks)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -97,7 +107,7 @@ class VideoReport:
             seed (`bool`, *optional*, defaults to `False`):
                 Include the seeds, which repeat the new faces.
         """
-        record = dataclasses.asdict(self) | {"size": list(self.size)}
+        record = dataclasses.asdict(self) | {"size": list(self.size), "small": self.small}
         if not seed:
             record["tracks"] = [{k: v for k, v in track.items() if k != "seed"} for track in record["tracks"]]
         return record
@@ -239,12 +249,15 @@ def anonymize_video(
         hide=[list(map(float, box)) for box in hidden],
         cuts=window.cuts,
         notes=writer.notes,
+        crowd=window.crowd,
     )
     if report.counts.get("obfuscated"):
         total = sum(report.counts.values())
         logger.warning(
             "%d of %d faces in frames are obfuscated instead of replaced", report.counts["obfuscated"], total
         )
+    if report.crowd:
+        logger.warning("%s", report.crowd)
     return report
 
 
@@ -273,6 +286,7 @@ class _Window:
         self.tracker = Tracker()
         self.frames, self.time = 0, 0.0
         self.cuts: list[float] = []
+        self.crowd = ""  # what there is to say of the first frame that shows one
         self._frames: deque[Frame] = deque()
         self._thumbnail: np.ndarray | None = None
         self._usual = CUT_LEVEL / CUT_RATIO
@@ -302,7 +316,7 @@ class _Window:
         return self._paint(plans)
 
     def _find(self, frame: Frame) -> list[Sighting]:
-        faces = self.pipe.find_faces(frame.pixels, self.options.threshold)
+        faces = self.pipe.find_faces(frame.pixels, self.options.threshold, hide_small=self.options.hide_small)
         return [self._sighting(frame, face, "detected") for face in faces]
 
     def _sighting(self, frame: Frame, face: Face, how: str) -> Sighting:
@@ -416,6 +430,9 @@ class _Window:
         face = dataclasses.replace(sighting.face)
         entry = _Planned(face, track, sighting.how, doubtful=sighting.how not in ("detected", "followed"))
         near = [other for other in track.sightings.values() if abs(other.frame - sighting.frame) <= LOOKAHEAD]
+        self.pipe.mark_small([face], self.options.hide_small)
+        if face.small and self.options.hide_small:
+            return entry
         if face.landmarks is None:
             entry.doubtful = True
             face.landmarks = _borrowed(sighting, near)
@@ -456,6 +473,7 @@ class _Window:
         for (frame, planned), scene in zip(plans, scenes, strict=True):
             for entry in planned:
                 self._record(entry, frame.time)
+            self.crowd = self.crowd or crowd_note([entry.face for entry in planned], self.options.hide_small)
             finished.append(dataclasses.replace(frame, pixels=scene.canvas))
             self.frames, self.time = self.frames + 1, frame.time
         return finished
@@ -538,10 +556,12 @@ class _Window:
                 "frames": {},
                 "found": {},
                 "reasons": {},
+                "small": 0,
                 "seed": face.seed,
             },
         )
         record["last"] = round(time, 3)
+        record["small"] += face.small
         reason = "" if face.status is FaceStatus.ANONYMIZED else face.reason
         for name, value in (("frames", face.status.value), ("found", entry.how), ("reasons", reason)):
             if value:

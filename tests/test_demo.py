@@ -223,6 +223,7 @@ def asked(server: str, photo: str | Path) -> str:
         "face",
         "original",
         0,
+        False,
     ]
     event = httpx.post(f"{server}gradio_api/call/anonymize", json={"data": data}).json()["event_id"]
     return httpx.get(f"{server}gradio_api/call/anonymize/{event}", timeout=60).text

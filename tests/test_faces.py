@@ -42,7 +42,7 @@ def test_a_face_only_just_found_has_a_record_too():
 
 def test_the_record_has_nothing_by_which_a_person_is_known():
     record = a_face().to_dict()
-    assert set(record) <= {"box", "score", "presence", "status", "reason", "seed"}
+    assert set(record) <= {"box", "score", "presence", "status", "reason", "small", "seed"}
     # Nothing a hundred numbers long under another name.
     assert len(json.dumps(record)) < 250
 
