@@ -248,7 +248,7 @@ def _turned_back(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def _joined(known: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Rows of earlier looks and of a turned one, which counts where it is clearly more confident of the same face."""
     same, clearer = _same(rows, known), rows[:, 14, None] > known[None, :, 14] + CLEARER
-    new = ~(same & ~clearer).any(1)
+    new = np.logical_not((same & ~clearer).any(1))
     # A small face is not given up for a large guess round it.
     near = _area(rows)[:, None] < 4 * _area(known)[None]
     return np.concatenate([known[~(same & clearer & near & new[:, None]).any(0)], rows[new]])

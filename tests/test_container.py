@@ -456,7 +456,8 @@ def test_no_frame_is_lost_in_silence(tmp_path, suffix, codec):
         with av.open(str(path)) as container:
             assert frames == sum(packet.size > 0 for packet in container.demux(video=0))
         seen.add("read")
-    assert seen == {"refused", "read"}
+    # SVT-AV1 writes other bytes from run to run: that some damage can be played is up to chance.
+    assert "refused" in seen and (codec == "libsvtav1" or "read" in seen)
 
 
 def test_x264_repeats_itself(tmp_path):
