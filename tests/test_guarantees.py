@@ -165,7 +165,7 @@ def test_nothing_biometric_is_written_unless_asked_for(head, tmp_path):
                 path
             )
     (record,) = json.loads((tmp_path / "b.json").read_text())["faces"]
-    assert set(record) == {"number", "box", "score", "presence", "status", "reason"}
+    assert set(record) == {"number", "box", "score", "presence", "status", "reason", "small"}
     assert not list((tmp_path / "tmp").rglob("*.png"))
 
 
