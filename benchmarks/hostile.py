@@ -32,7 +32,7 @@ ADDRESS = "127.0.0.2"  # of the hostile one; the others are 127.0.0.1
 HANDS = 8  # with which it tries at once
 MOST = 100_000  # things that it tries
 NAME = "anna-vadvarka"  # of its files: no log may hold it
-OPTIONS = [0, 0.2, 1, 1, True, 0.85, "blur", 0.1, 1, 0]
+OPTIONS = [0, 0.2, 1, 1, 0.6, "blur", 0.1, 1, "face", "original", 0, False]
 
 
 class Hostile:

@@ -367,9 +367,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         if failed:
             total = sum(map(len, faces))
             logger.warning("%d of %d faces could not be replaced and are obfuscated instead", failed, total)
-        for photo, found in zip(photos, faces, strict=True):
+        for number, found in enumerate(faces):
             if note := crowd_note(found, hide_small):
-                logger.warning("%s: %s", photo.source, note)
+                logger.warning("photo %d: %s", number, note)
         results = [_output(scene, output_type) for scene in scenes]
         return FaceAnonPipelineOutput(results, faces) if return_dict else (results, faces)
 

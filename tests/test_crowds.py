@@ -167,7 +167,7 @@ def test_a_crowd_is_told_and_a_portrait_is_not(quick, many, portrait, caplog):
         quick(portrait, keep=[0])
         assert "crowd" not in caplog.text
         quick(many, keep=[(0, 0, 300, 280)])
-    assert "a crowd of 24 faces" in caplog.text and "--hide-small" in caplog.text
+    assert "photo 0: a crowd of 24 faces" in caplog.text and "--hide-small" in caplog.text
 
 
 def test_no_photo_of_a_group_is_a_crowd(pipe, shared):
