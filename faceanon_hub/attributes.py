@@ -16,7 +16,7 @@ from .residual import ResidualNetwork
 EYES_SIZE, EYES_EXTENTS = 96, 0.9  # pixels, and longer sides of the mesh, that the crop of both eyes is wide
 EXTENTS = 1.4  # side of the crop over the longer side of the mesh
 UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
-SURE = 6.0  # log odds that stand for the others: with 3, a judge takes more drawn faces for the other sex
+SURE = 4.5  # log odds that stand for the others: with 3, a judge takes more drawn faces for the other sex
 EYE_CORNERS = [*LEFT_CORNERS, *RIGHT_CORNERS]
 SURE_GLASSES = 6.0  # log odds that stand for glasses: the most that are told, which is what most drawn faces show
 YEARS = 5  # to which an age is rounded

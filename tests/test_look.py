@@ -88,7 +88,7 @@ def test_a_goal_tells_of_a_beard_where_a_man_clearly_has_one_or_none(crop):
         ("glasses", 4.0, 1.0, 0),
         ("glasses", np.nan, 1.0, 0),
         ("sex", 3.0, -0.5, 1),
-        ("sex", -3.0, -1.0, 0.6),
+        ("sex", -3.0, -1.0, 0.5),
         ("sex", 3.0, 2.5, 0),
         ("beard", -2.0, -20.0, 1),
         ("beard", -30.0, -20.0, 0),
