@@ -19,7 +19,8 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -458,12 +459,7 @@ def folder(
         from .folders import anonymize_folder
         from .io import MAX_PIXELS
 
-        with _progress(quiet) as progress:
-            task = progress.add_task("looking", total=None)
-
-            def on_progress(done: int, total: int, path: str) -> None:
-                progress.update(task, description=f"{done} of {total} files", completed=done, total=total)
-
+        with _counted("files", quiet) as on_progress:
             summary = anonymize_folder(
                 source,
                 target,
@@ -557,12 +553,7 @@ def dataset(
         from .datasets import anonymize_dataset
         from .io import MAX_PIXELS
 
-        with _progress(quiet) as progress:
-            task = progress.add_task("looking", total=None)
-
-            def on_progress(done: int, total: int, shard: str) -> None:
-                progress.update(task, description=f"{done} of {total} shards", completed=done, total=total)
-
+        with _counted("shards", quiet) as on_progress:
             summary = anonymize_dataset(
                 source,
                 target,
@@ -642,12 +633,7 @@ def check(
         if sheet is not None:
             check_photo_target(sheet)
         _check_new([sheet], force)
-        with _progress(quiet) as progress:
-            task = progress.add_task("looking", total=None)
-
-            def on_progress(done: int, total: int, path: str) -> None:
-                progress.update(task, description=f"{done} of {total} files", completed=done, total=total)
-
+        with _counted("files", quiet) as on_progress:
             report = check_results(
                 source,
                 target,
@@ -864,12 +850,7 @@ def prepare(
         check_extra("train")
         from .training.preparation import prepare_faces
 
-        with _progress(quiet) as progress:
-            task = progress.add_task("looking", total=None)
-
-            def on_progress(done: int, total: int) -> None:
-                progress.update(task, description=f"{done} of {total} photos", completed=done, total=total)
-
+        with _counted("photos", quiet) as on_progress:
             manifest = prepare_faces(
                 sources,
                 target,
@@ -1182,6 +1163,18 @@ def _parse_names(names: str, known: list[str], option: str) -> list[str]:
 def _progress(quiet: bool) -> Progress:
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=quiet)
+
+
+@contextmanager
+def _counted(things: str, quiet: bool) -> Iterator[Callable[..., None]]:
+    """A bar, and what to call with how many of how many things are done."""
+    with _progress(quiet) as progress:
+        task = progress.add_task("looking", total=None)
+
+        def on_progress(done: int, total: int, *told: Any) -> None:
+            progress.update(task, description=f"{done} of {total} {things}", completed=done, total=total)
+
+        yield on_progress
 
 
 def _small(count: int) -> str:

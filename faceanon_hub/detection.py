@@ -164,7 +164,7 @@ class FaceDetector(Component):
         for angle in QUARTERS:
             matrix, turned = _turned(small, angle)
             seen = _moved(_turned_back(self._look(turned, max(threshold, LIKELY)), matrix), (0, 0), ratio)
-            shared = _shared(seen, upright) > 0.3 * (seen[:, 2:4] - seen[:, :2]).prod(1)[:, None]
+            shared = _shared(seen, upright) > 0.3 * _area(seen)[:, None]
             known = np.where(shared, upright[None, :, 14], 0).max(1, initial=0)
             if (seen[:, 14] > known + CLEARER).any():
                 angles.append(angle)
@@ -312,7 +312,7 @@ def _suppress(rows: np.ndarray) -> np.ndarray:
     best = cv2.dnn.NMSBoxes(corners.tolist(), rows[:, 14].tolist(), 0.0, 0.3)
     rows = rows[np.asarray(best, dtype=int).reshape(-1)]
     shared = _shared(rows, rows)
-    area = (rows[:, 2:4] - rows[:, :2]).prod(1)
+    area = _area(rows)
     fragment = (
         (shared > 0.7 * area[:, None]) & (area[None] > 1.5 * area[:, None]) & (rows[None, :, 14] > rows[:, None, 14])
     )
