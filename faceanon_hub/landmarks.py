@@ -82,6 +82,7 @@ BLENDSHAPES += ["mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShr
 BLENDSHAPES += ["mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight"]
 BLENDSHAPES += ["noseSneerLeft", "noseSneerRight"]
 
+OUTVOTES = 1 - 1e-4  # presence from which on a mesh counts that disagrees with the detector's keypoints
 CERTAIN = 1 - 1e-7  # presence of a clear face that is rightly turned; a wrong tilt stays below
 
 
@@ -117,8 +118,9 @@ class LandmarkExtractor(Component):
         min_presence (`float`, *optional*, defaults to `0.5`):
             Confidence, 0.1 to 1, under which there is no face for the mesh.
         max_deviation (`float`, *optional*, defaults to `0.25`):
-            Largest distance between the middles of mesh and detector's keypoints, in sides of the box, that still
-            counts as the same face; 0.01 to 0.5.
+            Largest distance between the mesh and the detector's keypoints, in sides of the box, that still counts as
+            the same face; 0.01 to 0.5. A mesh that is not certain must keep it in the mean of the five keypoints,
+            one that is certain with their middle.
         task_path (`str`, *optional*, defaults to `"face_landmarker.task"`):
             Name of the networks' file in the folder that the component is loaded from; nothing outside of it is ever
             opened. Made without a folder, or with None, it takes the file that comes with the package.
@@ -217,22 +219,34 @@ class LandmarkExtractor(Component):
         center = (face.box[:2] + face.box[2:]) / 2
         side = 1.4 * face.size
         first = 0.0 if face.keypoints is None else _roll_of_five(face.keypoints)
-        best, best_presence = None, 0.0
+        best, best_presence, agrees = None, 0.0, False
         for turn in (0.0, np.pi / 2, -np.pi / 2, np.pi):
             points, presence = _twice(networks, image, center, side, first + turn)
-            # The mesh of a face that is wrongly turned looks plausible, but is always the less certain one.
-            if presence > best_presence and self._deviation(points, face) <= self.config.max_deviation:
-                best, best_presence = points, presence
-            if best_presence >= CERTAIN:
+            apart, middles_apart = self._deviations(points, face)
+            # A mesh can lie upside down on a face, and be certain. Then it disagrees with the keypoints. But these are
+            # often wrong where a face is tilted.
+            near = apart <= self.config.max_deviation
+            if not near and (middles_apart > self.config.max_deviation or presence < OUTVOTES):
+                continue
+            # The mesh of a face that is wrongly turned looks plausible, but is mostly the less certain one.
+            near = near and presence >= self.config.min_presence
+            if (near, presence) > (agrees, best_presence):
+                best, best_presence, agrees = points, presence, near
+            if agrees and best_presence >= CERTAIN:
                 break
         return (best if best_presence >= self.config.min_presence else None), best_presence
 
     @staticmethod
-    def _deviation(points: np.ndarray, face: Face) -> float:
-        """Distance of the mesh from the middle of the detector's keypoints, or box, in sides of the box."""
-        found = points[:, :2].mean(0) if face.keypoints is None else points[FIVE, :2].mean(0)
-        wanted = (face.box[:2] + face.box[2:]) / 2 if face.keypoints is None else face.keypoints.mean(0)
-        return float(np.linalg.norm(found - wanted) / face.size)
+    def _deviations(points: np.ndarray, face: Face) -> tuple[float, float]:
+        """Distances in sides of the box: of the mesh from the detector's keypoints in the mean, and of their middles.
+
+        Without keypoints both are that from the middle of the box.
+        """
+        found, wanted = points[FIVE, :2], face.keypoints
+        if wanted is None:
+            found, wanted = points[:, :2].mean(0, keepdims=True), (face.box[:2] + face.box[2:])[None] / 2
+        each = np.linalg.norm(found - wanted, axis=1).mean()
+        return float(each / face.size), float(np.linalg.norm(found.mean(0) - wanted.mean(0)) / face.size)
 
 
 def _roll_of_five(keypoints: np.ndarray) -> float:

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from faceanon_hub import CheckpointError, FaceDetector, LandmarkExtractor, landmarks
-from faceanon_hub.alignment import align, transform
+from faceanon_hub.alignment import align, roll_of, transform
 from faceanon_hub.faces import Face
+from faceanon_hub.io import read_photo
 from faceanon_hub.landmarker import BUNDLED_TASK, TASK, landmarker_pool
 from faceanon_hub.landmarks import BLENDSHAPES
 
@@ -138,6 +139,13 @@ def test_a_mesh_away_from_the_keypoints_does_not_count(extractor, portrait, upri
     keypoints = upright.keypoints + 0.6 * upright.size
     (face,) = extractor(portrait, [Face(box=upright.box, score=1.0, keypoints=keypoints)])
     assert face.landmarks is None
+
+
+def test_meshes_do_not_lie_upside_down(detector, extractor, shared):
+    photo = read_photo(shared / "data/groups/2007_007763.jpg").pixels
+    rolls = [roll_of(face.landmarks) for face in extractor(photo, detector(photo)) if face.landmarks is not None]
+    assert len(rolls) > 5
+    assert np.degrees(np.abs(rolls)).max() < 60
 
 
 @pytest.mark.parametrize("name", GROUPS)
