@@ -29,6 +29,7 @@ POSE_TRUST = 4.0  # a wrong angle tears the placed face
 LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
 POSE_LIMIT, ROW_LIMIT = 2.6, 2.5  # standard deviations of a row that are asked for at most
 UNTOLD = 0.95  # a row of which more than this share is missed is left free
+ONE_SIDED = ("glasses",)  # rows that may be clearer than what is asked for
 SHRINK = 0.8  # of a style whose picture shows no face
 
 # Styles (F, 512) float32 to pictures (F, S, S, 3) uint8; a picture to its mesh; both to an embedding (256,).
@@ -208,6 +209,7 @@ class StyleSampler(Network):
         model = self._model()
         truncation = self.config.truncation if truncation is None else truncation
         rows = np.array([AT[name] for name in self.config.rows])
+        one_sided = np.isin(self.config.rows, ONE_SIDED)
         jobs = []
         for number, style in enumerate(people.detach().double().cpu().numpy()):
             drawn = style - model.mean
@@ -231,6 +233,8 @@ class StyleSampler(Network):
                     continue
                 seen = look(picture, mesh, estimator)
                 shown = (seen[rows] - model.middle) / model.spread
+                # No step back towards glasses that are less clear: half of a frame would be left.
+                shown = np.where(one_sided & (np.sign(goals[number][rows]) * (shown - job.goal) > 0), job.goal, shown)
                 missed = shown - job.goal
                 error = model.error(missed, job.trust)
                 score, likeness = error, math.nan

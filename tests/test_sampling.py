@@ -166,3 +166,22 @@ def test_a_saved_sampler_is_the_same(world, tmp_path):
         for s in (sampler, loaded)
     )
     assert torch.equal(one, other) and loaded.config.push == 1.7
+
+
+def test_a_row_that_is_clearer_than_asked_for_is_left_so(world, monkeypatch):
+    monkeypatch.setattr(world, "look", lambda *_: np.append(np.full(1, 6.0), np.full(COUNT - 1, np.nan)))
+    monkeypatch.setattr(sampling, "look", world.look)
+    goals = np.full((1, COUNT), np.nan)
+    goals[0, 0] = 6  # more than is ever asked for
+    asked = {}
+    for one_sided in ((), (ROWS[0],)):
+        monkeypatch.setattr(sampling, "ONE_SIDED", one_sided)
+        styles = []
+
+        def render(style: torch.Tensor, styles=styles) -> np.ndarray:
+            styles.append(float(style[0].double().numpy() @ world.slopes[:, 0]))
+            return world.render(style)
+
+        world.sampler().sample(goals, None, torch.zeros(1, 512), render, world.read)
+        asked[one_sided] = np.ptp(styles)
+    assert asked[(ROWS[0],)] < 1e-6 < 0.1 < asked[()]
