@@ -631,7 +631,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         crop = warp_in(pixels, job.matrix, job.size)
         parts = self.parser.parse(crop)
-        job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
+        told, landmarks = self.attribute_estimator, job.face.landmarks
+        glasses = told is not None and landmarks is not None and told.read_glasses(pixels, landmarks) > 0
+        job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts, glasses), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
         job.cloth = seam.cloth(crop, job.points, parts)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)

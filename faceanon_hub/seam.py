@@ -67,7 +67,7 @@ def inner_face(points: np.ndarray, size: int) -> np.ndarray:
     return cv2.dilate(inner, _square(SAFE * size))
 
 
-def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
+def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, glasses: bool = False) -> np.ndarray:
     """What lies before a face: hair, hats, hands. Where that is not sure, the face is.
 
     A mask over nose and mouth is hidden with them, see [`cloth`], and so is all where hardly any of a face is seen.
@@ -79,13 +79,19 @@ def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndar
             Its mesh in pixels of the crop.
         parts (`np.ndarray` of shape `(s, s, 7)`, float32):
             Its parts, from [`FaceParser.parse`].
+        glasses (`bool`, *optional*, defaults to `False`):
+            Whether the face wears some: their frame goes with it, as the new face has its own or none.
 
     Returns:
         `np.ndarray` of shape `(S, S)`, float32: 0 to 1, all 0 on the [`inner_face`].
     """
     full, size = len(crop), min(len(crop), MATTE)
     crop, points = _shrunk(crop, size), points * (size / full)
-    kept = _matted(crop, _sized(_strange(parts), size), size / MATTING)
+    strange = _sized(_strange(parts), size)
+    if glasses:
+        top, bottom = points[BROWS, 1].min(), points[lm.NOSE_BASE, 1].max()
+        strange[max(0, int(top)) : int(bottom)] = _sized(parts[..., HAIR], size)[max(0, int(top)) : int(bottom)]
+    kept = _matted(crop, strange, size / MATTING)
     kept = ((kept - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
     shown, inner = silhouette(points, size), inner_face(points, size)
     rim = shown * (1 - inner)

@@ -1,4 +1,4 @@
-"""How the network that tells glasses learns from faces that nobody labelled."""
+"""How the network that tells glasses learns: from labels of a file, of edges, and of a network before it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from faceanon_hub import AttributeEstimator
+from faceanon_hub import AttributeEstimator, FaceAnonError
 from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.attributes import EYES_SIZE, eyes_crop, eyes_placement
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.training.crops import FRAME, SIZE, Crops, cut, frame_edge
-from faceanon_hub.training.glasses import EDGE, SURE, batches, labels_of_edges, labels_of_network, loss
+from faceanon_hub.training.glasses import EDGE, SURE, batches, labels_of_edges, labels_of_file, labels_of_network, loss
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,14 @@ def test_a_network_says_what_it_is_sure_of(faces):
         model.glasses[-1].weight.zero_()
         model.glasses[-1].bias.fill_(SURE / 2)
     assert np.isnan(labels_of_network(model, faces)).all()
+
+
+def test_labels_go_by_the_names_of_crops(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("b,1\nx,1\na,0\n")
+    np.testing.assert_array_equal(labels_of_file(path, np.array(["a", "b", "c"])), [0, 1, np.nan])
+    with pytest.raises(FaceAnonError, match=r"labels\.csv labels none"):
+        labels_of_file(path, np.array(["c"]))
 
 
 def test_a_step_lowers_the_loss_of_its_batch(faces):

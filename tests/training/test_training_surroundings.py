@@ -64,6 +64,13 @@ def test_every_hole_hides_eyes_nose_and_mouth(crops):
     assert max(shares) > 1.3 * min(shares)
 
 
+def test_women_are_drawn_as_often_as_men_of_each_source(crops):
+    many = crops.take(np.array([0, 1, 1, 1, 1, 1, 1, 1]))
+    many.labels[0, SEX] = 3
+    _, labels = next(attributes.batches(many, np.zeros(8, int), 32, 400, np.random.default_rng(0)))
+    assert 0.4 < (labels[:, 0] > 0).float().mean() < 0.6
+
+
 def test_batches_follow_their_seed_and_mirrored_light_changes_side(crops):
     model = SurroundingsEncoder(channels=(4, 8))
     told = surroundings.targets(crops, {"1": np.arange(512.0), "2": np.ones(512)}, model)
@@ -109,11 +116,11 @@ def test_training_learns_and_goes_on_where_it_was_broken_off(crops, tmp_path):
     def run(steps):
         torch.manual_seed(0)
         model = AttributeEstimator(sample_size=32, channels=(4, 8))
-        fit(model, lambda rng: attributes.batches(crops, 32, 8, rng), attributes.loss, steps, tmp_path)
+        fit(model, lambda rng: attributes.batches(crops, np.zeros(2, int), 32, 8, rng), attributes.loss, steps, tmp_path)
         return AttributeEstimator.from_pretrained(tmp_path)
 
     model = run(100)
-    (batch, _) = next(attributes.batches(crops, 32, 8, np.random.default_rng(1)))
+    (batch, _) = next(attributes.batches(crops, np.zeros(2, int), 32, 8, np.random.default_rng(1)))
     with torch.no_grad():
         assert (model.sex_and_age(batch)[:, 0] < 0).all()
     kept = torch.load(tmp_path / "training.pt", weights_only=True)
