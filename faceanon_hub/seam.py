@@ -70,7 +70,8 @@ def inner_face(points: np.ndarray, size: int) -> np.ndarray:
 def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, glasses: bool = False) -> np.ndarray:
     """What lies before a face: hair, hats, hands. Where that is not sure, the face is.
 
-    A mask over nose and mouth is hidden with them, see [`cloth`], and so is all where hardly any of a face is seen.
+    Of a mask or a hand over nose and mouth, what lies on the inner face is hidden, see [`cloth`]. Where hardly any of
+    a face is seen, all is hidden.
 
     Args:
         crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -97,16 +98,12 @@ def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, glasses: b
     rim = shown * (1 - inner)
     if (kept * rim).sum() > MOST_IN_FRONT * rim.sum():
         kept *= 1 - shown
-    lips = cv2.fillPoly(np.zeros_like(shown), np.round(points[None, lm.OUTER_LIPS, :2]).astype(np.int32), 1)
-    if (kept * lips).sum() > lips.sum() / 2:
-        below = slice(max(0, int(points[BROWS, 1].max())), None)
-        kept[below] *= 1 - shown[below]
     return _enlarged(kept, full).clip(0, 1) * (1 - inner_face(points * (full / size), full))
 
 
 @dataclass(frozen=True)
 class Cloth:
-    """What covers the mouth, be it a mask, a veil or a hand: its outline and a few colours, never its pixels."""
+    """What covers the mouth, be it a mask, a veil or a hand: on the inner face its outline and a few colours alone."""
 
     alpha: np.ndarray  # (s, s) float32, 0 to 1
     skin: np.ndarray  # (s, s) float32, 0 or 1: skin beside it

@@ -31,8 +31,8 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, ...]]:
     """Endless augmented batches.
 
-    Of each source women are drawn as often as men: a network that sees three men in four press photos takes women there
-    for men.
+    Of each source women are drawn as often as men: a network that sees three men in four press photos takes women
+    there for men.
 
     Args:
         crops ([`Crops`]):
@@ -81,12 +81,14 @@ def loss(model: AttributeEstimator, batch: tuple[torch.Tensor, ...]) -> torch.Te
 
 def main() -> None:
     """Trains and saves; a run that was broken off goes on."""
-    given = arguments(__doc__, "crops", 2400, 32).parse_args()
+    parser = arguments(__doc__, "crops", 2400, 32)
+    parser.add_argument("--checkpoint", help="estimator to go on from; its network for glasses is kept")
+    given = parser.parse_args()
     crops = load_crops(given.sources)
     sizes = [len(load_crops([source])) for source in given.sources]
     sources = np.repeat(np.arange(len(sizes)), sizes)
     torch.manual_seed(given.seed)
-    model = AttributeEstimator()
+    model = AttributeEstimator.from_pretrained(given.checkpoint).float() if given.checkpoint else AttributeEstimator()
     draw = functools.partial(batches, crops, sources, model.config.sample_size, given.batch_size)
     fit(model, draw, loss, given.steps, given.folder, given.seed, given.bfloat16)
 

@@ -116,7 +116,13 @@ def test_training_learns_and_goes_on_where_it_was_broken_off(crops, tmp_path):
     def run(steps):
         torch.manual_seed(0)
         model = AttributeEstimator(sample_size=32, channels=(4, 8))
-        fit(model, lambda rng: attributes.batches(crops, np.zeros(2, int), 32, 8, rng), attributes.loss, steps, tmp_path)
+        fit(
+            model,
+            lambda rng: attributes.batches(crops, np.zeros(2, int), 32, 8, rng),
+            attributes.loss,
+            steps,
+            tmp_path,
+        )
         return AttributeEstimator.from_pretrained(tmp_path)
 
     model = run(100)
