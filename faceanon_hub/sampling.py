@@ -27,7 +27,8 @@ PUSH_NOISE, LEAVE_NOISE = 0.2, 0.3
 LIKENESS, PUSH_SLOPE, PUSH_STEPS, LIKENESS_WEIGHT = (0.2, -0.05), 22.0, (-1.0, 2.5), 3.0
 POSE_TRUST = 4.0  # a wrong angle tears the placed face
 LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
-POSE_LIMIT, ROW_LIMIT = 2.6, 2.5  # standard deviations of a row that are asked for at most
+POSE_LIMIT, ROW_LIMIT, AGE_LIMIT = 2.6, 2.5, 4.0  # standard deviations of a row that are asked for at most
+AGED = 1.3  # times as far from the mean is asked for of an age: faces come out too near to it
 UNTOLD = 0.95  # a row of which more than this share is missed is left free
 ONE_SIDED = ("glasses",)  # rows that may be clearer than what is asked for
 SHRINK = 0.8  # of a style whose picture shows no face
@@ -261,8 +262,9 @@ class StyleSampler(Network):
         if self._known is None:
             arrays = {name: buffer.detach().double().cpu().numpy() for name, buffer in self.named_buffers()}
             pose = np.isin(self.config.rows, ANGLES)
-            seen = np.isin(self.config.rows, ROWS[SEEN])
-            self._known = _Model(**arrays, pose=pose, seen=seen, size=float(np.linalg.norm(arrays["factor"])))
+            seen, age = (np.isin(self.config.rows, names) for names in (ROWS[SEEN], "age"))
+            size = float(np.linalg.norm(arrays["factor"]))
+            self._known = _Model(**arrays, pose=pose, seen=seen, age=age, size=size)
         return self._known
 
 
@@ -292,12 +294,14 @@ class _Model(NamedTuple):
     stranger: np.ndarray
     pose: np.ndarray
     seen: np.ndarray
+    age: np.ndarray
     size: float
 
     def goal(self, look: np.ndarray) -> np.ndarray:
         scaled = (look - self.middle) / self.spread
         scaled[self.missed > UNTOLD] = np.nan
-        limit = np.where(self.pose, POSE_LIMIT, ROW_LIMIT)
+        scaled[self.age] *= AGED
+        limit = np.where(self.pose, POSE_LIMIT, np.where(self.age, AGE_LIMIT, ROW_LIMIT))
         return scaled.clip(-limit, limit)
 
     def trust(self, goal: np.ndarray) -> np.ndarray:
