@@ -631,9 +631,10 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         crop = warp_in(pixels, job.matrix, job.size)
         parts = self.parser.parse(crop)
-        told, landmarks = self.attribute_estimator, job.face.landmarks
-        glasses = told is not None and landmarks is not None and told.read_glasses(pixels, landmarks) > 0
-        job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts, glasses), options.mask_margin)
+        told = self.attribute_estimator
+        if told is not None and told.read_glasses(crop, job.points) > 0:
+            parts = seam.frames_as_skin(parts, job.points, job.size)
+        job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
         job.cloth = seam.cloth(crop, job.points, parts)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
@@ -845,6 +846,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         picture = placing.warp(drawn.picture, drawn.mesh.points, placed, job.size)
         seen = self.landmark_extractor.read(picture)
         parts = self.parser.parse(picture)
+        if drawn.look[AT["glasses"]] > 0:
+            parts = seam.frames_as_skin(parts, placed, job.size)
         (covered, torn), bent = seam.covered(parts, placed, job.size), _bent(seen, placed, job.pose)
         if seen is None or covered > MAX_COVERED or torn > MAX_TORN or bent > MAX_BENT:
             return None

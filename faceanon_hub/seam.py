@@ -67,7 +67,27 @@ def inner_face(points: np.ndarray, size: int) -> np.ndarray:
     return cv2.dilate(inner, _square(SAFE * size))
 
 
-def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, glasses: bool = False) -> np.ndarray:
+def frames_as_skin(parts: np.ndarray, points: np.ndarray, size: int) -> np.ndarray:
+    """Parts of a face with glasses, whose frame is told as skin inside the outline: it goes where the face goes.
+
+    Args:
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            From [`FaceParser.parse`].
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Mesh of the face in pixels of the crop.
+        size (`int`):
+            Side of the crop.
+    """
+    points, parts = points * (len(parts) / size), parts.copy()
+    band = silhouette(points, len(parts)).astype(np.float32)
+    band[: max(0, int(points[BROWS, 1].min()))] = 0
+    band[max(0, int(points[lm.NOSE_BASE, 1].max())) :] = 0
+    parts[..., SKIN] += band * parts[..., OTHER]
+    parts[..., OTHER] *= 1 - band
+    return parts
+
+
+def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """What lies before a face: hair, hats, hands. Where that is not sure, the face is.
 
     Of a mask or a hand over nose and mouth, what lies on the inner face is hidden, see [`cloth`]. Where hardly any of
@@ -80,19 +100,13 @@ def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, glasses: b
             Its mesh in pixels of the crop.
         parts (`np.ndarray` of shape `(s, s, 7)`, float32):
             Its parts, from [`FaceParser.parse`].
-        glasses (`bool`, *optional*, defaults to `False`):
-            Whether the face wears some: their frame goes with it, as the new face has its own or none.
 
     Returns:
         `np.ndarray` of shape `(S, S)`, float32: 0 to 1, all 0 on the [`inner_face`].
     """
     full, size = len(crop), min(len(crop), MATTE)
     crop, points = _shrunk(crop, size), points * (size / full)
-    strange = _sized(_strange(parts), size)
-    if glasses:
-        top, bottom = points[BROWS, 1].min(), points[lm.NOSE_BASE, 1].max()
-        strange[max(0, int(top)) : int(bottom)] = _sized(parts[..., HAIR], size)[max(0, int(top)) : int(bottom)]
-    kept = _matted(crop, strange, size / MATTING)
+    kept = _matted(crop, _sized(_strange(parts), size), size / MATTING)
     kept = ((kept - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
     shown, inner = silhouette(points, size), inner_face(points, size)
     rim = shown * (1 - inner)

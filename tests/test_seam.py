@@ -15,7 +15,18 @@ from faceanon_hub.parsing import HAIR as HAIR_PART
 from faceanon_hub.parsing import OTHER as OTHER_PART
 from faceanon_hub.parsing import PARTS
 from faceanon_hub.parsing import SKIN as SKIN_PART
-from faceanon_hub.seam import carry, cloth, compose, covered, hidden, in_front, inner_face, silhouette, skin_left
+from faceanon_hub.seam import (
+    carry,
+    cloth,
+    compose,
+    covered,
+    frames_as_skin,
+    hidden,
+    in_front,
+    inner_face,
+    silhouette,
+    skin_left,
+)
 
 SIZE = 256
 SKIN, NEW, HAIR, WALL = (205, 160, 135), (188, 148, 128), (45, 32, 26), (90, 130, 160)
@@ -103,6 +114,21 @@ def test_a_parser_that_sees_no_face_is_not_believed(points):
     blind = np.zeros((64, 64, len(PARTS)), np.float32)
     blind[..., OTHER_PART] = 1
     assert not in_front(person(points, SKIN), points, blind)[silhouette(points, SIZE) > 0].any()
+
+
+def test_the_frame_of_glasses_goes_with_the_face_and_what_lies_above_and_below_stays(points):
+    picture = person(points, SKIN)
+    eyes, chin = int(points[lm.LEFT_EYE, 1].mean()), int(points[149, 1])
+    for row in (eyes, chin):
+        picture[row - 3 : row + 3, 20:236] = WALL
+    parts = parsed(picture)
+    front = in_front(picture, points, frames_as_skin(parts, points, SIZE))
+    x = int(points[149, 0])
+    outline = np.flatnonzero(silhouette(points, SIZE)[eyes])
+    temple = outline[0] + 2
+    assert in_front(picture, points, parts)[eyes, temple] > 0.5
+    assert front[eyes, temple] < 0.1
+    assert front[chin, x] > 0.5
 
 
 def test_of_a_mask_or_a_hand_all_stays_but_what_lies_on_the_inner_face(points):
