@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from faceanon_hub import FaceStatus, PhotoEditor
+from faceanon_hub.demo.panel import COLOR
 from faceanon_hub.metrics import DlibRecognizer
-from faceanon_hub.panel import COLOR
 
 
 @pytest.fixture(scope="module")
