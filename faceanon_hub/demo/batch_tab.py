@@ -87,7 +87,9 @@ class BatchTab:
         if not files:
             return {self.status: message([said["choose_photo"]], "bad")}
         options = dict(zip(self.settings.options, values, strict=True))
-        batch = self.jobs.photos(files, seed or 0, threshold, options, said, showing(progress, said, len(files)))
+        batch = self.jobs.replace_photos(
+            files, seed or 0, threshold, options, said, showing(progress, said, len(files))
+        )
         told = said["batch_done"].format(batch.done, len(files))
         return {
             self.start: gr.update(variant="secondary" if batch.done else "primary"),

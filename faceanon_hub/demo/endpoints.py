@@ -98,7 +98,7 @@ class Jobs:
     def __init__(self, pipe: FaceAnonPipeline, folder: Path) -> None:
         self.pipe, self.folder = pipe, folder
 
-    def photo(
+    def replace_photo(
         self, photo: str, seed: float, threshold: float, options: dict[str, Any]
     ) -> tuple[Path, list[Face], Any]:
         """Anonymizes a file: the new one, its faces, and its picture."""
@@ -107,7 +107,7 @@ class Jobs:
         kind = "png" if image.mode in ("LA", "RGBA") else "jpg"
         return write_photo(image, retention.place(self.folder, f"anonymized.{kind}")), faces, image
 
-    def photos(
+    def replace_photos(
         self, files: Sequence[str], seed: float, threshold: float, options: dict[str, Any], said: dict[str, str],
         on_progress: Told,
     ) -> Batch:  # fmt: skip
@@ -119,7 +119,7 @@ class Jobs:
                 name = Path(file).name
                 record: dict[str, Any] = {"input": name}
                 try:
-                    path, faces, image = self.photo(file, seed, threshold, options)
+                    path, faces, image = self.replace_photo(file, seed, threshold, options)
                 except FaceAnonError as error:
                     record["error"], line = cause_of(error), unusable(error, said)
                 else:
@@ -137,7 +137,7 @@ class Jobs:
             archive.writestr("report.json", json.dumps(batch.records, indent=2))
         return batch
 
-    def video(
+    def replace_video(
         self, file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
         options: dict[str, Any], on_progress: Told,
     ) -> tuple[Path, VideoReport]:  # fmt: skip
@@ -209,7 +209,7 @@ class Jobs:
             raise RefusedError("choose_photo")
         options = _options(light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)
         with told(said):
-            path, faces, _ = self.photo(photo, seed, threshold, options)
+            path, faces, _ = self.replace_photo(photo, seed, threshold, options)
         return str(path), {"faces": records(faces)}
 
     def batch(
@@ -242,9 +242,11 @@ class Jobs:
         if not files:
             raise RefusedError("choose_photo")
         options = _options(light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)
-        return str(self.photos(files, seed, threshold, options, said, showing(progress, said, len(files))).archive)
+        return str(
+            self.replace_photos(files, seed, threshold, options, said, showing(progress, said, len(files))).archive
+        )
 
-    def film(
+    def video(
         self, file: str | None, start: float | None, end: float | None, audio: bool, seed: float,
         threshold: float, light: float, color: float, truncation: float, fallback: Any, margin: float, privacy: float,
         attributes: Any, glasses: Any, blur: float, tiny: bool,
@@ -276,7 +278,9 @@ class Jobs:
         said = said_to(request)
         options = _options(light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)
         with told(said):
-            path, report = self.video(file, start, end, audio, seed, threshold, options, showing(progress, said))
+            path, report = self.replace_video(
+                file, start, end, audio, seed, threshold, options, showing(progress, said)
+            )
         return str(path), report.to_dict()
 
 

@@ -73,7 +73,7 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         for job, limit, inputs, outputs, name in (
             (jobs.anonymize, endpoints.PHOTO_LIMIT, [photo.photo, *fields], [new_photo, report], "anonymize"),
             (jobs.batch, endpoints.BATCH_LIMIT, [batch.files, *fields], [new_photos], "batch"),
-            (jobs.film, endpoints.BATCH_LIMIT, [*part, *fields], [new_video, report], "video"),
+            (jobs.video, endpoints.BATCH_LIMIT, [*part, *fields], [new_video, report], "video"),
         ):
             asked.click(in_turn(limit)(job), inputs, outputs, api_name=name, **one)
     page.queue(max_size=QUEUE, api_open=False)  # no way round the queue

@@ -155,7 +155,7 @@ class VideoTab:
     ) -> Changes:  # fmt: skip
         said = said_to(request)
         try:
-            path, report = self.jobs.video(
+            path, report = self.jobs.replace_video(
                 clip, first, last, audio, seed or 0, threshold, self._asked(values), showing(progress, said)
             )
         except (FaceAnonError, RefusedError) as error:
