@@ -113,7 +113,7 @@ class PhotoTab:
         settings, values = self.settings, list(self.settings.options.values())
         outputs = [
             self.session, self.picked, self.photo, self.viewer, self.status, self.begin, self.actions, self.download,
-            self.strip, self.face, self.title, self.keep, self.several, self.kept, self.stages, settings.seed,
+            self.dice, self.strip, self.face, self.title, self.keep, self.several, self.kept, self.stages, settings.seed,
         ]  # fmt: skip
         late = [self.download, self.described, self.pictures, self.opened]
         mine = [self.session, self.picked]
@@ -304,7 +304,8 @@ class PhotoTab:
             self.status: message([summary(faces, said), *advice(faces, said)], "good" if replaced else "warning"),
             self.begin: gone,
             self.actions: gr.update(visible=True),
-            self.download: gr.update(value=None, interactive=False),
+            self.download: gr.update(value=None, interactive=False, visible=bool(faces)),
+            self.dice: gr.update(visible=bool(faces)),
             self.strip: view,
             self.kept: gr.update(visible=bool(faces)),
             self.stages: gr.update(visible=bool(faces)),

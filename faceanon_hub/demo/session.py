@@ -128,6 +128,7 @@ class Session:
                     "box": _shares(face.box, width, height),
                     "status": CLASSES.get(face.status, "is-new"),
                     "label": f"{said['face'].format(number + 1)}: {described(face, said)}",
+                    "caption": f"{number + 1}: {status(face, said)}",
                 }
                 for number, face in enumerate(self.editor.faces)
             ],

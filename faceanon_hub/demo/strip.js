@@ -29,7 +29,9 @@ function render() {
     button.type = "button";
     button.dataset.face = number;
     button.setAttribute("aria-pressed", String(number === view.chosen));
-    button.append(crop(face, view), make("span", "caption", face.label));
+    button.append(crop(face, view), make("span", "caption", face.caption));
+    button.title = face.label;
+    button.setAttribute("aria-label", face.label);
     button.onclick = () => {
       for (const other of document.querySelectorAll("[data-face]")) {
         other.setAttribute("aria-pressed", String(other.dataset.face === String(number)));

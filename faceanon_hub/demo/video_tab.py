@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ class VideoTab:
         )
         with gr.Row():
             self.first = gr.Number(0, label=text("start"), minimum=0, maximum=LATEST, min_width=120)
-            self.last = gr.Number(None, label=text("end"), minimum=0, maximum=LATEST, min_width=120, elem_id="end")
+            self.last = gr.Number(
+                MAX_SECONDS, label=text("end"), minimum=0, maximum=LATEST, min_width=120, elem_id="end"
+            )
             self.audio = gr.Checkbox(True, label=text("sound"), info=text("sound_info"), min_width=160)
         with gr.Row():
             self.start = gr.Button(text("anonymize"), variant="primary", elem_id="film")
@@ -112,11 +115,13 @@ class VideoTab:
         except FaceAnonError as error:
             return {**self._nothing(), self.clip: None, self.status: trouble(error, said)}
         reader.close()
-        changes = {**self._nothing(), self.first: 0, self.last: None, self.status: ""}
-        if reader.length > MAX_SECONDS:
-            told = said["clip_long"].format(round(reader.length), MAX_SECONDS)
-            changes |= {self.last: MAX_SECONDS, self.status: message([told], "warning")}
-        return changes
+        long = said["clip_long"].format(round(reader.length), MAX_SECONDS) if reader.length > MAX_SECONDS else ""
+        return {
+            **self._nothing(),
+            self.first: 0,
+            self.last: min(MAX_SECONDS, math.ceil(reader.length) or MAX_SECONDS),
+            self.status: message([long], "warning") if long else "",
+        }
 
     def _preview(
         self, clip: str | None, first: float | None, last: float | None, seed: float | None, threshold: float,
