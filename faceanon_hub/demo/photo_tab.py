@@ -18,7 +18,7 @@ from ..io import write_photo
 from ..pipeline import FaceAnonPipeline
 from . import panel, retention
 from .endpoints import PHOTO_LIMIT, said_to
-from .intake import position
+from .intake import area, position
 from .painter import in_turn
 from .session import VARIANTS, Session, described
 from .settings import Settings
@@ -113,7 +113,8 @@ class PhotoTab:
         settings, values = self.settings, list(self.settings.options.values())
         outputs = [
             self.session, self.picked, self.photo, self.viewer, self.status, self.begin, self.actions, self.download,
-            self.dice, self.strip, self.face, self.title, self.keep, self.several, self.kept, self.stages, settings.seed,
+            self.dice, self.strip, self.face, self.title, self.keep, self.several, self.kept, self.stages,
+            settings.seed,
         ]  # fmt: skip
         late = [self.download, self.described, self.pictures, self.opened]
         mine = [self.session, self.picked]
@@ -131,10 +132,11 @@ class PhotoTab:
             lambda number: str(self.examples[number]), self.samples, self.photo, api_visibility="private",
             show_progress="hidden",
         )  # fmt: skip
-        search = [self.session, self.photo, settings.seed, settings.threshold]
-        on(self.photo.change, self._open, search, self.photo)
-        on(settings.threshold.release, self._search, search)
-        on(settings.tiny.input, self._search, search)
+        on(
+            self.photo.change, self._open, [self.session, self.photo, settings.seed, settings.threshold], self.photo
+        )  # fmt: skip
+        for event in (settings.threshold.release, settings.tiny.input):
+            on(event, self._search, [self.session, settings.threshold])
         for event in (settings.seed.submit, settings.seed.blur):
             on(event, self._deal, [*mine, settings.seed])
         on(self.dice.click, self._roll, mine)
@@ -146,6 +148,8 @@ class PhotoTab:
         on(self.renew.click, self._renew, mine)
         on(self.suggest.click, self._suggest, mine)
         on(self.several.select, self._take, mine)
+        on(self.viewer.input, self._hide, [self.session])
+        on(self.viewer.clear, self._uncover, [self.session])
         chosen = [self.picked, self.face, self.title, self.keep, self.several, self.viewer, self.strip]
         for event in (self.viewer.select, self.strip.select):
             event(self._choose, self.session, chosen, api_visibility="private", show_progress="hidden")
@@ -175,14 +179,14 @@ class PhotoTab:
             return {**self._leave(session), self.status: trouble(error, said)}
         if session is not None:
             session.delete()
-        return self._shown(opened, 0 if len(editor.faces) == 1 else None, said)
+        return self._shown(opened, None, said)
 
-    def _search(
-        self, session: Session | None, photo: str | None, seed: float | None, threshold: float, request: gr.Request,
-        *values: Any,
-    ) -> Changes:  # fmt: skip
+    def _search(self, session: Session | None, threshold: float, request: gr.Request, *values: Any) -> Changes:
         """Faces are searched again, otherwise than before."""
-        return SAME if session is None else self._open(session, photo, seed, threshold, request, *values)
+        if session is None:
+            return SAME
+        session.search(threshold, self._asked(values)["hide_small"])
+        return self._show(session, "", request, *values)
 
     def _leave(self, session: Session | None) -> Changes:
         """The page as it was before a photo was sent."""
@@ -257,6 +261,20 @@ class PhotoTab:
         session.take(position(event, VARIANTS))
         return self._show(session, picked, request, *values)
 
+    def _hide(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
+        """A rectangle was drawn."""
+        if session is None or event.value != session.token:
+            return SAME
+        session.hide(area(event))
+        return self._show(session, "", request, *values)
+
+    def _uncover(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
+        """A rectangle was taken away."""
+        if session is None or event.value != session.token:
+            return SAME
+        session.uncover(position(event, len(session.editor.zones)))
+        return self._show(session, "", request, *values)
+
     def _choose(self, session: Session | None, event: gr.SelectData, request: gr.Request) -> Changes:
         """A face was clicked."""
         if session is None or event.value != session.token:
@@ -294,17 +312,20 @@ class PhotoTab:
 
     def _shown(self, session: Session, number: int | None, said: dict[str, str]) -> Changes:
         """The last rendering, and what was done."""
-        view, faces = session.view(said, number), session.editor.faces
-        replaced = bool(faces) and all(face.status is FaceStatus.ANONYMIZED for face in faces)
+        if len(session.editor.faces) == 1:  # nobody has to choose the only one
+            number = 0
+        view, faces, zones = session.view(said, number), session.editor.faces, len(session.editor.zones)
+        told = [summary(faces, said, zones), *advice(faces, said, zones)]
+        replaced = bool(faces or zones) and all(face.status is FaceStatus.ANONYMIZED for face in faces)
         gone = gr.update(visible=False)
         return {
             self.session: session,
             self.photo: gone,
             self.viewer: view,
-            self.status: message([summary(faces, said), *advice(faces, said)], "good" if replaced else "warning"),
+            self.status: message(told, "good" if replaced else "warning"),
             self.begin: gone,
             self.actions: gr.update(visible=True),
-            self.download: gr.update(value=None, interactive=False, visible=bool(faces)),
+            self.download: gr.update(value=None, interactive=False, visible=bool(faces or zones)),
             self.dice: gr.update(visible=bool(faces)),
             self.strip: view,
             self.kept: gr.update(visible=bool(faces)),

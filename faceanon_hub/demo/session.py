@@ -33,7 +33,8 @@ class Session:
     """One photo, its faces, and all that was chosen for it; another photo makes another session.
 
     On disk lie only the pictures that are shown, which go with the session. What comes from the page names the photo
-    by its `token`, so that a click that was meant for the photo before changes nothing.
+    by its `token`, which changes when its faces are searched again, so that a click that was meant for the faces
+    before changes nothing.
 
     Args:
         editor ([`PhotoEditor`]):
@@ -97,6 +98,27 @@ class Session:
         self.editor.keep(number, False)
         self.editor.faces[number].seed = seeds[which]
 
+    def hide(self, box: tuple[float, float, float, float]) -> None:
+        """Hides a rectangle, in shares of the photo's sides."""
+        height, width = self.editor.photo.pixels.shape[:2]
+        zone = [value * side for value, side in zip(box, (width, height) * 2, strict=True)]
+        self.editor.hide([*self.editor.zones, zone])
+        self._found_again()
+
+    def uncover(self, which: int) -> None:
+        """Shows the place of a rectangle again."""
+        self.editor.hide([zone for number, zone in enumerate(self.editor.zones) if number != which])
+        self._found_again()
+
+    def search(self, threshold: float, hide_small: bool) -> None:
+        """Looks for faces again, otherwise."""
+        self.editor.search(threshold, hide_small)
+        self._found_again()
+
+    def _found_again(self) -> None:
+        """Faces may have other numbers than on the page."""
+        self.token, self.variants = secrets.token_hex(8), None
+
     def pick(self, number: int) -> str:
         """Names a face for the page."""
         return f"{self.token}.{number}"
@@ -132,6 +154,7 @@ class Session:
                 }
                 for number, face in enumerate(self.editor.faces)
             ],
+            "zones": [_shares(zone, width, height) for zone in self.editor.zones],
             "chosen": chosen,
             "words": {
                 "after": said["result"],

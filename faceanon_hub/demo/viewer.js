@@ -55,7 +55,6 @@ function render() {
   find("word-before").textContent = view.words.before;
   slider.setAttribute("aria-label", view.words.compare);
   draw.textContent = view.words.draw;
-  draw.hidden = !view.zones;
   find("hint").textContent = view.words.hint;
   marks.replaceChildren();
   view.faces.forEach((face, number) => {
@@ -66,7 +65,7 @@ function render() {
     mark.append(make("span", "number", String(number + 1)));
     marks.append(mark);
   });
-  (view.zones ?? []).forEach((box, number) => {
+  view.zones.forEach((box, number) => {
     const zone = lay(make("div", "zone"), box);
     const remove = make("button", "remove", "×");
     Object.assign(remove, { type: "button", title: view.words.unhide, onclick: () => send("clear", number) });

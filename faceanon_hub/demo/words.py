@@ -89,6 +89,8 @@ def summary(faces: Sequence[Face], said: dict[str, str], zones: int = 0) -> str:
         if chosen:
             which = "" if state is FaceStatus.ANONYMIZED else f" ({_numbers(chosen, faces, said)})"
             parts.append(said[key].format(len(chosen)) + which)
+    if zones and not faces:
+        return f"{said['zones'].format(zones)}."
     count = said["one_face"] if len(faces) == 1 else said["many_faces"].format(len(faces))
     told = [f"{count}: {', '.join(parts)}." if faces else said["no_face"]]
     if zones:
@@ -109,9 +111,9 @@ def _numbers(chosen: Sequence[int], faces: Sequence[Face], said: dict[str, str])
     )
 
 
-def advice(faces: Sequence[Face], said: dict[str, str]) -> list[str]:
-    """What to do next with a result, a sentence each."""
-    if not faces:
+def advice(faces: Sequence[Face], said: dict[str, str], zones: int = 0) -> list[str]:
+    """What to do next with a result, a sentence each; arguments are those of [`summary`]."""
+    if not faces and not zones:
         return [said["hide_missed"]]
     return [said["check"], *([said["crowd"]] if crowd_note(faces) else [])]
 

@@ -356,7 +356,7 @@ def unsent(head):
 def test_no_event_opens_a_file_that_was_not_sent(visitor, unsent):
     with_files = [event for event in visitor.events if {"image", "video", "file"} & set(visitor.kinds(event))]
     assert {visitor.events[event]["api_name"] for event in with_files} >= {"anonymize", "batch", "video"}
-    assert len(with_files) == 10  # photo, threshold, small faces, photos, length, preview, video and the three
+    assert len(with_files) == 8  # photo, photos, a video's length, preview, video and the three
     said = set()
     for event in with_files:
         for path in unsent:

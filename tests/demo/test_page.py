@@ -122,6 +122,29 @@ def test_drop_look_draw_one_anew_keep_one_download(open_page, two, tmp_path):
     assert np.abs(third - pixels(two))[:, :304].max() > 60
 
 
+def test_a_place_is_hidden_by_hand_and_shown_again(open_page, nobody, two, tmp_path):
+    page = open_page()
+    send(page, nobody)
+    assert "hide its place by hand" in line(page, "No face was found") and not page.locator("#download").is_visible()
+    page.locator("#another").click()
+    page.wait_for_selector(SENT, state="attached")
+    send(page, two)
+    line(page, "2 faces: 2 replaced.")
+    before = page.locator(RESULT).get_attribute("src")
+    page.locator("#result .draw").click()
+    box = page.locator("#result .frame").bounding_box()
+    page.mouse.move(box["x"] + 0.05 * box["width"], box["y"] + 0.05 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.9 * box["height"], steps=4)
+    page.mouse.up()
+    page.wait_for_function("b => document.querySelector('#result .after').getAttribute('src') !== b", arg=before)
+    assert "1 face: 1 replaced. Places hidden by hand: 1." in line(page, "hidden by hand")
+    hidden = pixels(downloaded(page, "#download", tmp_path / "hidden.jpg")) - pixels(two)
+    assert np.abs(hidden)[64:240, 64:240].mean() > 5 and np.abs(hidden)[:, 300:310].max() < 60
+    act(page, "#result .zone .remove")
+    assert "2 faces: 2 replaced." in line(page, "2 faces")
+
+
 def test_suggestions_are_taken_and_go_with_the_photo(open_page, head, two):
     page = open_page()
     send(page, head)
@@ -245,6 +268,13 @@ def test_by_keyboard(open_page, two):
             break
     page.keyboard.press("Enter")
     page.wait_for_selector("#chosen >> text=Face 2 of 2")
+    before = page.locator(RESULT).get_attribute("src")
+    page.locator("#result .draw").focus()
+    page.keyboard.press("Enter")
+    for key in ("ArrowRight", "ArrowUp", "Shift+ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_function("b => document.querySelector('#result .after').getAttribute('src') !== b", arg=before)
+    line(page, "Places hidden by hand: 1")
     page.locator("#more button").first.click()
     before = page.locator(RESULT).get_attribute("src")
     page.locator("#seed input").fill("5")
