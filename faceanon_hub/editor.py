@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -168,10 +169,12 @@ class PhotoEditor:
         before, kept = self.faces, self._kept
         self.faces = self._find()
         self._reasons, self._kept, self._prepared = [face.reason for face in self.faces], set(), None
+        others = {face.seed for face in before}
+        free = (seed for number in itertools.count() if (seed := derived_seed(self._seed, number)) not in others)
         for number, face in enumerate(self.faces):
             same = max(range(len(before)), key=lambda other: _overlap(face, before[other]), default=None)  # noqa: B023
             if same is None or _overlap(face, before[same]) < SAME:
-                face.seed = derived_seed(self._seed, len(before) + number)  # one that no face has
+                face.seed = next(free)
                 continue
             face.seed = before[same].seed
             if same in kept and not face.reason:

@@ -166,7 +166,7 @@ def test_a_hidden_zone_hides_and_the_other_face_stays_who_it_is(editor, two):
     editor.hide([])
     editor.render()
     assert [face.status for face in editor.faces] == [FaceStatus.ANONYMIZED, FaceStatus.KEPT]
-    assert editor.faces[1].seed == seeds[1] != editor.faces[0].seed
+    assert [face.seed for face in editor.faces] == seeds
 
 
 def test_a_zone_hides_a_part_of_a_kept_face_too(editor, two):

@@ -31,7 +31,6 @@ VIEWER, VIEWER_SCRIPT, STRIP_SCRIPT = (
 )
 STRIP = '<div class="strip"></div>'
 Changes = dict[Any, Any]  # values by the field that shows them; the other fields stay as they are
-SAME: Changes = gr.skip()
 
 
 class PhotoTab:
@@ -103,6 +102,8 @@ class PhotoTab:
                 show_label=False, columns=4, allow_preview=False, format="png", buttons=[], interactive=False
             )
 
+        self.same: Changes = {self.picked: gr.skip()}  # nothing changes
+
     def wire(self, **one: Any) -> None:
         """Ties the fields to what answers them.
 
@@ -167,7 +168,7 @@ class PhotoTab:
     ) -> Changes:  # fmt: skip
         """A photo was sent: everything of the one before goes."""
         if photo is None:  # it was taken away
-            return SAME
+            return self.same
         said, options = said_to(request), self._asked(values)
         try:
             editor = PhotoEditor(
@@ -184,7 +185,7 @@ class PhotoTab:
     def _search(self, session: Session | None, threshold: float, request: gr.Request, *values: Any) -> Changes:
         """Faces are searched again, otherwise than before."""
         if session is None:
-            return SAME
+            return self.same
         session.search(threshold, self._asked(values)["hide_small"])
         return self._show(session, "", request, *values)
 
@@ -209,10 +210,14 @@ class PhotoTab:
             self.stages: gr.update(visible=False, open=False),
         }
 
+    def _expired(self, request: gr.Request) -> Changes:
+        """The session went before the page did."""
+        return {**self._leave(None), self.status: message([said_to(request)["expired"]], "bad")}
+
     def _show(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
         """Renders the photo anew."""
         if session is None:
-            return SAME
+            return self.same
         session.render(**self._asked(values))
         return self._shown(session, session.picked(picked), said_to(request))
 
@@ -220,34 +225,40 @@ class PhotoTab:
         self, session: Session | None, picked: str, seed: float | None, request: gr.Request, *values: Any
     ) -> Changes:
         if session is None or int(seed or 0) == session.seed:
-            return SAME
+            return self.same
         session.deal(int(seed or 0))
         return self._show(session, picked, request, *values)
 
     def _roll(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
         seed = secrets.randbelow(2**31)
         if session is None:
-            return SAME
+            return self._expired(request)
         return {self.settings.seed: seed, **self._deal(session, picked, seed, request, *values)}
 
     def _switch(self, session: Session | None, picked: str, keep: bool, request: gr.Request, *values: Any) -> Changes:
         """A face is kept, or no longer is."""
-        if session is None or (number := session.picked(picked)) is None:
-            return SAME
+        if session is None:
+            return self._expired(request)
+        if (number := session.picked(picked)) is None:
+            return self.same
         session.editor.keep(number, keep)
         return self._show(session, picked, request, *values)
 
     def _renew(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
         """A face gets another identity."""
-        if session is None or (number := session.picked(picked)) is None:
-            return SAME
+        if session is None:
+            return self._expired(request)
+        if (number := session.picked(picked)) is None:
+            return self.same
         session.renew(number)
         return self._show(session, picked, request, *values)
 
     def _suggest(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
         """Several other identities of a face are shown."""
-        if session is None or (number := session.picked(picked)) is None:
-            return SAME
+        if session is None:
+            return self._expired(request)
+        if (number := session.picked(picked)) is None:
+            return self.same
         pictures = session.suggest(number, **self._asked(values))
         changes = self._show(session, picked, request, *values)
         return {**changes, self.several: gr.update(value=pictures, visible=True)}
@@ -257,28 +268,32 @@ class PhotoTab:
     ) -> Changes:
         """A face gets the identity that was clicked."""
         if session is None or session.variants is None or session.picked(picked) != session.variants[0]:
-            return SAME
+            return self.same
         session.take(position(event, VARIANTS))
         return self._show(session, picked, request, *values)
 
     def _hide(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
         """A rectangle was drawn."""
-        if session is None or event.value != session.token:
-            return SAME
+        if session is None:
+            return self._expired(request)
+        if event.value != session.token:
+            return self.same
         session.hide(area(event))
         return self._show(session, "", request, *values)
 
     def _uncover(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
         """A rectangle was taken away."""
-        if session is None or event.value != session.token:
-            return SAME
+        if session is None:
+            return self._expired(request)
+        if event.value != session.token:
+            return self.same
         session.uncover(position(event, len(session.editor.zones)))
         return self._show(session, "", request, *values)
 
     def _choose(self, session: Session | None, event: gr.SelectData, request: gr.Request) -> Changes:
         """A face was clicked."""
         if session is None or event.value != session.token:
-            return SAME
+            return self.same
         number, said = position(event, len(session.editor.faces)), said_to(request)
         view = session.view(said, number)
         return {self.viewer: view, self.strip: view, **self._chosen(session, number, said)}
@@ -286,14 +301,14 @@ class PhotoTab:
     async def _finish(self, session: Session | None, opened: tuple[str, ...], request: gr.Request) -> Changes:
         """What can wait until the picture is there: the file in full size, and what the open boxes tell."""
         if session is None or session.result is None:
-            return SAME
+            return gr.skip()
         rendering = session.rendering
         kind = "png" if session.result.mode in ("LA", "RGBA") else "jpg"
         place = retention.place(self.folder, f"anonymized.{kind}")
         file = str(await asyncio.to_thread(write_photo, session.result, place))
         told = await in_turn(PHOTO_LIMIT)(self._told)(session, opened, said_to(request))
         if session.rendering != rendering:  # a later one is shown, and finishes itself
-            return SAME
+            return gr.skip()
         return {self.download: gr.update(value=file, interactive=True), **told}
 
     def _turn(self, name: str, is_open: bool) -> Callable[..., Any]:
@@ -312,6 +327,8 @@ class PhotoTab:
 
     def _shown(self, session: Session, number: int | None, said: dict[str, str]) -> Changes:
         """The last rendering, and what was done."""
+        if session.deleted:  # meanwhile
+            return self.same
         if len(session.editor.faces) == 1:  # nobody has to choose the only one
             number = 0
         view, faces, zones = session.view(said, number), session.editor.faces, len(session.editor.zones)

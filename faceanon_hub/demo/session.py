@@ -52,6 +52,7 @@ class Session:
     result: PIL.Image.Image | None = None  # of the last rendering, in full size
     rendering: int = 0  # counts them
     variants: tuple[int, list[int]] | None = None  # a face, and the seeds that are suggested for it
+    deleted: bool = False
     _shown: list[Path] = field(default_factory=list)
 
     def render(self, **options: Any) -> None:
@@ -168,7 +169,8 @@ class Session:
         }
 
     def delete(self) -> None:
-        """Removes the pictures."""
+        """Removes the pictures; what still works on the photo is no longer shown."""
+        self.deleted = True
         for file in [*self._shown, self._original]:
             shutil.rmtree(file.parent, ignore_errors=True)
         self._shown.clear()

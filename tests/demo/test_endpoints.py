@@ -457,6 +457,10 @@ def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog)
     for event_data in (None, {}, [], *({"index": index, "value": token} for index in (1, -1, "0", 1e300, [0], None))):
         assert visitor.error(select, whole[select], event_data=event_data)
     assert view(visitor.call(select, whole[select], event_data={"index": 0, "value": token}))["chosen"] == 0
+    drawn = visitor.after("result", "input")
+    for box in (None, {}, 7, [0, 0, 1], [0, 0, "1", 1], [0, 0, 2, 1], [0.5, 0, 0.2, 1], [0, 0, True, 1]):
+        assert visitor.error(drawn, whole[drawn], event_data={"index": box, "value": token})
+    assert view(visitor.call(drawn, whole[drawn], event_data={"index": [0, 0, 0.1, 0.1], "value": token}))["zones"]
     for event in (-1, 10**6, "photo", None):
         answer = visitor.join(event, [])
         assert 400 <= answer.status_code < 500 and answer.json()["detail"]

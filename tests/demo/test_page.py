@@ -182,6 +182,19 @@ def test_an_error_stays_until_the_next_photo(open_page, broken, nobody, head):
     line(page, "1 face: 1 replaced.")
 
 
+def test_a_photo_that_is_left_does_not_come_back(open_page, head):
+    page = open_page()
+    send(page, head)
+    page.wait_for_selector("#chosen >> text=Face 1 of 1")
+    page.locator("#variants").click()
+    page.locator("#another").click()  # while suggestions are drawn
+    page.wait_for_selector(SENT, state="attached")
+    page.wait_for_timeout(4000)
+    assert page.locator("#photo").is_visible() and not page.locator("#result .frame").is_visible()
+    send(page, head)
+    line(page, "1 face")
+
+
 def test_an_example_is_one_click_away(open_page):
     page = open_page()
     page.locator("#examples button").nth(1).click()
