@@ -48,6 +48,8 @@ class PhotoEditor:
         faces (`list[Face]`):
             As [`FaceAnonPipeline.find_faces`] orders them. Their `seed` and, by [`keep`], their status may be changed
             between two renderings.
+        kept (`set[int]`):
+            Numbers of the faces that stay as they are, see [`keep`].
         zones (`list[tuple[int, int, int, int]]`):
             Those that are hidden, see [`hide`].
         pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
@@ -82,7 +84,7 @@ class PhotoEditor:
         self._asked: dict[str, Any] = {"threshold": threshold, "hide_small": hide_small}
         self.faces = self._find()
         self._reasons = [face.reason for face in self.faces]
-        self._kept: set[int] = set()
+        self.kept: set[int] = set()
         self._prepared: tuple[Any, Scene] | None = None  # what it depends on, and the photo with its faces erased
         self._drawn: dict[bytes, NewFace] = {}
         self._jobs: dict[int, FaceJob] = {}
@@ -104,7 +106,7 @@ class PhotoEditor:
         """
         if not 0 <= number < len(self.faces):
             raise IndexError(f"face {number} of {len(self.faces)}")
-        (self._kept.add if kept else self._kept.discard)(number)
+        (self.kept.add if kept else self.kept.discard)(number)
 
     def hide(self, zones: Sequence[Any]) -> None:
         """Obfuscates zones, whatever is in them, and searches what is left, as [`search`] does.
@@ -166,9 +168,9 @@ class PhotoEditor:
         return [face for face in found if not any(share_inside(face.box, zone) > WHOLE for zone in hidden)]
 
     def _find_again(self) -> None:
-        before, kept = self.faces, self._kept
+        before, kept = self.faces, self.kept
         self.faces = self._find()
-        self._reasons, self._kept, self._prepared = [face.reason for face in self.faces], set(), None
+        self._reasons, self.kept, self._prepared = [face.reason for face in self.faces], set(), None
         others = {face.seed for face in before}
         free = (seed for number in itertools.count() if (seed := derived_seed(self._seed, number)) not in others)
         for number, face in enumerate(self.faces):
@@ -178,7 +180,7 @@ class PhotoEditor:
                 continue
             face.seed = before[same].seed
             if same in kept and not face.reason:
-                self._kept.add(number)
+                self.kept.add(number)
 
     def _prepare(self, options: Options) -> Scene:
         """The photo with its faces erased, as before where nothing of that changes: half of a slider's time."""
@@ -187,10 +189,10 @@ class PhotoEditor:
             lighting_strength=float(options.lighting_strength > 0),
             color_strength=float(options.color_strength > 0),
         )
-        key = relevant, frozenset(self._kept), tuple(face.seed for face in self.faces)
+        key = relevant, frozenset(self.kept), tuple(face.seed for face in self.faces)
         if self._prepared is None or self._prepared[0] != key:
             for number, face in enumerate(self.faces):
-                kept = number in self._kept
+                kept = number in self.kept
                 face.status = FaceStatus.KEPT if kept else FaceStatus.FOUND
                 face.reason = FIXED if kept else self._reasons[number]
             self._prepared = key, self.pipe.prepare_scene(self.photo, self.faces, options, self.zones)

@@ -58,7 +58,7 @@ class BatchTab:
         self.files.change(self._sent, None, [self.start, self.status, *results], **quiet)
         running = self.start.click(self._begin, None, [*buttons, *results], **quiet).then(
             in_turn(limit)(self._run), asked, [self.start, self.status, *results], api_visibility="private",
-            show_progress_on=self.status, **one,
+            show_progress_on=self.files, **one,
         )  # fmt: skip
         running.then(self._end, None, [self.start, self.stop], **quiet)
         self.stop.click(self._cancel, None, buttons, cancels=running, **quiet)

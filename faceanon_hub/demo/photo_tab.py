@@ -139,12 +139,12 @@ class PhotoTab:
         for event in (settings.threshold.release, settings.tiny.input):
             on(event, self._search, [self.session, settings.threshold])
         for event in (settings.seed.submit, settings.seed.blur):
-            on(event, self._deal, [*mine, settings.seed])
-        on(self.dice.click, self._roll, mine)
+            on(event, self._deal, [self.session, settings.seed])
+        on(self.dice.click, self._roll, [self.session])
         for slider in settings.drawing:
-            on(slider.change, self._show, mine, trigger_mode="always_last")
+            on(slider.change, self._show, [self.session], trigger_mode="always_last")
         for choice in settings.choosing:
-            on(choice.input, self._show, mine)
+            on(choice.input, self._show, [self.session])
         on(self.keep.input, self._switch, [*mine, self.keep])
         on(self.renew.click, self._renew, mine)
         on(self.suggest.click, self._suggest, mine)
@@ -180,14 +180,14 @@ class PhotoTab:
             return {**self._leave(session), self.status: trouble(error, said)}
         if session is not None:
             session.delete()
-        return self._shown(opened, None, said)
+        return self._shown(opened, said)
 
     def _search(self, session: Session | None, threshold: float, request: gr.Request, *values: Any) -> Changes:
         """Faces are searched again, otherwise than before."""
         if session is None:
             return self.same
         session.search(threshold, self._asked(values)["hide_small"])
-        return self._show(session, "", request, *values)
+        return self._show(session, request, *values)
 
     def _leave(self, session: Session | None) -> Changes:
         """The page as it was before a photo was sent."""
@@ -214,26 +214,25 @@ class PhotoTab:
         """The session went before the page did."""
         return {**self._leave(None), self.status: message([said_to(request)["expired"]], "bad")}
 
-    def _show(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
+    def _show(self, session: Session | None, request: gr.Request, *values: Any) -> Changes:
         """Renders the photo anew."""
         if session is None:
             return self.same
         session.render(**self._asked(values))
-        return self._shown(session, session.picked(picked), said_to(request))
+        return self._shown(session, said_to(request))
 
-    def _deal(
-        self, session: Session | None, picked: str, seed: float | None, request: gr.Request, *values: Any
-    ) -> Changes:
+    def _deal(self, session: Session | None, seed: float | None, request: gr.Request, *values: Any) -> Changes:
+        """All faces get other identities."""
         if session is None or int(seed or 0) == session.seed:
             return self.same
         session.deal(int(seed or 0))
-        return self._show(session, picked, request, *values)
+        return self._show(session, request, *values)
 
-    def _roll(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
+    def _roll(self, session: Session | None, request: gr.Request, *values: Any) -> Changes:
         seed = secrets.randbelow(2**31)
         if session is None:
             return self._expired(request)
-        return {self.settings.seed: seed, **self._deal(session, picked, seed, request, *values)}
+        return {self.settings.seed: seed, **self._deal(session, seed, request, *values)}
 
     def _switch(self, session: Session | None, picked: str, keep: bool, request: gr.Request, *values: Any) -> Changes:
         """A face is kept, or no longer is."""
@@ -242,7 +241,7 @@ class PhotoTab:
         if (number := session.picked(picked)) is None:
             return self.same
         session.editor.keep(number, keep)
-        return self._show(session, picked, request, *values)
+        return self._show(session, request, *values)
 
     def _renew(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
         """A face gets another identity."""
@@ -251,7 +250,7 @@ class PhotoTab:
         if (number := session.picked(picked)) is None:
             return self.same
         session.renew(number)
-        return self._show(session, picked, request, *values)
+        return self._show(session, request, *values)
 
     def _suggest(self, session: Session | None, picked: str, request: gr.Request, *values: Any) -> Changes:
         """Several other identities of a face are shown."""
@@ -260,7 +259,9 @@ class PhotoTab:
         if (number := session.picked(picked)) is None:
             return self.same
         pictures = session.suggest(number, **self._asked(values))
-        changes = self._show(session, picked, request, *values)
+        changes = self._show(session, request, *values)
+        if session.deleted or session.chosen != number:  # meanwhile
+            return changes
         return {**changes, self.several: gr.update(value=pictures, visible=True)}
 
     def _take(
@@ -270,7 +271,7 @@ class PhotoTab:
         if session is None or session.variants is None or session.picked(picked) != session.variants[0]:
             return self.same
         session.take(position(event, VARIANTS))
-        return self._show(session, picked, request, *values)
+        return self._show(session, request, *values)
 
     def _hide(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
         """A rectangle was drawn."""
@@ -279,7 +280,7 @@ class PhotoTab:
         if event.value != session.token:
             return self.same
         session.hide(area(event))
-        return self._show(session, "", request, *values)
+        return self._show(session, request, *values)
 
     def _uncover(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
         """A rectangle was taken away."""
@@ -288,15 +289,15 @@ class PhotoTab:
         if event.value != session.token:
             return self.same
         session.uncover(position(event, len(session.editor.zones)))
-        return self._show(session, "", request, *values)
+        return self._show(session, request, *values)
 
     def _choose(self, session: Session | None, event: gr.SelectData, request: gr.Request) -> Changes:
         """A face was clicked."""
         if session is None or event.value != session.token:
             return self.same
-        number, said = position(event, len(session.editor.faces)), said_to(request)
-        view = session.view(said, number)
-        return {self.viewer: view, self.strip: view, **self._chosen(session, number, said)}
+        session.chosen, said = position(event, len(session.editor.faces)), said_to(request)
+        view = session.view(said)
+        return {self.viewer: view, self.strip: view, **self._chosen(session, said)}
 
     async def _finish(self, session: Session | None, opened: tuple[str, ...], request: gr.Request) -> Changes:
         """What can wait until the picture is there: the file in full size, and what the open boxes tell."""
@@ -325,13 +326,11 @@ class PhotoTab:
     def _asked(self, values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(self.settings.options, values, strict=True))
 
-    def _shown(self, session: Session, number: int | None, said: dict[str, str]) -> Changes:
+    def _shown(self, session: Session, said: dict[str, str]) -> Changes:
         """The last rendering, and what was done."""
         if session.deleted:  # meanwhile
             return self.same
-        if len(session.editor.faces) == 1:  # nobody has to choose the only one
-            number = 0
-        view, faces, zones = session.view(said, number), session.editor.faces, len(session.editor.zones)
+        view, faces, zones = session.view(said), session.editor.faces, len(session.editor.zones)
         told = [summary(faces, said, zones), *advice(faces, said, zones)]
         replaced = bool(faces or zones) and all(face.status is FaceStatus.ANONYMIZED for face in faces)
         gone = gr.update(visible=False)
@@ -347,12 +346,12 @@ class PhotoTab:
             self.strip: view,
             self.kept: gr.update(visible=bool(faces)),
             self.stages: gr.update(visible=bool(faces)),
-            **self._chosen(session, number, said),
+            **self._chosen(session, said),
         }
 
-    def _chosen(self, session: Session, number: int | None, said: dict[str, str]) -> Changes:
+    def _chosen(self, session: Session, said: dict[str, str]) -> Changes:
         """What can be done to the face that is chosen."""
-        none = gr.update(value=[], visible=False)
+        none, number = gr.update(value=[], visible=False), session.chosen
         if number is None:
             return {self.picked: "", self.face: gr.update(visible=False), self.several: none}
         face = session.editor.faces[number]
@@ -362,7 +361,7 @@ class PhotoTab:
             self.picked: session.pick(number),
             self.face: gr.update(visible=True),
             self.title: f"**{title}**: {described(face, said)}",
-            self.keep: face.status is FaceStatus.KEPT,
+            self.keep: number in session.editor.kept,
             **({} if suggested else {self.several: none}),
         }
 

@@ -51,6 +51,7 @@ class Session:
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     result: PIL.Image.Image | None = None  # of the last rendering, in full size
     rendering: int = 0  # counts them
+    chosen: int | None = None  # the face that was clicked last
     variants: tuple[int, list[int]] | None = None  # a face, and the seeds that are suggested for it
     deleted: bool = False
     _shown: list[Path] = field(default_factory=list)
@@ -59,6 +60,8 @@ class Session:
         """Makes the photo with these options of [`Options`]."""
         self.result = self.editor.render(**options)
         self.rendering += 1
+        if len(self.editor.faces) == 1:  # nobody has to choose the only one
+            self.chosen = 0
         self._shown.append(self._save(self.editor.pixels))
         for file in self._shown[:-RECENT]:
             shutil.rmtree(file.parent, ignore_errors=True)
@@ -118,7 +121,7 @@ class Session:
 
     def _found_again(self) -> None:
         """Faces may have other numbers than on the page."""
-        self.token, self.variants = secrets.token_hex(8), None
+        self.token, self.chosen, self.variants = secrets.token_hex(8), None, None
 
     def pick(self, number: int) -> str:
         """Names a face for the page."""
@@ -131,14 +134,12 @@ class Session:
             return None
         return int(number)
 
-    def view(self, said: dict[str, str], chosen: int | None) -> dict[str, Any]:
-        """What `viewer.js` shows.
+    def view(self, said: dict[str, str]) -> dict[str, Any]:
+        """What `viewer.js` and `strip.js` show.
 
         Args:
             said (`dict[str, str]`):
                 From [`words.words`].
-            chosen (`int`, *optional*):
-                The face that is chosen.
         """
         height, width = self.editor.pixels.shape[:2]
         return {
@@ -156,7 +157,7 @@ class Session:
                 for number, face in enumerate(self.editor.faces)
             ],
             "zones": [_shares(zone, width, height) for zone in self.editor.zones],
-            "chosen": chosen,
+            "chosen": self.chosen,
             "words": {
                 "after": said["result"],
                 "before": said["original"],

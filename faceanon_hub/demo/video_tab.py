@@ -87,11 +87,11 @@ class VideoTab:
         self.clip.change(self._measure, self.clip, [*part, *results], **quiet)
         self.peek.click(
             in_turn(PHOTO_LIMIT)(self._preview), [*part, *asked], results, api_visibility="private",
-            show_progress_on=self.status, **one,
+            show_progress_on=self.clip, **one,
         )  # fmt: skip
         running = self.start.click(self._begin, None, [*buttons, *results[2:]], **quiet).then(
             in_turn(limit)(self._run), [*part, self.audio, *asked], results, api_visibility="private",
-            show_progress_on=self.status, **one,
+            show_progress_on=self.clip, **one,
         )  # fmt: skip
         running.then(self._end, None, buttons[:3], **quiet)
         self.stop.click(self._cancel, None, buttons, cancels=running, **quiet)

@@ -223,7 +223,7 @@ def test_a_video_tells_the_time_left_and_can_be_cancelled(open_page, clip, tmp_p
     page.locator("#clips button").first.click()
     page.wait_for_selector("#clip video")
     page.locator("#film").click()
-    line(page, "left - ", "#film-status")  # "about 3 s left - 40.0%"
+    line(page, "left - ", "#clip")  # "about 3 s left - 40.0%"
     page.locator("#stop-film").click()
     assert line(page, "Cancelled", "#film-status").strip() == "Cancelled. Nothing was kept."
     assert not page.locator("#movie").is_visible()
@@ -241,8 +241,9 @@ def test_a_batch_can_be_cancelled(open_page, head, tmp_path):
     page = open_page()
     page.get_by_role("tab", name="Several photos").click()
     page.set_input_files("#files input[type=file]", [head] * 12)
+    page.wait_for_selector("#files >> text=head >> nth=11")
     page.locator("#start").click()
-    line(page, "of 12, about", "#batch-status")
+    line(page, "of 12, about", "#files")
     page.locator("#stop").click()
     line(page, "Cancelled", "#batch-status")
     start = time.monotonic()
