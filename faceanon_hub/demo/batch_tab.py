@@ -73,7 +73,7 @@ class BatchTab:
         return {
             self.start: gone,
             self.stop: gr.update(visible=True),
-            self.status: message([said_to(request)["working"]]),
+            self.status: message([said_to(request)["working"]], "busy"),
             self.archive: gone,
             self.results: gone,
         }

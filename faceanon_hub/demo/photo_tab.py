@@ -308,7 +308,7 @@ class PhotoTab:
         place = retention.place(self.folder, f"anonymized.{kind}")
         file = str(await asyncio.to_thread(write_photo, session.result, place))
         told = await in_turn(PHOTO_LIMIT)(self._told)(session, opened, said_to(request))
-        if session.rendering != rendering:  # a later one is shown, and finishes itself
+        if session.deleted or session.rendering != rendering:  # another one is shown, and finishes itself
             return gr.skip()
         return {self.download: gr.update(value=file, interactive=True), **told}
 
@@ -319,6 +319,8 @@ class PhotoTab:
             if session is None or not is_open:
                 return {self.opened: others}
             told = await in_turn(PHOTO_LIMIT)(self._told)(session, (name,), said_to(request))
+            if session.deleted:
+                return {self.opened: others}
             return {self.opened: (*others, name), **told}
 
         return turn

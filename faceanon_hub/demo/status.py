@@ -12,6 +12,8 @@ from ..errors import FaceAnonError
 from .intake import RefusedError
 from .words import unusable
 
+Kind = Literal["good", "warning", "bad", "busy"]
+
 
 def status_line(name: str) -> gr.HTML:
     """An empty line of the page.
@@ -23,14 +25,14 @@ def status_line(name: str) -> gr.HTML:
     return gr.HTML("", elem_id=name, apply_default_css=False)
 
 
-def message(told: Sequence[str], kind: Literal["good", "warning", "bad"] = "good", lines: Sequence[str] = ()) -> str:
+def message(told: Sequence[str], kind: Kind = "good", lines: Sequence[str] = ()) -> str:
     """What a line says.
 
     Args:
         told (`list[str]`):
             Sentences, a paragraph each.
         kind (`str`, *optional*, defaults to `"good"`):
-            `"good"`, `"warning"` or `"bad"`.
+            `"good"`, `"warning"`, `"bad"`, or `"busy"` for what goes on.
         lines (`list[str]`, *optional*):
             Entries of a list below.
 

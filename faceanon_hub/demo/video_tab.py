@@ -149,7 +149,7 @@ class VideoTab:
             self.start: gone,
             self.peek: gone,
             self.stop: gr.update(visible=True),
-            self.status: message([said_to(request)["working"]]),
+            self.status: message([said_to(request)["working"]], "busy"),
         }
 
     def _run(

@@ -39,8 +39,6 @@ function faceButton(name, number, label) {
 function render() {
   const view = props.value;
   viewer.hidden = !view;
-  // What was worked on is lost with the page.
-  window.onbeforeunload = view ? (event) => event.preventDefault() : null;
   if (!view) return;
   if (viewer.dataset.token !== view.token) slider.value = 0;
   viewer.dataset.token = view.token;
@@ -151,5 +149,9 @@ frame.addEventListener("keydown", (event) => {
 });
 draw.addEventListener("click", () => (viewer.classList.contains("drawing") ? stopDrawing() : startDrawing()));
 slider.addEventListener("input", compare);
+// What was worked on is lost with the page: a photo, a job that runs, a result that may not be stored yet.
+window.onbeforeunload = (event) => {
+  if (document.querySelector("#result .viewer:not([hidden]), #stop, #stop-film, #archive, #movie-file")) event.preventDefault();
+};
 watch("value", render);
 render();
