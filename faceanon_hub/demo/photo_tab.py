@@ -75,26 +75,26 @@ class PhotoTab:
                 components=[self.photo], samples=[[str(file)] for file in samples], type="index",
                 label=text("examples"), elem_id="examples",
             )  # fmt: skip
-        with gr.Row(visible=False) as self.actions:
+        with gr.Row(visible=False, equal_height=True) as self.actions:
             self.download = gr.DownloadButton(
                 text("download"),  # type: ignore[arg-type]
-                variant="primary", interactive=False, elem_id="download",
+                variant="primary", interactive=False, min_width=90, elem_id="download",
             )  # fmt: skip
-            self.dice = gr.Button(text("dice"), elem_id="dice")
-            self.another = gr.Button(text("another"), elem_id="another")
-        self.strip = gr.HTML(
-            None, html_template=STRIP, js_on_load=STRIP_SCRIPT, apply_default_css=False, elem_id="faces"
-        )
+            self.dice = gr.Button(text("dice"), min_width=90, elem_id="dice")
+            self.another = gr.Button(text("another"), min_width=90, elem_id="another")
         with gr.Column(visible=False, elem_id="face") as self.face:
             self.title = gr.Markdown("", elem_id="chosen")
             self.keep = gr.Checkbox(False, label=text("keep"), info=text("keep_info"), elem_id="keep")
             with gr.Row():
-                self.renew = gr.Button(text("renew"), elem_id="renew")
-                self.suggest = gr.Button(text("variants"), elem_id="variants")
+                self.renew = gr.Button(text("renew"), min_width=120, elem_id="renew")
+                self.suggest = gr.Button(text("variants"), min_width=120, elem_id="variants")
             self.several = gr.Gallery(
                 label=text("variants_label"), columns=VARIANTS, height="auto", allow_preview=False, format="png",
                 buttons=[], interactive=False, visible=False, elem_id="several",
             )  # fmt: skip
+        self.strip = gr.HTML(
+            None, html_template=STRIP, js_on_load=STRIP_SCRIPT, apply_default_css=False, elem_id="faces"
+        )
         with gr.Accordion(text("kept"), open=False, visible=False, elem_id="kept") as self.kept:
             self.described = gr.Markdown("")
         with gr.Accordion(text("stages"), open=False, visible=False, elem_id="stages") as self.stages:

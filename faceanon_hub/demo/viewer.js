@@ -40,7 +40,10 @@ function render() {
   const view = props.value;
   viewer.hidden = !view;
   if (!view) return;
-  if (viewer.dataset.token !== view.token) slider.value = 0;
+  const before = viewer.dataset;
+  if (before.token !== view.token) slider.value = 0;
+  else if (view.chosen !== null && before.chosen !== String(view.chosen)) showChosen();
+  before.chosen = view.chosen;
   viewer.dataset.token = view.token;
   for (const name of ["before", "after"]) {
     const picture = find(name);
@@ -74,6 +77,11 @@ function render() {
   choose(view.chosen);
   stopDrawing();
   compare();
+}
+
+// What can be done with a face that was clicked lies below, on a phone out of sight.
+function showChosen() {
+  setTimeout(() => document.querySelector("#face")?.scrollIntoView({ block: "nearest", behavior: "smooth" }), 200);
 }
 
 function compare() {
