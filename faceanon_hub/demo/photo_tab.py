@@ -149,7 +149,7 @@ class PhotoTab:
         on(self.renew.click, self._renew, mine)
         on(self.suggest.click, self._suggest, mine)
         on(self.several.select, self._take, mine)
-        on(self.viewer.input, self._hide, [self.session])
+        on(self.viewer.input, self._hide, [self.session], trigger_mode="multiple")  # none is lost while one is at work
         on(self.viewer.clear, self._uncover, [self.session])
         chosen = [self.picked, self.face, self.title, self.keep, self.several, self.viewer, self.strip]
         for event in (self.viewer.select, self.strip.select):
@@ -286,14 +286,14 @@ class PhotoTab:
         """A rectangle was taken away."""
         if session is None:
             return self._expired(request)
-        if event.value != session.token:
+        if event.value != session.faces_token:
             return self.same
         session.uncover(position(event, len(session.editor.zones)))
         return self._show(session, request, *values)
 
     def _choose(self, session: Session | None, event: gr.SelectData, request: gr.Request) -> Changes:
         """A face was clicked."""
-        if session is None or event.value != session.token:
+        if session is None or event.value != session.faces_token:
             return self.same
         session.chosen, said = position(event, len(session.editor.faces)), said_to(request)
         view = session.view(said)

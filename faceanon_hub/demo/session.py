@@ -33,8 +33,8 @@ class Session:
     """One photo, its faces, and all that was chosen for it; another photo makes another session.
 
     On disk lie only the pictures that are shown, which go with the session. What comes from the page names the photo
-    by its `token`, which changes when its faces are searched again, so that a click that was meant for the faces
-    before changes nothing.
+    by its `token`, so that a click that was meant for the photo before changes nothing, and its faces by a token that
+    changes when they are searched again, as their numbers may.
 
     Args:
         editor ([`PhotoEditor`]):
@@ -53,6 +53,7 @@ class Session:
     rendering: int = 0  # counts them
     chosen: int | None = None  # the face that was clicked last
     variants: tuple[int, list[int]] | None = None  # a face, and the seeds that are suggested for it
+    searches: int = 0  # counts those of its faces
     deleted: bool = False
     _shown: list[Path] = field(default_factory=list)
 
@@ -121,16 +122,22 @@ class Session:
 
     def _found_again(self) -> None:
         """Faces may have other numbers than on the page."""
-        self.token, self.chosen, self.variants = secrets.token_hex(8), None, None
+        self.searches += 1
+        self.chosen = self.variants = None
+
+    @property
+    def faces_token(self) -> str:
+        """Names the faces as they were searched last."""
+        return f"{self.token}.{self.searches}"
 
     def pick(self, number: int) -> str:
         """Names a face for the page."""
-        return f"{self.token}.{number}"
+        return f"{self.faces_token}.{number}"
 
     def picked(self, pick: str) -> int | None:
         """The number of the face that the page names; None where it is of another photo, or none."""
-        token, _, number = pick.partition(".")
-        if token != self.token or not number.isdecimal() or int(number) >= len(self.editor.faces):
+        token, _, number = pick.rpartition(".")
+        if token != self.faces_token or not number.isdecimal() or int(number) >= len(self.editor.faces):
             return None
         return int(number)
 
@@ -144,6 +151,7 @@ class Session:
         height, width = self.editor.pixels.shape[:2]
         return {
             "token": self.token,
+            "faces_token": self.faces_token,
             "size": [width, height],
             "before": str(self._original),
             "after": str(self._shown[-1]),

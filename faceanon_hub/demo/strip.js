@@ -36,7 +36,7 @@ function render() {
       for (const other of document.querySelectorAll("[data-face]")) {
         other.setAttribute("aria-pressed", String(other.dataset.face === String(number)));
       }
-      trigger("select", { index: number, value: view.token });
+      trigger("select", { index: number, value: view.faces_token });
     };
     strip.append(button);
   });

@@ -9,7 +9,9 @@ let anchor = null;
 const address = (path) => `${window.gradio_config?.root ?? ""}/gradio_api/file=${path}`;
 const percent = (value) => `${100 * value}%`;
 const make = (kind, name, text = "") => Object.assign(document.createElement(kind), { className: name, textContent: text });
-const send = (event, index) => trigger(event, { index, value: props.value.token });
+// Numbers are those of the last search; a place is one of the photo, whatever was found in it.
+const send = (event, index) => trigger(event, { index, value: props.value.faces_token });
+const hide = (box) => trigger("input", { index: box, value: props.value.token });
 
 function lay(mark, [left, top, right, bottom]) {
   Object.assign(mark.style, {
@@ -122,8 +124,9 @@ function place(event) {
 
 function done() {
   if (!drawn || drawn[2] - drawn[0] < 0.005 || drawn[3] - drawn[1] < 0.005) return;
-  send("input", drawn);
-  drawn = anchor = null; // it stays in view until the answer is there
+  hide(drawn);
+  stopDrawing(); // the place is seen as it is until it is hidden
+  draw.focus({ preventScroll: true });
 }
 
 frame.addEventListener("pointerdown", (event) => {

@@ -452,11 +452,12 @@ def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog)
         if set(visitor.kinds(event)) - {"state"}:
             assert visitor.error(event, [{"a": "SECRET"}] * len(data))
     opened = visitor.after("photo", "change")
-    token = view(visitor.call(opened, whole[opened]))["token"]
+    seen = view(visitor.call(opened, whole[opened]))
+    token, faces = seen["token"], seen["faces_token"]
     select = visitor.after("faces", "select")
-    for event_data in (None, {}, [], *({"index": index, "value": token} for index in (1, -1, "0", 1e300, [0], None))):
+    for event_data in (None, {}, [], *({"index": index, "value": faces} for index in (1, -1, "0", 1e300, [0], None))):
         assert visitor.error(select, whole[select], event_data=event_data)
-    assert view(visitor.call(select, whole[select], event_data={"index": 0, "value": token}))["chosen"] == 0
+    assert view(visitor.call(select, whole[select], event_data={"index": 0, "value": faces}))["chosen"] == 0
     drawn = visitor.after("result", "input")
     for box in (None, {}, 7, [0, 0, 1], [0, 0, "1", 1], [0, 0, 2, 1], [0.5, 0, 0.2, 1], [0, 0, True, 1]):
         assert visitor.error(drawn, whole[drawn], event_data={"index": box, "value": token})
@@ -503,16 +504,16 @@ def test_what_was_chosen_for_one_photo_changes_nothing_of_the_next(visitor, serv
     def statuses(answer: dict) -> list[str]:
         return [face["status"] for face in view(answer)["faces"]]
 
-    first = view(act("photo", "change"))["token"]
+    first = view(act("photo", "change"))["faces_token"]
     assert statuses(act("keep", "input", f"{first}.0")) == ["is-kept"]
     suggested = act("variants", "click", f"{first}.0")
-    assert statuses(suggested) == ["is-new"] and view(suggested)["token"] == first
+    assert statuses(suggested) == ["is-new"] and view(suggested)["faces_token"] == first
     second = act("photo", "change")
-    assert statuses(second) == ["is-new"] and view(second)["token"] != first
+    assert statuses(second) == ["is-new"] and view(second)["faces_token"] != first
     for answer in (
         act("keep", "input", f"{first}.0"), act("renew", "click", f"{first}.0"), act("variants", "click", ""),
         act("several", "select", f"{first}.0", event_data={"index": 2, "value": None}),
-        act("several", "select", f"{view(second)['token']}.0", event_data={"index": 2, "value": None}),
+        act("several", "select", f"{view(second)['faces_token']}.0", event_data={"index": 2, "value": None}),
         act("faces", "select", event_data={"index": 0, "value": first}),
     ):  # fmt: skip
         assert answer["success"] and "token" not in str(answer["output"]["data"])
