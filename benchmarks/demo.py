@@ -19,8 +19,8 @@ from gradio_client import Client, handle_file
 
 from faceanon_hub import FaceAnonPipeline, PhotoEditor
 from faceanon_hub.demo import launch
+from faceanon_hub.demo.painter import painting
 from faceanon_hub.io import write_photo
-from faceanon_hub.painter import painting
 
 DROPS = 5
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -70,7 +70,7 @@ def browser(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
 
     photo = folder / "large.jpg"
     portrait(3464).save(photo, quality=92)
-    shown = "() => {const i = [...document.querySelectorAll('#result img')].pop(); return i?.complete && i.src}"
+    shown = "() => {const i = document.querySelector('#result .after'); return i?.offsetParent && i.complete && i.src}"
     changed = f"before => {{const now = ({shown})(); return now && now !== before}}"
     drops, slides = [], []
     with sync_playwright() as started:
@@ -78,6 +78,7 @@ def browser(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
         page = opened.new_page()
         page.goto(address)
         page.wait_for_selector("#photo input[type=file]", state="attached")
+        page.locator("#more button").first.click()
         for _ in range(DROPS):
             start = time.perf_counter()
             page.set_input_files("#photo input[type=file]", photo)
@@ -91,7 +92,8 @@ def browser(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
                 page.locator("#light input[type=number]").press("Enter")
                 page.wait_for_function(changed, arg=before, polling=20)
                 slides.append(1000 * (time.perf_counter() - start))
-            page.locator("[aria-label='Clear'], [aria-label='Remove Image']").first.click()
+            page.locator("#another").click()
+            page.wait_for_selector("#photo input[type=file]", state="attached")
             page.wait_for_timeout(1000)
         opened.close()
     seeds = iter(range(1000))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +14,15 @@ import PIL.Image
 
 from . import metrics, regions
 from .alignment import warp_in
-from .faces import Face, FaceStatus
+from .faces import Face, FaceStatus, derived_seed
 from .io import Photo, read_photo
 from .options import Options
 from .pipeline import FaceAnonPipeline
-from .scene import FaceJob, NewFace, Scene, deal_seeds
+from .scene import FaceJob, NewFace, Scene, Zone, check_zones, deal_seeds, share_inside
 
 SIZE = 256  # pixels of the crops in which light and colour are compared
+SAME = 0.6  # share of their boxes that two detections of one face have in common
+WHOLE = 0.99  # share of a box from which on it is in a zone
 FIXED = "asked for by the caller"
 
 
@@ -42,7 +46,12 @@ class PhotoEditor:
 
     Attributes:
         faces (`list[Face]`):
-            From left to right. Their `seed` and, by [`keep`], their status may be changed between two renderings.
+            As [`FaceAnonPipeline.find_faces`] orders them. Their `seed` and, by [`keep`], their status may be changed
+            between two renderings.
+        kept (`set[int]`):
+            Numbers of the faces that stay as they are, see [`keep`].
+        zones (`list[tuple[int, int, int, int]]`):
+            Those that are hidden, see [`hide`].
         pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
             The last rendering; before the first one the original.
 
@@ -71,13 +80,16 @@ class PhotoEditor:
     ) -> None:
         self.pipe = pipe
         self.photo: Photo = read_photo(photo)
-        self.faces = pipe.find_faces(self.photo.pixels, threshold, alpha=self.photo.alpha, hide_small=hide_small)
+        self.zones: list[Zone] = []
+        self._asked: dict[str, Any] = {"threshold": threshold, "hide_small": hide_small}
+        self.faces = self._find()
         self._reasons = [face.reason for face in self.faces]
-        self._kept: set[int] = set()
+        self.kept: set[int] = set()
         self._prepared: tuple[Any, Scene] | None = None  # what it depends on, and the photo with its faces erased
         self._drawn: dict[bytes, NewFace] = {}
         self._jobs: dict[int, FaceJob] = {}
         self.pixels = self.photo.pixels
+        self._seed = seed
         deal_seeds(self.faces, seed)
 
     def keep(self, number: int, kept: bool = True) -> None:
@@ -94,7 +106,33 @@ class PhotoEditor:
         """
         if not 0 <= number < len(self.faces):
             raise IndexError(f"face {number} of {len(self.faces)}")
-        (self._kept.add if kept else self._kept.discard)(number)
+        (self.kept.add if kept else self.kept.discard)(number)
+
+    def hide(self, zones: Sequence[Any]) -> None:
+        """Obfuscates zones, whatever is in them, and searches what is left, as [`search`] does.
+
+        Args:
+            zones (`list`):
+                All of them, (left, top, right, bottom) in pixels; those before no longer count.
+
+        Raises:
+            ValueError: a zone is empty, or outside of the photo.
+        """
+        self.zones = check_zones(zones, self.photo.pixels.shape)
+        self._find_again()
+
+    def search(self, threshold: float | None = None, hide_small: bool = False) -> None:
+        """Looks for faces again, otherwise. Those that are found again stay who they are, and kept where they were.
+
+        Args:
+            threshold, hide_small (*optional*):
+                As for the class.
+
+        Raises:
+            ValueError: the threshold is out of its range.
+        """
+        self._asked = {"threshold": threshold, "hide_small": hide_small}
+        self._find_again()
 
     def render(self, **options: Any) -> PIL.Image.Image:
         """Makes the photo.
@@ -123,6 +161,27 @@ class PhotoEditor:
         self.pixels = result.canvas
         return result.photo.with_pixels(result.canvas)
 
+    def _find(self) -> list[Face]:
+        found = self.pipe.find_faces(self.photo.pixels, hide=self.zones, alpha=self.photo.alpha, **self._asked)
+        # A blurred face may be taken for one.
+        hidden = [np.asarray(zone, float) for zone in self.zones]
+        return [face for face in found if not any(share_inside(face.box, zone) > WHOLE for zone in hidden)]
+
+    def _find_again(self) -> None:
+        before, kept = self.faces, self.kept
+        self.faces = self._find()
+        self._reasons, self.kept, self._prepared = [face.reason for face in self.faces], set(), None
+        others = {face.seed for face in before}
+        free = (seed for number in itertools.count() if (seed := derived_seed(self._seed, number)) not in others)
+        for number, face in enumerate(self.faces):
+            same = max(range(len(before)), key=lambda other: _overlap(face, before[other]), default=None)  # noqa: B023
+            if same is None or _overlap(face, before[same]) < SAME:
+                face.seed = next(free)
+                continue
+            face.seed = before[same].seed
+            if same in kept and not face.reason:
+                self.kept.add(number)
+
     def _prepare(self, options: Options) -> Scene:
         """The photo with its faces erased, as before where nothing of that changes: half of a slider's time."""
         relevant = replace(
@@ -130,13 +189,13 @@ class PhotoEditor:
             lighting_strength=float(options.lighting_strength > 0),
             color_strength=float(options.color_strength > 0),
         )
-        key = relevant, frozenset(self._kept), tuple(face.seed for face in self.faces)
+        key = relevant, frozenset(self.kept), tuple(face.seed for face in self.faces)
         if self._prepared is None or self._prepared[0] != key:
             for number, face in enumerate(self.faces):
-                kept = number in self._kept
+                kept = number in self.kept
                 face.status = FaceStatus.KEPT if kept else FaceStatus.FOUND
                 face.reason = FIXED if kept else self._reasons[number]
-            self._prepared = key, self.pipe.prepare_scene(self.photo, self.faces, options)
+            self._prepared = key, self.pipe.prepare_scene(self.photo, self.faces, options, self.zones)
         return self._prepared[1]
 
     def stages(self, number: int) -> dict[str, np.ndarray]:
@@ -195,6 +254,11 @@ class PhotoEditor:
             original, new = (recognizer(pixels, face.landmarks) for pixels in photos)
             values["distance"] = float(np.linalg.norm(new - original))
         return values
+
+
+def _overlap(face: Face, other: Face) -> float:
+    """The share of its box that either face has in common with the other, the smaller one."""
+    return min(share_inside(face.box, other.box), share_inside(other.box, face.box))
 
 
 def _key(job: FaceJob, options: Options) -> bytes:

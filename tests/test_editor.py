@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from faceanon_hub import FaceStatus, PhotoEditor
+from faceanon_hub.demo.panel import COLOR
 from faceanon_hub.metrics import DlibRecognizer
-from faceanon_hub.panel import COLOR
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +152,36 @@ def test_a_face_that_is_laid_in_after_all_has_no_reason_left(editor, pipe, monke
 def test_options_are_checked(editor):
     with pytest.raises(ValueError, match="truncation"):
         editor.render(truncation=2)
+
+
+def test_a_hidden_zone_hides_and_the_other_face_stays_who_it_is(editor, two):
+    whole = np.asarray(editor.render()).astype(int)
+    seeds = [face.seed for face in editor.faces]
+    editor.keep(1)
+    editor.hide([(0, 0, 250, 256)])
+    hidden = np.asarray(editor.render()).astype(int)
+    assert np.array_equal(hidden[:, 256:], two[:, 256:]) and editor.faces[0].status is FaceStatus.KEPT
+    assert np.abs(hidden - two)[60:200, 60:200].mean() > 10 and np.abs(hidden - whole)[60:200, 60:200].mean() > 5
+    assert [face.seed for face in editor.faces] == seeds[1:] and editor.zones == [(0, 0, 250, 256)]
+    editor.hide([])
+    editor.render()
+    assert [face.status for face in editor.faces] == [FaceStatus.ANONYMIZED, FaceStatus.KEPT]
+    assert [face.seed for face in editor.faces] == seeds
+
+
+def test_a_zone_hides_a_part_of_a_kept_face_too(editor, two):
+    editor.keep(0)
+    left, top, right, bottom = (int(value) for value in editor.faces[0].box)
+    middle = (top + bottom) // 2
+    editor.hide([(left, middle, right, bottom)])
+    pixels = np.asarray(editor.render())
+    assert np.abs(pixels[middle:bottom, left:right].astype(int) - two[middle:bottom, left:right]).mean() > 5
+
+
+def test_another_search_keeps_who_is_found_again(editor):
+    first = np.asarray(editor.render())
+    editor.keep(1)
+    editor.search(threshold=0.3)
+    assert [face.status for face in editor.faces] == [FaceStatus.FOUND] * 2
+    kept = np.asarray(editor.render())
+    assert np.array_equal(kept[:, :256], first[:, :256]) and editor.faces[1].status is FaceStatus.KEPT

@@ -10,8 +10,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from faceanon_hub import painter
-from faceanon_hub.painter import Painter, StoppedError, in_turn, painting, stop_if_asked
+from faceanon_hub.demo import painter
+from faceanon_hub.demo.painter import Painter, StoppedError, in_turn, painting, stop_if_asked
 
 
 def test_one_thread_paints_and_knows_whom_it_serves():

@@ -1,4 +1,4 @@
-"""The demo as its users meet it: through gradio_client, and with a browser where there is one."""
+"""The page without a browser: through gradio_client, by language models, and by those who mean harm."""
 
 from __future__ import annotations
 
@@ -30,22 +30,19 @@ import PIL.Image
 import pytest
 
 from benchmarks.scenes import turned
-from faceanon_hub import FaceAnonPipeline, PhotoEditor
+from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.faces import FaceStatus
-from faceanon_hub.options import ATTRIBUTES, FALLBACKS
-from faceanon_hub.translations import SAID, TRANSLATIONS, words
 
 gradio = pytest.importorskip("gradio")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 
-from faceanon_hub import demo  # noqa: E402
-from faceanon_hub.demo import launch, lend_gpu  # noqa: E402
-from faceanon_hub.intake import MAX_JSON, MAX_WAITING  # noqa: E402
-from faceanon_hub.painter import painting  # noqa: E402
+from faceanon_hub.demo import endpoints, launch, lend_gpu  # noqa: E402
+from faceanon_hub.demo.intake import MAX_JSON, MAX_WAITING  # noqa: E402
+from faceanon_hub.demo.painter import painting  # noqa: E402
+from faceanon_hub.demo.words import MESSAGES  # noqa: E402
 
-README = Path(__file__).parents[1] / "README.md"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -59,34 +56,6 @@ def server(pipe):
 @pytest.fixture(scope="module")
 def client(server, tmp_path_factory) -> Client:
     return Client(server, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
-
-
-@pytest.fixture(scope="module")
-def head(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("photos") / "head.png"
-    PIL.Image.fromarray(turned(0)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    """A second of the head, moving."""
-    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 320, "yuv420p"
-        for shift in range(10):
-            frame = av.VideoFrame.from_ndarray(np.roll(turned(0), 2 * shift, 1))
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-@pytest.fixture(scope="module")
-def nobody(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("photos") / "nobody.png"
-    PIL.Image.new("RGB", (300, 200), "gray").save(path)
-    return path
 
 
 def pixels(path: str | Path) -> np.ndarray:
@@ -144,11 +113,12 @@ def test_several_photos_come_back_as_an_archive(client, head, nobody, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     archive = zipfile.ZipFile(client.predict([handle_file(p) for p in (head, nobody, broken)], api_name="/batch"))
-    assert archive.namelist() == ["000-head.jpg", "001-nobody.jpg", "report.json"]
+    assert archive.namelist() == ["001-head.jpg", "report.json"]
     report = json.loads(archive.read("report.json"))
     assert [entry["input"] for entry in report] == ["head.png", "nobody.png", "broken.jpg"]
-    assert len(report[0]["faces"]) == 1 and report[1]["faces"] == [] and "error" in report[2]
-    assert np.abs(pixels(archive.open("000-head.jpg")) - pixels(head)).max() > 30
+    assert len(report[0]["faces"]) == 1 and "error" in report[2]
+    assert report[1]["faces"] == [] and "output" not in report[1]  # unchanged: not offered as anonymized
+    assert np.abs(pixels(archive.open("001-head.jpg")) - pixels(head)).max() > 30
 
 
 @pytest.mark.parametrize(
@@ -176,7 +146,7 @@ def test_names_cannot_leave_the_archive(client, head, tmp_path):
     odd.write_bytes(head.read_bytes())
     archive = zipfile.ZipFile(client.predict([handle_file(odd)], api_name="/batch"))
     name, _ = archive.namelist()
-    assert name.startswith("000-") and "/" not in name and "\\" not in name
+    assert name.startswith("001-") and "/" not in name and "\\" not in name
 
 
 def test_files_of_the_machine_are_not_served(server):
@@ -305,14 +275,6 @@ def test_a_gpu_is_lent_to_the_drawing_alone_and_what_it_is_told_can_be_sent_ther
     assert np.array_equal(there.images[0], expected.images[0])
 
 
-def test_every_stage_has_a_name_in_every_language(pipe, portrait):
-    editor = PhotoEditor(pipe, portrait)
-    editor.render()
-    for said in SAID.values():
-        shown = demo._details(editor, "stages", said)[1]
-        assert len({name for _, name in shown}) == len(shown) == 4
-
-
 class Visitor:
     """Calls events as the page does, the unnamed ones, too."""
 
@@ -394,7 +356,7 @@ def unsent(head):
 def test_no_event_opens_a_file_that_was_not_sent(visitor, unsent):
     with_files = [event for event in visitor.events if {"image", "video", "file"} & set(visitor.kinds(event))]
     assert {visitor.events[event]["api_name"] for event in with_files} >= {"anonymize", "batch", "video"}
-    assert len(with_files) == 9  # photo, seed, threshold, small faces, dice, preview and the three
+    assert len(with_files) == 8  # photo, photos, a video's length, preview, video and the three
     said = set()
     for event in with_files:
         for path in unsent:
@@ -404,7 +366,7 @@ def test_no_event_opens_a_file_that_was_not_sent(visitor, unsent):
                     if kind in ("image", "video", "file"):
                         data[number] = [{"path": path, **more}] if kind == "file" else {"path": path, **more}
                 said.add(visitor.error(event, data))
-    assert said == {SAID["en"]["not_sent"]}
+    assert said == {MESSAGES["en"]["not_sent"]}
 
 
 def test_the_galleries_of_a_page_are_not_read_back(visitor):
@@ -428,7 +390,7 @@ def test_language_models_cannot_name_files_either(server, unsent, argument):
     for path in unsent:
         named = {"path": path, "meta": {"_type": "gradio.FileData"}}
         answer = asked_by_model(server, {"photo": "data:image/png;base64,AAAA", argument: named})
-        assert answer.status_code == 400 and answer.json() == {"detail": SAID["en"]["not_sent"]}
+        assert answer.status_code == 400 and answer.json() == {"detail": MESSAGES["en"]["not_sent"]}
 
 
 def test_nothing_is_fetched_and_wrong_calls_of_language_models_are_not_logged(server, capfd, caplog):
@@ -461,7 +423,7 @@ def test_what_language_models_send_stays_in_the_private_folder(server, head):
         ("number", ["1e400", -1, 2**63, 10**400, "1", True, [0], {}]),
         ("checkbox", [1, "yes", None, []]),
         ("dropdown", ["nobody", 1, None, [], ["blur"], {}]),
-        ("dataset", [1, -1, None, "0", True, 0.0]),
+        ("dataset", [4, -1, None, "0", True, 0.0]),
     ],
 )
 def test_every_event_checks_every_value(visitor, server, head, kind, bad):
@@ -487,15 +449,19 @@ def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog)
         for wrong in ([], data[:-1], [*data, "SECRET" * 100]):
             if wrong != data:
                 assert "values, not" in visitor.error(event, wrong)
-        if set(visitor.kinds(event)) != {"state"}:
+        if set(visitor.kinds(event)) - {"state"}:
             assert visitor.error(event, [{"a": "SECRET"}] * len(data))
     opened = visitor.after("photo", "change")
-    assert visitor.call(opened, whole[opened])["success"]
+    seen = view(visitor.call(opened, whole[opened]))
+    token, faces = seen["token"], seen["faces_token"]
     select = visitor.after("faces", "select")
-    for event_data in (None, {}, [], {"index": 1, "value": 0}, {"index": -1, "value": 0}, {"index": "0", "value": 0},
-                       {"index": 1e300, "value": 0}, {"index": [0], "value": 0}):  # fmt: skip
+    for event_data in (None, {}, [], *({"index": index, "value": faces} for index in (1, -1, "0", 1e300, [0], None))):
         assert visitor.error(select, whole[select], event_data=event_data)
-    assert visitor.call(select, whole[select], event_data={"index": 0, "value": None})["success"]
+    assert view(visitor.call(select, whole[select], event_data={"index": 0, "value": faces}))["chosen"] == 0
+    drawn = visitor.after("result", "input")
+    for box in (None, {}, 7, [0, 0, 1], [0, 0, "1", 1], [0, 0, 2, 1], [0.5, 0, 0.2, 1], [0, 0, True, 1]):
+        assert visitor.error(drawn, whole[drawn], event_data={"index": box, "value": token})
+    assert view(visitor.call(drawn, whole[drawn], event_data={"index": [0, 0, 0.1, 0.1], "value": token}))["zones"]
     for event in (-1, 10**6, "photo", None):
         answer = visitor.join(event, [])
         assert 400 <= answer.status_code < 500 and answer.json()["detail"]
@@ -516,33 +482,42 @@ def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog)
     assert "SECRET" not in logged and "Traceback" not in logged
 
 
-def test_a_visitor_takes_a_variant_without_a_browser(server, tmp_path):
-    PIL.Image.fromarray(turned(0)).crop((70, 60, 250, 260)).save(tmp_path / "head.png")
-    visitor, photo = Visitor(server), uploaded(server, tmp_path / "head.png")
-    followed = {}  # what the page calls once an event has succeeded
-    for number, event in visitor.events.items():
-        if event["trigger_after"] is not None:
-            followed[event["trigger_after"]] = number
+def view(answer: dict) -> dict:
+    """What the page shows of a photo after an event."""
+    assert answer["success"], answer
+    return next(value for value in answer["output"]["data"] if isinstance(value, dict) and "token" in value)
 
-    def act(element: str, kind: str = "click", **more: object) -> list:
+
+def test_what_was_chosen_for_one_photo_changes_nothing_of_the_next(visitor, server, head):
+    photo = uploaded(server, head)
+
+    def act(element: str, kind: str, face: str = "", **more: object) -> dict:
         event = visitor.after(element, kind)
-        answer = visitor.call(event, visitor.values(event, photo), **more)
-        assert answer["success"], answer
-        faces = visitor.call(followed[event], visitor.values(followed[event], photo))
-        assert faces["success"], faces
-        return [*answer["output"]["data"], *faces["output"]["data"]]
+        data = visitor.values(event, photo)
+        for number, field in enumerate(visitor.kinds(event)):
+            if field == "textbox":
+                data[number] = face
+            if field == "checkbox" and element == "keep" and number == 2:
+                data[number] = True
+        return visitor.call(event, data, **more)
 
-    def after(outputs: list) -> np.ndarray:
-        return pixels(next(value for value in outputs if isinstance(value, list) and len(value) == 2)[1]["path"])
+    def statuses(answer: dict) -> list[str]:
+        return [face["status"] for face in view(answer)["faces"]]
 
-    first = after(act("photo", "change"))
-    shown = act("variants")
-    assert len(shown[0]) == 4
-    assert visitor.error(visitor.after("several", "select"), visitor.values(visitor.after("several", "select"), photo),
-                         event_data={"index": 4, "value": None})  # fmt: skip
-    taken = after(act("several", "select", event_data={"index": 2, "value": None}))
-    assert np.abs(taken - first).mean() > 1
-    assert "kept" in str(act("keep"))
+    first = view(act("photo", "change"))["faces_token"]
+    assert statuses(act("keep", "input", f"{first}.0")) == ["is-kept"]
+    suggested = act("variants", "click", f"{first}.0")
+    assert statuses(suggested) == ["is-new"] and view(suggested)["faces_token"] == first
+    second = act("photo", "change")
+    assert statuses(second) == ["is-new"] and view(second)["faces_token"] != first
+    for answer in (
+        act("keep", "input", f"{first}.0"), act("renew", "click", f"{first}.0"), act("variants", "click", ""),
+        act("several", "select", f"{first}.0", event_data={"index": 2, "value": None}),
+        act("several", "select", f"{view(second)['faces_token']}.0", event_data={"index": 2, "value": None}),
+        act("faces", "select", event_data={"index": 0, "value": first}),
+    ):  # fmt: skip
+        assert answer["success"] and "token" not in str(answer["output"]["data"])
+    assert statuses(act("light", "change")) == ["is-new"]
 
 
 def test_a_request_cannot_be_of_any_length_and_is_not_logged(visitor, server, capfd, caplog):
@@ -550,7 +525,7 @@ def test_a_request_cannot_be_of_any_length_and_is_not_logged(visitor, server, ca
     for path in ("call/anonymize", "queue/join", "cancel", "reset"):
         for content in (json.dumps({"data": data}).encode(), iter([b"x" * 2**16] * 5)):  # of a stated length or not
             answer = httpx.post(f"{visitor.url}/{path}", content=content)
-            assert answer.status_code == 413 and answer.json()["detail"] == SAID["en"]["too_large"]
+            assert answer.status_code == 413 and answer.json()["detail"] == MESSAGES["en"]["too_large"]
     assert "values, not" in visitor.error(visitor.named("anonymize"), ["x" * (MAX_JSON // 2)])
     assert len("".join(capfd.readouterr()) + caplog.text) < 1000
 
@@ -565,12 +540,16 @@ def test_a_damaged_upload_is_not_named_in_the_log(visitor, server, client, clip,
         path = uploaded(server, tmp_path / name)
         for event in visitor.events:
             if {"image", "video"} & set(visitor.kinds(event)):
-                assert "vadvarka" not in visitor.error(event, visitor.values(event, path))
+                output = visitor.call(event, visitor.values(event, path))["output"]
+                shown = (
+                    output["error"] if "error" in output else [text for text in output["data"] if type(text) is str]
+                )
+                assert "vadvarka" not in str(shown)
         visitor.call(visitor.named("batch"), visitor.values(visitor.named("batch"), path))
     late = uploaded(server, clip)
     data = visitor.values(visitor.named("video"), late)
     data[1] = 50
-    assert visitor.error(visitor.named("video"), data) == SAID["en"]["starts_late"]
+    assert visitor.error(visitor.named("video"), data) == MESSAGES["en"]["starts_late"]
     logged = "".join(capfd.readouterr()) + caplog.text
     assert "vadvarka" not in logged and "Traceback" not in logged
 
@@ -660,7 +639,7 @@ def test_one_address_cannot_fill_the_queue(visitor, server, head, held):
 
     answers = [join(visitor) for _ in range(MAX_WAITING + 3)]
     assert [answer.status_code for answer in answers] == [200] * MAX_WAITING + [503] * 3
-    assert answers[-1].json() == {"detail": SAID["en"]["busy"]}
+    assert answers[-1].json() == {"detail": MESSAGES["en"]["busy"]}
     assert join(Visitor(server, "127.0.0.2")).status_code == 200
     for another, event_id in reversed(sessions):
         told = {"session_hash": another.session, "fn_index": event, "event_id": event_id}
@@ -670,7 +649,7 @@ def test_one_address_cannot_fill_the_queue(visitor, server, head, held):
 
 
 def test_a_job_has_a_time_limit(pipe, head, clip, monkeypatch):
-    monkeypatch.setattr(demo, "BATCH_LIMIT", 0.5)
+    monkeypatch.setattr(endpoints, "BATCH_LIMIT", 0.5)
     page, address = launch(pipe, prevent_thread_lock=True, quiet=True)
     try:
         visitor = Visitor(address)
@@ -679,169 +658,9 @@ def test_a_job_has_a_time_limit(pipe, head, clip, monkeypatch):
         assert visitor.call(event, data)["success"]
         data[0] *= 40
         start = time.monotonic()
-        assert visitor.error(event, data) == SAID["en"]["stopped"]
+        assert visitor.error(event, data) == MESSAGES["en"]["stopped"]
         film = visitor.named("video")
-        assert visitor.error(film, visitor.values(film, uploaded(address, clip))) == SAID["en"]["stopped"]
+        assert visitor.error(film, visitor.values(film, uploaded(address, clip))) == MESSAGES["en"]["stopped"]
         assert time.monotonic() - start < 10
     finally:
         page.close()
-
-
-def test_every_language_has_every_label():
-    for texts in (TRANSLATIONS, SAID):
-        assert set(texts) == {"en", "de", "fr", "es", "it", "ja"}
-        for labels in texts.values():
-            assert labels.keys() == texts["en"].keys()
-            assert all(labels.values())
-            assert all(text.count("{}") == texts["en"][key].count("{}") for key, text in labels.items())
-    # Gradio puts the label of that name in place of a choice, too.
-    assert not {*FALLBACKS, *ATTRIBUTES} & set(TRANSLATIONS["en"])
-
-
-@pytest.mark.parametrize(
-    ("accepted", "language"),
-    [("de-AT,de;q=0.9,en;q=0.8", "de"), ("nl,fr;q=0.5", "fr"), ("*", "en"), ("", "en"), (None, "en"), ("JA", "ja")],
-)
-def test_the_language_is_the_first_that_is_known(accepted, language):
-    assert words(accepted) is SAID[language]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def open_page(browser, server):
-    """Opens the demo with a context's options; errors on the page's console fail the test."""
-    contexts, errors = [], []
-
-    def opened(**options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(server)
-        page.wait_for_selector("#photo input[type=file]", state="attached")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not errors
-
-
-def source(page, selector: str = "#result img") -> str:
-    """Address of the last picture in an element: it changes with the picture."""
-    return page.locator(selector).last.get_attribute("src")
-
-
-def changed(page, before: str) -> str:
-    page.wait_for_function("b => [...document.querySelectorAll('#result img')].pop()?.src !== b", arg=before)
-    return source(page)
-
-
-def test_a_visitor_replaces_keeps_and_relights_faces(open_page, head, tmp_path):
-    page = open_page()
-    page.set_input_files("#photo input[type=file]", head)
-    page.wait_for_selector("#result img")
-    page.wait_for_selector("#faces img")
-    first = source(page)
-    page.locator("#light input[type=number]").fill("0.2")
-    page.locator("#light input[type=number]").press("Enter")
-    first = changed(page, first)
-    page.locator("#faces img").first.click()
-    page.wait_for_selector("#chosen >> text=0")
-    page.locator("#keep").click()
-    kept = changed(page, first)
-    page.wait_for_selector("#faces >> text=0: kept")
-    page.locator("#renew").click()
-    changed(page, kept)
-    page.wait_for_selector("#faces >> text=0: new face")
-    page.get_by_role("tab", name="What was kept").click()
-    page.wait_for_selector("#kept >> text=Face 0")
-    assert "no guarantee" in page.locator("#kept").inner_text()
-    with page.expect_download() as download:
-        page.locator("#download").click()
-    download.value.save_as(tmp_path / "result.jpg")
-    assert pixels(tmp_path / "result.jpg").shape == (320, 320, 3)
-
-
-def test_the_only_face_of_a_photo_needs_no_choosing(open_page, head):
-    page = open_page()
-    page.set_input_files("#photo input[type=file]", head)
-    page.wait_for_selector("#result img")
-    first = source(page)
-    page.wait_for_selector("#faces >> text=0: new face")
-    page.locator("#keep").click()
-    changed(page, first)
-    page.wait_for_selector("#faces >> text=0: kept")
-
-
-def test_to_choose_among_faces_is_asked_for_and_leaves_the_result(open_page, head, tmp_path):
-    one = np.asarray(PIL.Image.open(head))
-    PIL.Image.fromarray(np.hstack([one, one[:, ::-1]])).save(tmp_path / "two.png")
-    page = open_page()
-    page.set_input_files("#photo input[type=file]", tmp_path / "two.png")
-    page.wait_for_selector("#faces >> text=1: new face")
-    first = source(page)
-    page.locator("#keep").click()
-    page.wait_for_selector("text=Choose a face in the gallery first.")
-    assert source(page) == first and page.locator("#result .error").count() == 0
-    page.locator("#faces img").last.click()
-    page.wait_for_selector("#chosen >> text=1")
-    page.locator("#keep").click()
-    page.wait_for_selector("#faces >> text=1: kept")
-
-
-def test_a_visitor_anonymizes_a_video(open_page, clip):
-    page = open_page()
-    page.get_by_role("tab", name="Video").click()
-    page.set_input_files("#clip input[type=file]", clip)
-    page.wait_for_selector("#clip video")
-    page.locator("#peek").click()
-    page.wait_for_selector("#still img")
-    page.locator("#film").click()
-    page.wait_for_selector("#movie video", state="attached")
-
-
-def test_a_photo_without_faces_is_announced(open_page, nobody):
-    page = open_page()
-    page.set_input_files("#photo input[type=file]", nobody)
-    page.wait_for_selector("text=No face was found")
-
-
-def test_a_broken_file_is_an_error_and_the_page_goes_on(open_page, head, tmp_path):
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    page = open_page()
-    page.set_input_files("#photo input[type=file]", broken)
-    page.wait_for_selector("text=not an image")
-    page.locator("[aria-label='Clear'], [aria-label='Remove Image']").first.click()
-    page.set_input_files("#photo input[type=file]", head)
-    page.wait_for_selector("#result img")
-
-
-@pytest.mark.parametrize("options", [{"viewport": {"width": 375, "height": 700}}, {"color_scheme": "dark"}])
-def test_a_phone_and_a_dark_page_are_readable(open_page, options):
-    page = open_page(**options)
-    page.wait_for_selector("text=Faces of nobody")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
-
-
-def test_german_visitors_read_german(open_page, head, nobody):
-    page = open_page(locale="de-DE")
-    page.wait_for_selector("text=Gesichter von niemandem")
-    assert page.locator("#dice").inner_text() == "Neue Gesichter"
-    page.set_input_files("#photo input[type=file]", nobody)
-    page.wait_for_selector("text=Kein Gesicht gefunden")
-    page.set_input_files("#photo input[type=file]", head)
-    page.wait_for_selector("#faces >> text=0: neues Gesicht")
-    page.get_by_role("tab", name="Was erhalten blieb").click()
-    page.wait_for_selector("#kept >> text=Gesichtserkennung")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from faceanon_hub import retention
+from faceanon_hub.demo import retention
 
 
 @pytest.fixture

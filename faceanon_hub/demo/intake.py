@@ -16,10 +16,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .painter import StoppedError
-from .translations import words
+from .words import words
 
 MAX_FILES = 50  # of a batch
 MAX_BYTES = 50 * 2**20  # of a file
+MAX_NAME = 40  # characters of a field
 MAX_JSON = 2**18  # bytes of a request that names files and values
 MAX_INLINE = MAX_BYTES * 4 // 3 + MAX_JSON  # of a language model's, which holds the file
 MAX_WAITING = 60  # jobs of one address; the queue holds more, so that nobody fills it alone
@@ -37,7 +38,7 @@ class RefusedError(Exception):
 
     Args:
         key (`str`):
-            The text that says so, one of [`translations.SAID`].
+            The text that says so, one of [`words.MESSAGES`].
         values (`Any`):
             What the text is filled with.
     """
@@ -101,6 +102,8 @@ def checked(block: Any, value: Any, folder: Path) -> Any:
             fits = _in_range(value, block.minimum, block.maximum)
         case gr.Number():  # an empty one is None
             fits = value is None or _in_range(value, block.minimum, block.maximum)
+        case gr.Textbox():  # names a face: see `session.Session.picked`
+            fits = isinstance(value, str) and len(value) <= MAX_NAME
         case gr.Dropdown():
             fits = isinstance(value, str) and value in [choice for _, choice in block.choices]
         case gr.Dataset():
@@ -125,7 +128,7 @@ def _file(value: Any, folder: Path) -> dict[str, Any]:
 
 
 def position(event: gr.SelectData, length: int) -> int:
-    """Which picture of a gallery was chosen.
+    """Which of several pictures or faces was chosen.
 
     Args:
         event (`gradio.SelectData`):
@@ -139,6 +142,25 @@ def position(event: gr.SelectData, length: int) -> int:
     if type(event.index) is not int or not 0 <= event.index < length:
         raise RefusedError("bad_value", "index")
     return event.index
+
+
+def area(event: gr.SelectData) -> tuple[float, float, float, float]:
+    """The rectangle that was drawn on a picture: left, top, right and bottom in shares of its sides.
+
+    Args:
+        event (`gradio.SelectData`):
+            As it came from outside.
+
+    Raises:
+        RefusedError: it is none.
+    """
+    box = event.index
+    if not isinstance(box, list) or len(box) != 4 or not all(_in_range(value, 0, 1) for value in box):
+        raise RefusedError("bad_value", "index")
+    left, top, right, bottom = (float(value) for value in box)
+    if not (left < right and top < bottom):
+        raise RefusedError("bad_value", "index")
+    return left, top, right, bottom
 
 
 class Page(gr.Blocks):
@@ -178,7 +200,7 @@ class Page(gr.Blocks):
         except Exception as error:
             _note(error)
             text = said["failed"]
-        raise gr.Error(text, print_exception=False)
+        raise gr.Error(text, duration=None, print_exception=False)
 
     def waiting(self, address: str) -> int:
         """Number of jobs of an address that wait or run."""

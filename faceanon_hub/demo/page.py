@@ -1,0 +1,99 @@
+"""The page: what lies where, and what others may ask for by name."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..pipeline import FaceAnonPipeline
+from . import endpoints, retention
+from .batch_tab import BatchTab
+from .endpoints import Jobs
+from .intake import Page
+from .painter import in_turn
+from .photo_tab import PhotoTab
+from .settings import Settings
+from .video_tab import VideoTab
+from .words import LABELS
+
+HOUR = 3600
+QUEUE = 200  # jobs that wait, of everybody
+SAMPLES = Path(__file__).parent / "samples"
+CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
+
+
+def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple[Page, gr.I18n]:
+    """Builds the page.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            Replaces the faces, of one visitor at a time; the others wait in the queue.
+        folder (`Path`):
+            Where files lie, see [`retention.private_folder`].
+        lifetime (`float`, *optional*, defaults to `HOUR`):
+            Seconds after which files and sessions go.
+
+    Returns:
+        `tuple[Page, gradio.I18n]`: the page and its translations, both for `launch`.
+    """
+    text, jobs = gr.I18n(**LABELS), Jobs(pipe, folder)
+    *photos, clip = samples(folder)
+    often = max(1, round(lifetime / retention.SWEEPS))
+    with Page(
+        folder, title="Faces of nobody", delete_cache=(often, max(1, round(lifetime) - often)), analytics_enabled=False
+    ) as page:
+        gr.Markdown(text("title"), elem_id="title")
+        gr.Markdown(text("notice"), elem_classes="notice")
+        with gr.Row():
+            work = gr.Column(scale=3, min_width=340)
+            with gr.Column(scale=1, min_width=300, elem_id="settings"):
+                settings = Settings(pipe, text)
+        with work, gr.Tabs():
+            with gr.Tab(text("photo")):
+                photo = PhotoTab(pipe, folder, text, settings, photos, lifetime)
+            with gr.Tab(text("batch")):
+                batch = BatchTab(jobs, text, settings)
+            with gr.Tab(text("clip"), visible=find_spec("av") is not None):
+                video = VideoTab(jobs, text, settings, clip)
+        # One network at a time; whoever waits sees the place in the queue.
+        one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
+        photo.wire(**one)
+        batch.wire(endpoints.BATCH_LIMIT, **one)
+        video.wire(endpoints.BATCH_LIMIT, **one)
+        # For gradio_client and language models: the same without a page, its results named.
+        with gr.Row(visible=False):
+            new_photo, new_photos, new_video = (gr.File(label=name) for name in ("photo", "archive", "video"))
+            report, asked = gr.JSON(label="report"), gr.Button()
+        fields = [settings.seed, settings.threshold, *settings.options.values()]
+        part = [video.clip, video.first, video.last, video.audio]
+        for job, limit, inputs, outputs, name in (
+            (jobs.anonymize, endpoints.PHOTO_LIMIT, [photo.photo, *fields], [new_photo, report], "anonymize"),
+            (jobs.batch, endpoints.BATCH_LIMIT, [batch.files, *fields], [new_photos], "batch"),
+            (jobs.video, endpoints.BATCH_LIMIT, [*part, *fields], [new_video, report], "video"),
+        ):
+            asked.click(in_turn(limit)(job), inputs, outputs, api_name=name, **one)
+    page.queue(max_size=QUEUE, api_open=False)  # no way round the queue
+    return page, text
+
+
+def samples(folder: Path) -> list[Path]:
+    """Three photos and a video to try, in a part of the folder that stays: the public-domain portrait of scikit-image,
+    and people that the bundled generator drew.
+
+    Args:
+        folder (`Path`):
+            Where files lie that the page may use.
+    """
+    import PIL.Image
+    import skimage.data
+
+    target = folder / retention.SPARED
+    target.mkdir(exist_ok=True)
+    portrait = target / "portrait.png"
+    PIL.Image.fromarray(skimage.data.astronaut()).save(portrait)
+    drawn = [SAMPLES / name for name in ("group.jpg", "man.jpg", "girl.jpg", "clip.mp4")]
+    return [portrait, *(Path(shutil.copy(file, target)) for file in drawn)]
