@@ -62,7 +62,7 @@ def compare(found: np.ndarray, told: np.ndarray) -> str:
     """One line on log odds and years, `(N, 2)` each, against the teacher's."""
     man, sure = told[:, 0] > 0, np.abs(told[:, 0]) > SURE
     same = (found[:, 0] > 0) == man
-    kept = np.array([attributes.coarse(*row).sex for row in found])
+    kept = np.where(np.abs(found[:, 0]) > attributes.UNSURE, np.sign(found[:, 0]), 0)
     years, wanted = found[:, 1], told[:, 1]
     child = wanted < CHILD
     parts = [
