@@ -39,6 +39,7 @@ _HOMES = {
     "Options": "options",
     "PhotoEditor": "editor",
     "SkinColorTransfer": "color",
+    "StyleGAN2Generator": "stylegan2",
     "StyleSampler": "sampling",
     "SurroundingsEncoder": "surroundings",
     "UnreadableError": "errors",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
     from .recognition import FaceRecognizer
     from .sampling import StyleSampler
+    from .stylegan2 import StyleGAN2Generator
     from .surroundings import SurroundingsEncoder
     from .video import VideoReport
 

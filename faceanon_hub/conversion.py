@@ -19,8 +19,6 @@ import torch
 from .errors import CheckpointError
 from .generator import FaceAnonGenerator
 
-MEAN_SEED, MEAN_LATENTS = 7, 65536
-
 
 @torch.no_grad()
 def convert(folder: str | Path) -> FaceAnonGenerator:
@@ -51,12 +49,7 @@ def convert(folder: str | Path) -> FaceAnonGenerator:
     lacking = [name for name in lacking if name != "mean_style" and not name.startswith(fitted)]
     if lacking:
         raise CheckpointError(folder, f"no network of random-face 2021.7.21.1: it lacks {', '.join(lacking)}")
-    latents = torch.randn(
-        MEAN_LATENTS, generator.config.latent_size, generator=torch.Generator().manual_seed(MEAN_SEED)
-    )
-    with torch.enable_grad():  # in large batches, unlike single faces
-        styles = [generator.style(part).detach() for part in latents.split(4096)]
-    generator.mean_style.copy_(torch.cat(styles).mean(0))
+    generator.measure_mean_style()
     return generator
 
 

@@ -1,4 +1,4 @@
-"""The generator: a style to a photograph of nobody."""
+"""Generators: a latent to a style, a style to a photograph of nobody."""
 
 from __future__ import annotations
 
@@ -19,86 +19,42 @@ from .runtime import OnnxRuntime
 SMALLEST = 4  # side of the constant that synthesis starts from
 WIDEST, LARGEST = 1024, 2048  # more numbers, and pixels, are no network of this kind, and would fill the memory
 MAPPING_LAYERS = 8
+MEAN_SEED, MEAN_LATENTS = 7, 65536  # of the mean style
 
 _building = threading.Lock()
 
 
-class FaceAnonGenerator(Network):
-    r"""Draws faces of nobody: MobileStyleGAN (arXiv 2104.04767), distilled from StyleGAN2 on FFHQ.
-
-    A mapping makes a style of a latent, synthesis makes a picture of the style. Each level doubles the resolution by
-    an inverse Haar transform of its channels. Small pictures cost less: their heads read them off inner features.
-
-    Args:
-        latent_size (`int`, *optional*, defaults to `512`):
-            Length of the latent.
-        style_size (`int`, *optional*, defaults to `512`):
-            Length of the style.
-        channels (`tuple[int]`, *optional*):
-            Width of each level's features, from 4 px upwards, each level twice the resolution of the one before.
-        sizes (`tuple[int]`, *optional*, defaults to `(128, 256, 512, 1024)`):
-            Sides of the pictures in pixels, rising.
-        resolutions (`tuple[int]`, *optional*, defaults to `(128, 256, 256, 512)`):
-            Those of the features that each size is read off: its own or half of it; for the last size, half of it,
-            which is the last level's.
-
-    Raises:
-        ValueError: sizes, resolutions and levels do not fit together, or a value is out of range.
-    """
+class Prior(Network):
+    """What all generators share: seeds to latents, latents to styles. Subclasses draw pictures of styles."""
 
     mean_style: torch.Tensor
-    levels: Any  # a Level each
-    heads: Any  # a Head each, by size
+    mapping: Any  # a linear layer each
 
-    @register_to_config
-    def __init__(
-        self,
-        latent_size: int = 512,
-        style_size: int = 512,
-        channels: Sequence[int] = (512, 512, 512, 512, 512, 256, 128, 64),
-        sizes: Sequence[int] = (128, 256, 512, 1024),
-        resolutions: Sequence[int] = (128, 256, 256, 512),
-    ) -> None:
-        super().__init__()
+    def make_mapping(self, latent_size: int, style_size: int, layers: int) -> None:
+        """Makes the layers of [`style`], and the mean style: for `__init__`."""
         check_number("latent_size", latent_size, 1, WIDEST, whole=True)
         check_number("style_size", style_size, 1, WIDEST, whole=True)
-        check_widths("channels", channels, 9, WIDEST)
-        if any(width % 4 for width in channels):
-            raise ValueError(f"`channels` holds multiples of 4, not {channels}")
-        for name, sides in {"sizes": sizes, "resolutions": resolutions}.items():
-            if not isinstance(sides, list | tuple) or len(sides) != len(sizes):
-                raise ValueError(f"`sizes` and `resolutions` must be lists of one length, not {sizes}, {resolutions}")
-            for side in sides:
-                check_number(name, side, 1, LARGEST, whole=True)
-        reached = [SMALLEST * 2**level for level in range(len(channels))]
-        last = (2 * reached[-1], reached[-1])
-        pairs = list(zip(sizes, resolutions, strict=True))
-        if pairs != sorted(set(pairs)) or pairs[-1:] != [last] or any(s not in (r, 2 * r) for s, r in pairs):
-            raise ValueError(f"sizes {sizes} are not read off the resolutions {resolutions}, or end below {last[0]}")
-        if not set(resolutions) <= set(reached[1:]):
-            raise ValueError(f"features have the resolutions {reached}, not {resolutions}")
-        widths = [latent_size] + [style_size] * MAPPING_LAYERS
+        widths = [latent_size] + [style_size] * layers
         self.mapping = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
         self.register_buffer("mean_style", torch.zeros(style_size))
-        self.constant = nn.Parameter(torch.randn(1, channels[0], SMALLEST, SMALLEST))
-        self.stem = StyledConv(channels[0], channels[0], SMALLEST, style_size, separable=False)
-        self.levels = nn.ModuleList(
-            Level(narrow, wide, 2 * SMALLEST * 2**i, style_size)
-            for i, (narrow, wide) in enumerate(zip(channels, channels[1:], strict=False))
-        )
-        self.scale = nn.Linear(style_size, channels[-1])
-        self.heads = nn.ModuleDict(
-            {str(size): Head(channels[reached.index(resolution) :], size // resolution) for size, resolution in pairs}
-        )
-        self._runtime: OnnxRuntime | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_runtime": None}  # built again from the weights where it is needed
 
     @property
     def style_layers(self) -> int:
-        """How many styles one picture takes: one for the stem, two for each level."""
-        return 1 + 2 * len(self.levels)
+        """How many styles one picture takes."""
+        raise NotImplementedError
+
+    def render(self, style: torch.Tensor, size: int | None = None) -> np.ndarray:
+        """Draws faces `(B, size, size, 3)`, uint8, as fast as the device can."""
+        raise NotImplementedError
+
+    def check_size(self, size: int) -> None:
+        """Makes sure that pictures have this size.
+
+        Raises:
+            ValueError: none has.
+        """
+        if size not in self.config.sizes:
+            raise ValueError(f"pictures have the sizes {list(self.config.sizes)}, not {size}")
 
     def latents(self, seeds: Sequence[int]) -> torch.Tensor:
         """Draws latents, on the CPU, so that a seed is the same person on every device and at any batch size.
@@ -130,6 +86,95 @@ class FaceAnonGenerator(Network):
             x = F.leaky_relu(layer(x), 0.2)
         return x if truncation == 1 else torch.lerp(self.mean_style.expand_as(x), x, truncation)
 
+    @torch.no_grad()
+    def measure_mean_style(self) -> None:
+        """Sets the mean style to that of many latents."""
+        source = torch.Generator().manual_seed(MEAN_SEED)
+        latents = torch.randn(MEAN_LATENTS, self.config.latent_size, generator=source).to(self.mean_style)
+        with torch.enable_grad():  # in large batches, unlike single faces
+            styles = [self.style(part).detach() for part in latents.split(4096)]
+        self.mean_style.copy_(torch.cat(styles).mean(0))
+
+    def layered(self, style: torch.Tensor) -> torch.Tensor:
+        """One style for each layer, `(B, style_layers, style_size)`, of such or of one for all, `(B, style_size)`."""
+        return style[:, None].expand(-1, self.style_layers, -1) if style.ndim == 2 else style
+
+
+class FaceAnonGenerator(Prior):
+    r"""Draws faces of nobody: MobileStyleGAN (arXiv 2104.04767), distilled from StyleGAN2 on FFHQ.
+
+    A mapping makes a style of a latent, synthesis makes a picture of the style. Each level doubles the resolution by
+    an inverse Haar transform of its channels. Small pictures cost less: their heads read them off inner features.
+
+    Args:
+        latent_size (`int`, *optional*, defaults to `512`):
+            Length of the latent.
+        style_size (`int`, *optional*, defaults to `512`):
+            Length of the style.
+        channels (`tuple[int]`, *optional*):
+            Width of each level's features, from 4 px upwards, each level twice the resolution of the one before.
+        sizes (`tuple[int]`, *optional*, defaults to `(128, 256, 512, 1024)`):
+            Sides of the pictures in pixels, rising.
+        resolutions (`tuple[int]`, *optional*, defaults to `(128, 256, 256, 512)`):
+            Those of the features that each size is read off: its own or half of it; for the last size, half of it,
+            which is the last level's.
+        record (`dict`, *optional*):
+            What a training run told of itself, see [`training.record`]; None of weights that were not trained here.
+
+    Raises:
+        ValueError: sizes, resolutions and levels do not fit together, or a value is out of range.
+    """
+
+    levels: Any  # a Level each
+    heads: Any  # a Head each, by size
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_size: int = 512,
+        style_size: int = 512,
+        channels: Sequence[int] = (512, 512, 512, 512, 512, 256, 128, 64),
+        sizes: Sequence[int] = (128, 256, 512, 1024),
+        resolutions: Sequence[int] = (128, 256, 256, 512),
+        record: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.make_mapping(latent_size, style_size, MAPPING_LAYERS)
+        check_widths("channels", channels, 9, WIDEST)
+        if any(width % 4 for width in channels):
+            raise ValueError(f"`channels` holds multiples of 4, not {channels}")
+        for name, sides in {"sizes": sizes, "resolutions": resolutions}.items():
+            if not isinstance(sides, list | tuple) or len(sides) != len(sizes):
+                raise ValueError(f"`sizes` and `resolutions` must be lists of one length, not {sizes}, {resolutions}")
+            for side in sides:
+                check_number(name, side, 1, LARGEST, whole=True)
+        reached = [SMALLEST * 2**level for level in range(len(channels))]
+        last = (2 * reached[-1], reached[-1])
+        pairs = list(zip(sizes, resolutions, strict=True))
+        if pairs != sorted(set(pairs)) or pairs[-1:] != [last] or any(s not in (r, 2 * r) for s, r in pairs):
+            raise ValueError(f"sizes {sizes} are not read off the resolutions {resolutions}, or end below {last[0]}")
+        if not set(resolutions) <= set(reached[1:]):
+            raise ValueError(f"features have the resolutions {reached}, not {resolutions}")
+        self.constant = nn.Parameter(torch.randn(1, channels[0], SMALLEST, SMALLEST))
+        self.stem = StyledConv(channels[0], channels[0], SMALLEST, style_size, separable=False)
+        self.levels = nn.ModuleList(
+            Level(narrow, wide, 2 * SMALLEST * 2**i, style_size)
+            for i, (narrow, wide) in enumerate(zip(channels, channels[1:], strict=False))
+        )
+        self.scale = nn.Linear(style_size, channels[-1])
+        self.heads = nn.ModuleDict(
+            {str(size): Head(channels[reached.index(resolution) :], size // resolution) for size, resolution in pairs}
+        )
+        self._runtime: OnnxRuntime | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_runtime": None}  # built again from the weights where it is needed
+
+    @property
+    def style_layers(self) -> int:
+        """How many styles one picture takes: one for the stem, two for each level."""
+        return 1 + 2 * len(self.levels)
+
     def forward(self, style: torch.Tensor, size: int | None = None) -> torch.Tensor:
         """Draws faces, in torch, with gradients where they are wanted.
 
@@ -153,8 +198,7 @@ class FaceAnonGenerator(Network):
         Raises:
             ValueError: no picture has this size.
         """
-        if size not in self.config.sizes:
-            raise ValueError(f"pictures have the sizes {list(self.config.sizes)}, not {size}")
+        self.check_size(size)
         return self.config.resolutions[list(self.config.sizes).index(size)]
 
     def features(self, style: torch.Tensor, resolution: int) -> dict[int, torch.Tensor]:
@@ -200,10 +244,6 @@ class FaceAnonGenerator(Network):
             return self.runtime(self.layered(style).float().numpy(), size)
         levels = (self(style.to(self.device, self.dtype), size).float().clamp(-1, 1) + 1) * 127.5
         return levels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-    def layered(self, style: torch.Tensor) -> torch.Tensor:
-        """One style for each layer, `(B, style_layers, style_size)`, of such or of one for all, `(B, style_size)`."""
-        return style[:, None].expand(-1, self.style_layers, -1) if style.ndim == 2 else style
 
     @property
     def runtime(self) -> OnnxRuntime:
