@@ -10,8 +10,7 @@ import numpy as np
 
 # Mesh indices that tell a face's tilt. Left and right are those of the picture.
 FOREHEAD, CHIN, LEFT_EYE_CORNER, RIGHT_EYE_CORNER = 10, 152, 33, 263
-# Side of the crop over the longer side of the mesh, and how far the crop's centre sits above the mesh's, in sides:
-# what the generator was trained with.
+# Side of the crop over the longer side of the mesh, and how far the crop's centre sits above the mesh's, in sides.
 CROP_SCALE = 1.5
 CROP_LIFT = 0.03
 
@@ -70,7 +69,7 @@ def similarity(center: np.ndarray, side: float, roll: float, size: int) -> np.nd
     return np.concatenate([turn, (size / 2 - turn @ center)[:, None]], 1)
 
 
-def align(points: np.ndarray, size: int) -> np.ndarray:
+def align(points: np.ndarray, size: int, lift: float = CROP_LIFT) -> np.ndarray:
     """The matrix of the generator's crop: upright, square, one and a half times the mesh.
 
     Args:
@@ -78,18 +77,20 @@ def align(points: np.ndarray, size: int) -> np.ndarray:
             Mesh in photo pixels.
         size (`int`):
             Side of the crop in pixels.
+        lift (`float`, *optional*, defaults to `CROP_LIFT`):
+            How far the crop's centre sits above the mesh's, in sides.
 
     Returns:
         `np.ndarray` of shape `(2, 3)`.
     """
-    return align_placed(*placement(points), size)
+    return align_placed(*placement(points), size, lift)
 
 
-def align_placed(center: np.ndarray, extent: float, roll: float, size: int) -> np.ndarray:
+def align_placed(center: np.ndarray, extent: float, roll: float, size: int, lift: float = CROP_LIFT) -> np.ndarray:
     """The matrix of the generator's crop for a face whose [`placement`] is known."""
     side = CROP_SCALE * extent
     up = np.array([np.sin(roll), -np.cos(roll)])
-    return similarity(center + CROP_LIFT * side * up, side, roll, size)
+    return similarity(center + lift * side * up, side, roll, size)
 
 
 def transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_type_hints
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -41,19 +42,19 @@ from .errors import (
 )
 from .extras import check_extra
 from .files import check_name, check_target, keep_apart, read_regular
-from .fit_cli import fit_sampler
 from .options import Options
+from .training_cli import convert, fit
 
 if TYPE_CHECKING:
-    import PIL.Image
-
     from .metrics import Recognizer
     from .pipeline import FaceAnonPipeline
 
 OBFUSCATED, UNREADABLE, UNWRITABLE, PARTLY, NO_FACE, STOPPED = 3, 4, 5, 6, 7, 130
 UNCHANGED = 3  # of `check`
 # What a command says when it is stopped half-way.
-GOES_ON = dict.fromkeys(("folder", "dataset", "evaluate", "prepare", "train"), "the same command goes on where it was")
+GOES_ON = dict.fromkeys(
+    ("folder", "dataset", "evaluate", "fit", "prepare", "train"), "the same command goes on where it was"
+)
 PIPED = Path("-")  # standard input or output
 
 
@@ -84,7 +85,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Replace every face by a realistic face of nobody; keep expression, gaze, pose, light and skin colour.",
 )
-app.command("fit-sampler")(fit_sampler)
+app.command()(fit)
+app.command()(convert)
 console = Console(stderr=True)
 
 
@@ -830,9 +832,7 @@ def prepare(
         list[str],
         typer.Option(help="What a source may be used for; once for each SOURCE, in order. Ends on the card."),
     ],
-    size: Annotated[
-        int, typer.Option(min=64, max=256, help="Pixels of the crops a network will be trained on.")
-    ] = 128,
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Pixels at which a generator will be trained.")] = 256,
     pairs: Annotated[
         PairsChoice, typer.Option(help="identities: the photos of one subfolder show one person.")
     ] = PairsChoice.NONE,
@@ -841,7 +841,7 @@ def prepare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest to standard output.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cut the faces out of photos, for training: shards of crops, landmarks and what they show.
+    """Cut the faces out of photos, for training, as the pipeline aligns them.
 
     Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
     """
@@ -881,13 +881,14 @@ def train(
         Path | None, typer.Argument(metavar="OUT", help="Folder for checkpoints; runs/NAME-OF-CONFIG unless given.")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Folder of a checkpoint to go on from; else random weights.")
+        Path | None, typer.Option("--from", help="Folder of a checkpoint to go on from, in place of the bundled one.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train the former network of 128 px, which the pipeline does not load.
+    """Fine-tune the generator on photos that `faceanon prepare` made crops of.
 
-    Stopped half-way, the same command goes on where it was. Needs the extra train.
+    Each checkpoint is a pipeline with averaged weights and a sampler fitted to them. Stopped half-way, the same
+    command goes on where it was. Needs the extra train.
 
     On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
     """
@@ -909,7 +910,7 @@ def train(
             task = progress.add_task("loading", total=settings.steps)
 
             def on_progress(step: int, steps: int, speed: float) -> None:
-                progress.update(task, description=f"step {step}, {speed:.1f} images/s", completed=step)
+                progress.update(task, description=f"step {step}, {speed:.1f} photos/s", completed=step)
 
             checkpoint = run(settings, target or Path("runs") / config.stem, on_progress)
     except FaceAnonError as error:
@@ -924,7 +925,7 @@ def push_checkpoint(
     repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository, made if it does not exist.")],
     licence: Annotated[str, typer.Option(help="Of the weights: the Hub's name of one, or other:NAME.")],
     evaluation: Annotated[Path | None, typer.Option(help="report.json of `faceanon evaluate`, for the card.")] = None,
-    sheet: Annotated[bool, typer.Option(help="Show what becomes of a portrait in the public domain.")] = True,
+    sheet: Annotated[bool, typer.Option(help="Show people that it draws.")] = True,
     private: Annotated[bool, typer.Option("--private/--public", help="Who may see a new repository.")] = True,
 ) -> None:
     """Upload a pipeline with a card of its figures, with the token of `hf auth login`."""
@@ -934,15 +935,18 @@ def push_checkpoint(
         import torch
 
         from .diffusion import logging
+        from .hub import SHEET_PEOPLE, check_measured
         from .pipeline import FaceAnonPipeline
-        from .preview import seeds_sheet
+        from .preview import people_sheet
 
         logging.disable_progress_bar()
         if not checkpoint.is_dir():
             raise UnreadableError(checkpoint, "no such folder")
         if evaluation is not None and not evaluation.is_file():
             raise UnreadableError(evaluation, "no such file")
-        picture = seeds_sheet(_load(str(checkpoint), "cpu"), _portrait(), range(4)) if sheet else None
+        pipe = _load(str(checkpoint), "cpu")
+        check_measured(pipe, str(checkpoint))
+        picture = people_sheet(pipe.generator, pipe.draw_people(range(SHEET_PEOPLE))) if sheet else None
         pipe = FaceAnonPipeline.from_pretrained(checkpoint, dtype=torch.float16)
         address = pipe.push_to_hub(
             repo_id,
@@ -1017,23 +1021,28 @@ def demo(
 
 @app.command()
 def info(
-    checkpoint: Checkpoint = None,
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="CHECKPOINT", help="Folder or Hub id; the bundled one unless given.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print versions, checkpoint and device."""
+    """Print versions, and what a checkpoint tells of itself: prior, data, draws, nearest photos, evaluation."""
     import torch
+
+    from . import DEFAULT_CHECKPOINT
+    from .hub import card_facts, describe
 
     try:
         pipe = _load(checkpoint, "cpu")
     except FaceAnonError as error:
         _fail(error)
-    parameters = sum(p.numel() for p in pipe.generator.parameters())
     facts = {
         "faceanon-hub": __version__,
         "python": platform.python_version(),
         **{name: _version(name) for name in ("torch", "diffusers", "huggingface_hub", "ai-edge-litert")},
         "checkpoint": checkpoint or "bundled",
-        "generator": f"up to {pipe.generator.config.sizes[-1]} px, {parameters / 1e6:.1f} M parameters",
+        **describe(pipe),
+        **card_facts(checkpoint or DEFAULT_CHECKPOINT),
         "detector": "CenterFace",
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
@@ -1043,7 +1052,7 @@ def info(
         return
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(name, str(value))
+        table.add_row(name, escape(str(value)))
     Console().print(table)
 
 
@@ -1061,16 +1070,6 @@ def _recognizer() -> Recognizer:
     from .metrics import DlibRecognizer
 
     return DlibRecognizer()
-
-
-def _portrait() -> PIL.Image.Image:
-    """NASA's portrait in scikit-image, in the public domain."""
-    try:
-        import PIL.Image
-        import skimage.data
-    except ImportError as error:
-        raise MissingDependencyError("scikit-image", "faceanon-hub[train]") from error
-    return PIL.Image.fromarray(skimage.data.astronaut())
 
 
 def _place(source: str, target: Path, force: bool) -> Path:

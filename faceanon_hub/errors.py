@@ -95,6 +95,21 @@ class CheckpointError(FaceAnonError, OSError):
         super().__init__(f"{checkpoint}: {cause}")
 
 
+class UnmeasuredError(FaceAnonError):
+    """A trained checkpoint that cannot be shared: nobody measured whether it draws the people it learned from.
+
+    Args:
+        checkpoint (`str` or `Path`):
+            Folder or Hub id.
+        cause (`str`):
+            What is missing, in words.
+    """
+
+    def __init__(self, checkpoint: str | Path, cause: str) -> None:
+        self.checkpoint, self.cause = str(checkpoint), cause
+        super().__init__(f"{checkpoint}: {cause}")
+
+
 class MissingDependencyError(FaceAnonError, ImportError):
     """A feature whose optional package is not installed.
 

@@ -214,6 +214,31 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
 
 
 @contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """A new folder that takes the target's place when the block ends, and is deleted when the block fails.
+
+    Args:
+        target (`Path`):
+            The folder that is to be written; what is there goes.
+
+    Raises:
+        UnwritableError: no permission, no space left.
+    """
+    partial = target.with_name(f"{PARTIAL}{target.name}")
+    with _told(target, UnwritableError):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    try:
+        yield partial
+        with _told(target, UnwritableError):
+            if target.exists():
+                shutil.rmtree(target)
+            partial.replace(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
 def _told(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
     try:
         yield

@@ -29,6 +29,7 @@ class Prior(Network):
 
     mean_style: torch.Tensor
     mapping: Any  # a linear layer each
+    levels: Any  # one each resolution
 
     def make_mapping(self, latent_size: int, style_size: int, layers: int) -> None:
         """Makes the layers of [`style`], and the mean style: for `__init__`."""
@@ -46,6 +47,12 @@ class Prior(Network):
     def render(self, style: torch.Tensor, size: int | None = None) -> np.ndarray:
         """Draws faces `(B, size, size, 3)`, uint8, as fast as the device can."""
         raise NotImplementedError
+
+    def shaping(self, size: int) -> list[nn.Parameter]:
+        """The parameters that shape pictures reduced to a size in pixels: all but those of finer levels."""
+        finer = [level for level in self.levels if level.first.noise.shape[-1] > size]
+        left = {id(parameter) for level in finer for parameter in level.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in left]
 
     def check_size(self, size: int) -> None:
         """Makes sure that pictures have this size.
@@ -119,7 +126,7 @@ class FaceAnonGenerator(Prior):
             Those of the features that each size is read off: its own or half of it; for the last size, half of it,
             which is the last level's.
         record (`dict`, *optional*):
-            What a training run told of itself, see [`training.record`]; None of weights that were not trained here.
+            What a training run tells of itself, see [`training.trainer`]; None of weights that were not trained here.
 
     Raises:
         ValueError: sizes, resolutions and levels do not fit together, or a value is out of range.
@@ -174,6 +181,15 @@ class FaceAnonGenerator(Prior):
     def style_layers(self) -> int:
         """How many styles one picture takes: one for the stem, two for each level."""
         return 1 + 2 * len(self.levels)
+
+    def shaping(self, size: int) -> list[nn.Parameter]:
+        """As [`Prior.shaping`]; without the heads of small pictures, which are fitted to the large ones."""
+        *small, largest = self.config.sizes
+        read_off = [self.heads[str(side)] for side in small]
+        if self.config.resolutions[-1] > size:
+            read_off += [self.heads[str(largest)], self.scale]
+        left = {id(parameter) for part in read_off for parameter in part.parameters()}
+        return [parameter for parameter in super().shaping(size) if id(parameter) not in left]
 
     def forward(self, style: torch.Tensor, size: int | None = None) -> torch.Tensor:
         """Draws faces, in torch, with gradients where they are wanted.

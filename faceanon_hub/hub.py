@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .errors import CheckpointError
+from .component import component_file
+from .errors import CheckpointError, UnmeasuredError
 from .files import open_regular
+
+if TYPE_CHECKING:
+    from .pipeline import FaceAnonPipeline
 
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
@@ -42,6 +49,10 @@ result.images[0].save("anonymized.jpg")
 It needs `pip install faceanon-hub`. With that, the base class of diffusers loads it as any community pipeline:
 `DiffusionPipeline.from_pretrained("{repo_id}", trust_remote_code=True)`, after the import above.
 {sheet}
+## What it is
+
+{facts}
+
 ## Limits
 
 A replaced face hides a person from a glance, not from every recognizer: the outline of the head, the layout of the
@@ -57,7 +68,10 @@ publish it.
 {licence_note}
 """
 SHEET = "samples.png"  # beside the weights
-SHEET_LINE = f"\n![A portrait in the public domain, and what becomes of it by several seeds]({SHEET})\n"
+SHEET_LINE = f"\n![People whom it draws: nobody]({SHEET})\n"
+SHEET_PEOPLE = 16
+FEWEST_DRAWS = 1000  # drawn people whose nearest training photo is known, of a checkpoint that may be shared
+LONGEST = 200  # letters of a fact
 # The table of a card, in which the front matter's results are written out.
 TABLE_START, TABLE_END = "<!-- evaluation: made by `faceanon evaluate --card` -->", "<!-- end of evaluation -->"
 PROJECT = "https://arxiv.org/abs/2603.17567"
@@ -66,6 +80,9 @@ BASE_LICENCE_NOTE = (
     "trained on FFHQ (CC BY-NC-SA 4.0): for non-commercial research only."
 )
 
+# Of the nearest training photos, see [`training.memorization.nearest_photos`].
+NEAREST = ("asked", "draws", "photos", "median", "p99", "most")
+STRANGERS = ("strangers", "strangers_median", "strangers_p99", "strangers_most", "nearer")
 
 # What a card names, and where it stands in a method's summary.
 MEASURES = {
@@ -87,6 +104,7 @@ def make_card(
     summary: dict[str, Any] | None = None,
     licence: str | None = None,
     sheet: bool = False,
+    facts: dict[str, str] | None = None,
 ) -> ModelCard:
     """The card that is uploaded with a checkpoint.
 
@@ -99,6 +117,8 @@ def make_card(
             Of the weights: the Hub's name of one, or `"other:NAME"`. None is that of the bundled checkpoint.
         sheet (`bool`, *optional*, defaults to `False`):
             Whether a sample sheet is uploaded beside it.
+        facts (`dict`, *optional*):
+            From [`describe`].
 
     Returns:
         `huggingface_hub.ModelCard`: with front matter that the Hub validates.
@@ -121,10 +141,110 @@ def make_card(
         repo_id=repo_id,
         project=PROJECT,
         sheet=SHEET_LINE if sheet else "",
+        facts="\n".join(f"- **{name.capitalize()}**: {fact}." for name, fact in (facts or {}).items()),
         table=table,
         licence_note=note,
     )
     return ModelCard(text)
+
+
+def describe(pipe: FaceAnonPipeline) -> dict[str, str]:
+    """What a pipeline tells of itself, in words: prior, data, training, draws, nearest photos.
+
+    Records come from whoever made the checkpoint: only known entries are read, as numbers or as short plain text.
+    """
+    generator, sampler = pipe.generator, pipe.sampler.config
+    weights = sum(parameter.numel() for parameter in generator.parameters()) / 1e6
+    facts = {"prior": f"{type(generator).__name__}, up to {generator.config.sizes[-1]} px, {weights:.1f} M weights"}
+    record = _dict(generator.config.record)
+    if record:
+        facts["started from"] = _plain(record.get("started_from"))
+        sources = [
+            f"{_plain(name)}: {_number(_dict(entry).get('samples'))} faces, {_plain(_dict(entry).get('licence'))}"
+            for name, entry in _dict(record.get("sources")).items()
+        ]
+        facts["data"] = "; ".join(sources[:20]) or "unknown"
+        facts["training"] = f"{_number(record.get('steps'))} steps, {_number(record.get('images'))} photos shown"
+        measured = _dict(record.get("validation"))
+        if "frechet" in measured:
+            distance = _number(measured["frechet"])
+            facts["held-out photos"] = f"Fréchet distance {distance} on EfficientNet-Lite0 features (not FID)"
+    drawn = f"sampler fitted to {sampler.bank or 'an unknown number of'} drawn faces"
+    followed = f"; ages, tones and light follow {sampler.photos} faces of photos" if sampler.photos else ""
+    facts["draws"] = f"{drawn}{followed}; truncation {sampler.truncation:g}"
+    if record:
+        facts["nearest training photo"] = _nearest(_dict(record.get("nearest")))
+    return facts
+
+
+def card_facts(checkpoint: str | os.PathLike[str]) -> dict[str, str]:
+    """Licence and evaluation of a checkpoint, as its card tells them; empty where it has none."""
+    try:
+        path = component_file(checkpoint, None, "README.md")
+        open_regular(path).close()
+        data = ModelCard.load(path, ignore_metadata_errors=True).data
+    except (OSError, ValueError):
+        return {}
+    named = data.get("license_name") or data.get("license")
+    facts = {"licence": _plain(named)} if named else {}
+    for result in (data.get("eval_results") or [])[:20]:
+        facts[_plain(result.metric_name)] = _plain(result.metric_value)
+    return facts
+
+
+def check_measured(pipe: FaceAnonPipeline, checkpoint: str) -> None:
+    """Makes sure that of a trained generator it is known how near its people come to those it learned from.
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            Of the checkpoint.
+        checkpoint (`str`):
+            What the message calls it.
+
+    Raises:
+        UnmeasuredError: it is not, or of fewer than `FEWEST_DRAWS` drawn people.
+    """
+    if pipe.generator.config.record is None:
+        return
+    nearest = _dict(_dict(pipe.generator.config.record).get("nearest"))
+    lacking = [name for name in NEAREST if not _is_number(nearest.get(name))]
+    if lacking:
+        raise UnmeasuredError(checkpoint, f"its record lacks the nearest training photos: {', '.join(lacking)}")
+    if nearest["asked"] < FEWEST_DRAWS:
+        told = f"the nearest photo of {nearest['asked']} drawn people is known, {FEWEST_DRAWS} are needed"
+        raise UnmeasuredError(checkpoint, f"{told}: train it with `draws: {FEWEST_DRAWS}` or more")
+
+
+def _nearest(nearest: dict[str, Any]) -> str:
+    if not all(_is_number(nearest.get(name)) for name in NEAREST):
+        return "not measured"
+    told = (
+        "of {draws} drawn people, the cosine of embeddings to the nearest of {photos} training photos has the median "
+    )
+    told += "{median}, 99 % lie below {p99}, the most is {most}"
+    if all(_is_number(nearest.get(name)) for name in STRANGERS):
+        told += (
+            "; of {strangers} held-out photos {strangers_median}, {strangers_p99} and {strangers_most}; {nearer:.1%} "
+        )
+        told += "of the drawn are nearer than 99 % of these (chance is 1 %)"
+    return told.format_map({name: nearest[name] for name in (*NEAREST, *STRANGERS) if _is_number(nearest.get(name))})
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:,}" if _is_number(value) else "unknown"
+
+
+def _plain(value: Any) -> str:
+    """Text of a stranger as one line of letters, digits and harmless marks."""
+    return re.sub(r"[^\w .,:;()+/-]", " ", str(value))[:LONGEST].strip() or "unknown"
 
 
 def renew_card(path: Path, summary: dict[str, Any]) -> None:

@@ -31,8 +31,8 @@ from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_
 from .errors import CheckpointError, FaceAnonError
 from .faces import Face, FaceStatus
 from .files import read_json
-from .generator import FaceAnonGenerator
-from .hub import DEFAULT_CHECKPOINT, PIPELINE_CODE, PIPELINE_FILE, SHEET, make_card
+from .generator import Prior
+from .hub import DEFAULT_CHECKPOINT, PIPELINE_CODE, PIPELINE_FILE, SHEET, check_measured, describe, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
@@ -119,7 +119,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             Photo to boxes.
         landmark_extractor ([`LandmarkExtractor`]):
             Boxes to 478 landmarks.
-        generator ([`FaceAnonGenerator`]):
+        generator ([`FaceAnonGenerator`] or [`StyleGAN2Generator`]):
             A style to a photograph of nobody.
         sampler ([`StyleSampler`]):
             What the original shows, in numbers, to a style.
@@ -161,7 +161,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     detector: FaceDetector
     landmark_extractor: LandmarkExtractor
-    generator: FaceAnonGenerator
+    generator: Prior
     lighting_transfer: LightingTransfer | None
     skin_color_transfer: SkinColorTransfer | None
     sampler: StyleSampler
@@ -174,7 +174,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         self,
         detector: FaceDetector,
         landmark_extractor: LandmarkExtractor,
-        generator: FaceAnonGenerator,
+        generator: Prior,
         sampler: StyleSampler,
         parser: FaceParser,
         lighting_transfer: LightingTransfer | None = None,
@@ -199,6 +199,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             "attributes": attributes,
         }
         Options(**configured)  # says what is wrong with them
+        if generator.config.style_size != sampler.config.style_size:
+            raise ValueError("generator and sampler have styles of different length")
         self.register_modules(
             detector=detector,
             landmark_extractor=landmark_extractor,
@@ -812,7 +814,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         A push makes children older: with each attempt they are pushed less. So are all from the `ATTEMPTS`-th on, as
         what they were drawn with before looked strange.
         """
-        people = self.generator.style(self.generator.latents(list(seeds)))
+        people = self.sampler.people(self.generator, seeds)
         nobody = np.full(EMBEDDING, np.nan)
         estimator = self.attribute_estimator
         drawn: list[Drawn | None] = [None] * len(jobs)
@@ -835,6 +837,11 @@ class FaceAnonPipeline(DiffusionPipeline):
             for number, one in zip(numbers, found, strict=True):
                 drawn[number] = one
         return drawn
+
+    def draw_people(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Styles `(B, style_size)` of people whom nothing is asked of, truncated as configured: for sheets."""
+        mean = self.sampler.mean.to(self.generator.mean_style)
+        return torch.lerp(mean, self.sampler.people(self.generator, seeds), self.sampler.config.truncation)
 
     def fit_face(self, job: FaceJob, drawn: Drawn | None) -> NewFace | None:
         """Lays a drawn face where the original's is; None where it does not fit."""
@@ -1028,7 +1035,11 @@ class FaceAnonPipeline(DiffusionPipeline):
 
         Returns:
             `str`: address of the commit.
+
+        Raises:
+            UnmeasuredError: the generator was trained, and how near its people come to the training photos is unknown.
         """
+        check_measured(self, repo_id)
         repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, safe_serialization=safe_serialization, variant=variant)
@@ -1036,7 +1047,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 sheet.save(Path(folder, SHEET))
             if not file_exists(repo_id, "README.md", token=token):
                 summary = None if evaluation is None else read_json(evaluation)
-                card = make_card(repo_id, summary, licence, sheet is not None)
+                card = make_card(repo_id, summary, licence, sheet is not None, describe(self))
                 card.save(Path(folder, "README.md"))
             return self._upload_folder(
                 folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr

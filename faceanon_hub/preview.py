@@ -1,4 +1,4 @@
-"""A photo before and after, side by side, its faces numbered and framed by what became of them."""
+"""Sheets to look at: a photo before and after, its faces numbered and framed; drawn people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from PIL import ImageDraw, ImageFont
 from .faces import Face, FaceStatus
 
 if TYPE_CHECKING:
-    from .pipeline import FaceAnonPipeline
+    import torch
+
+    from .generator import Prior
 
 COLORS = {
     FaceStatus.FOUND: (200, 200, 200),
@@ -39,28 +41,29 @@ def draw_faces(image: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image
     return framed
 
 
-def seeds_sheet(
-    pipe: FaceAnonPipeline, image: PIL.Image.Image, seeds: Sequence[int], side: int = 256
-) -> PIL.Image.Image:
-    """Lays a photo and what becomes of it by several seeds side by side.
+def people_sheet(generator: Prior, styles: torch.Tensor, columns: int = 8, side: int = 160) -> PIL.Image.Image:
+    """Lays drawn people side by side, in rows.
 
     Args:
-        pipe ([`FaceAnonPipeline`]):
-            The pipeline.
-        image (`PIL.Image.Image`):
-            The photo. The sheet shows it.
-        seeds (`list[int]`):
-            One for each result.
-        side (`int`, *optional*, defaults to `256`):
-            Longest side of each picture in pixels.
+        generator ([`Prior`]):
+            Draws them.
+        styles (`torch.Tensor` of shape `(B, style_size)`):
+            Of the people.
+        columns (`int`, *optional*, defaults to `8`):
+            People in a row.
+        side (`int`, *optional*, defaults to `160`):
+            Of each picture in pixels.
+
+    Returns:
+        `PIL.Image.Image`: RGB. It shows nobody.
     """
-    pictures = [image.convert("RGB"), *(pipe(image, seed=seed).images[0].convert("RGB") for seed in seeds)]
-    for picture in pictures:
-        picture.thumbnail((side, side))
-    width, height = pictures[0].size
-    sheet = PIL.Image.new("RGB", (width * len(pictures), height))
-    for number, picture in enumerate(pictures):
-        sheet.paste(picture, (number * width, 0))
+    sizes = generator.config.sizes
+    size = min((known for known in sizes if known >= side), default=sizes[-1])
+    columns = min(columns, len(styles))
+    sheet = PIL.Image.new("RGB", (columns * side, -(-len(styles) // columns) * side))
+    for number, style in enumerate(styles.split(1)):
+        picture = PIL.Image.fromarray(generator.render(style, size)[0]).resize((side, side), PIL.Image.Resampling.BOX)
+        sheet.paste(picture, (number % columns * side, number // columns * side))
     return sheet
 
 

@@ -7,7 +7,7 @@ import os
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -15,8 +15,11 @@ import torch
 from .component import Network
 from .diffusion import register_to_config
 from .landmarks import FaceMesh
-from .look import ANGLES, AT, ROWS, SEEN, Estimator, look
+from .look import ANGLES, AT, LIGHT, ROWS, SEEN, SKIN, Estimator, look
 from .ranges import check_number
+
+if TYPE_CHECKING:
+    from .generator import Prior
 
 EMBEDDING = 256
 LINEARIZED = 3  # times within a step: looks bend, see `_Model.jacobian`
@@ -31,6 +34,7 @@ POSE_LIMIT, ROW_LIMIT, AGE_LIMIT = 2.6, 2.5, 4.0  # standard deviations of a row
 AGED = 1.3  # times as far from the mean is asked for of an age: faces come out too near to it
 UNTOLD = 0.95  # a row of which more than this share is missed is left free
 ONE_SIDED = ("glasses",)  # rows that may be clearer than what is asked for
+FOLLOWED, CANDIDATES = ("age", *SKIN, *LIGHT), 24  # rows in which photos can be followed; people drawn for one
 SHRINK = 0.8  # of a style whose picture shows no face
 
 # Styles (F, 512) float32 to pictures (F, S, S, 3) uint8; a picture to its mesh; both to an embedding (256,).
@@ -94,13 +98,19 @@ class StyleSampler(Network):
         leave (`float`, *optional*, defaults to `0.0`):
             How far the push leaves the expression alone, 0 (not at all) to 1; pose, age, sex, skin and the like it
             always does.
+        style_size (`int`, *optional*, defaults to `512`):
+            Length of the generator's style.
+        bank (`int`, *optional*, defaults to `0`):
+            How many drawn faces it was fitted to; 0 is unknown.
+        photos (`int`, *optional*, defaults to `0`):
+            How many faces of photos the ages, tones and light of [`people`] follow; 0 follows none.
 
     Raises:
         ValueError: a value is out of its range.
 
     Example:
         ```py
-        >>> people = generator.style(generator.latents([0]))
+        >>> people = sampler.people(generator, [0])
         >>> (drawn,) = sampler.sample(goals, identities, people, generator.render, extractor.read)
         ```
     """
@@ -128,6 +138,9 @@ class StyleSampler(Network):
         reach: float = 0.9,
         push: float = 2.5,
         leave: float = 0.0,
+        style_size: int = 512,
+        bank: int = 0,
+        photos: int = 0,
     ) -> None:
         super().__init__()
         if not isinstance(rows, list | tuple) or not rows or len(set(rows)) < len(rows) or set(rows) - set(ROWS):
@@ -138,7 +151,12 @@ class StyleSampler(Network):
         check_number("reach", reach, 0.1, 10)
         check_number("push", push, 0, 10)
         check_number("leave", leave, 0, 1)
-        count, size = len(rows), 512
+        check_number("style_size", style_size, 1, 1024, whole=True)
+        check_number("bank", bank, 0, 10**9, whole=True)
+        check_number("photos", photos, 0, 10**9, whole=True)
+        if photos and set(FOLLOWED) - set(rows):
+            raise ValueError(f"to follow photos, `rows` must hold {', '.join(FOLLOWED)}")
+        count, size = len(rows), style_size
         self._known: _Model | None = None
         for name, shape in {
             "mean": (size,),  # of all styles
@@ -155,6 +173,9 @@ class StyleSampler(Network):
             "stranger": (EMBEDDING,),  # mean embedding
         }.items():
             self.register_buffer(name, torch.zeros(shape))
+        if photos:  # logarithm of how much more often photos show a look than this prior: y @ line + y @ square @ y
+            self.register_buffer("line", torch.zeros(len(FOLLOWED)))
+            self.register_buffer("square", torch.zeros(len(FOLLOWED), len(FOLLOWED)))
 
     @classmethod
     def from_pretrained(
@@ -168,6 +189,35 @@ class StyleSampler(Network):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Stays where it is: it calculates on the CPU in double precision, and its numbers bear no rounding."""
         return self
+
+    @torch.no_grad()
+    def people(self, generator: Prior, seeds: Sequence[int]) -> torch.Tensor:
+        """Styles `(B, style_size)` of people, one a seed, not truncated: where [`sample`] starts.
+
+        Where photos are followed, a seed draws several people, and chance takes one of them, each as likely as photos
+        show such people more often than the prior: sampling, importance resampling (Rubin 1987).
+        """
+        if not self.config.photos:
+            return generator.style(generator.latents(list(seeds)))
+        chosen = []
+        for seed in seeds:
+            random = np.random.default_rng([seed, CANDIDATES])
+            drawn = generator.style(generator.latents(random.integers(2**62, size=CANDIDATES).tolist()))
+            odds = self.odds(drawn.double().cpu().numpy()) + random.gumbel(size=CANDIDATES)
+            chosen.append(drawn[int(odds.argmax())])
+        return torch.stack(chosen)
+
+    def odds(self, styles: np.ndarray) -> np.ndarray:
+        """Logarithm, less a constant, of how much more often the followed photos show such faces than the prior.
+
+        Args:
+            styles (`np.ndarray` of shape `(B, style_size)`):
+                Of the faces.
+        """
+        model = self._model()
+        shown = model.predict(styles - model.mean)[:, [list(self.config.rows).index(name) for name in FOLLOWED]]
+        line, square = (self.get_buffer(name).double().numpy() for name in ("line", "square"))
+        return shown @ line + ((shown @ square) * shown).sum(1)
 
     def sample(
         self,
@@ -189,9 +239,9 @@ class StyleSampler(Network):
             identities (`np.ndarray` of shape `(F, 256)`, *optional*):
                 Embeddings by [`FaceRecognizer`] to be pushed away from; None or a row of NaN pushes nowhere.
             people (`torch.Tensor` of shape `(F, 512)`):
-                Styles to start from, not truncated: [`FaceAnonGenerator.style`] of latents that the seeds give.
+                Styles to start from, from [`people`].
             render (`Render`):
-                [`FaceAnonGenerator.render`] at any one size.
+                [`Prior.render`] at any one size.
             read (`Read`):
                 [`LandmarkExtractor.read`].
             privacy (`float`, *optional*, defaults to `1.0`):
@@ -261,6 +311,7 @@ class StyleSampler(Network):
     def _model(self) -> _Model:
         if self._known is None:
             arrays = {name: buffer.detach().double().cpu().numpy() for name, buffer in self.named_buffers()}
+            arrays = {name: array for name, array in arrays.items() if name not in ("line", "square")}
             pose = np.isin(self.config.rows, ANGLES)
             seen, age = (np.isin(self.config.rows, names) for names in (ROWS[SEEN], "age"))
             size = float(np.linalg.norm(arrays["factor"]))

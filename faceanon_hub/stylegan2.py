@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -170,7 +169,7 @@ class Level(nn.Module):
         self.picture = ToPicture(out_channels, style_size)
 
 
-def read_stylegan2(path: str | os.PathLike[str]) -> StyleGAN2Generator:
+def read_stylegan2(path: str | Path) -> StyleGAN2Generator:
     """Reads the weights of a StyleGAN2 generator: numbers alone, no code of the file is run.
 
     Known are the names of rosinality's stylegan2-pytorch (a checkpoint with `g_ema`, or that alone) and those of
@@ -178,7 +177,7 @@ def read_stylegan2(path: str | os.PathLike[str]) -> StyleGAN2Generator:
     generators without classes whose pictures are sums of residual ones (`skip`) are taken.
 
     Args:
-        path (`str` or `os.PathLike`):
+        path (`str` or `Path`):
             A `.safetensors` file, or one of [`torch.save`].
 
     Returns:

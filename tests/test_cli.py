@@ -170,15 +170,15 @@ def test_privacy_and_attributes_reach_the_pipeline(photo, tmp_path, monkeypatch)
 
 def test_the_commands_that_fit():
     commands = set(typer.main.get_command(app).commands)
-    assert "fit-sampler" in commands and not commands & {"fit-shapes", "fit-latents"}
-    assert "--count" in run("fit-sampler", "--help").stdout
+    assert commands >= {"fit", "convert"} and not commands & {"fit-sampler", "fit-shapes", "fit-latents"}
+    assert "--photos" in run("fit", "--help").stdout
 
 
-def test_fit_sampler_says_what_is_wrong(tmp_path):
+def test_fit_says_what_is_wrong(tmp_path):
     bank = tmp_path / "bank"
     bank.write_text("a file")
-    result = run("fit-sampler", bank, tmp_path / "out")
-    assert result.exit_code == 1 and "bank" in without_blanks(result.stderr)
+    result = run("fit", bank, tmp_path / "out")
+    assert result.exit_code == 5 and "bank" in without_blanks(result.stderr)
     assert not (tmp_path / "out").exists()
 
 
@@ -239,7 +239,7 @@ def test_addresses_are_told_whole(tmp_path):
 
 
 @pytest.mark.parametrize("device", ["foo", "cuda:99", "mps"])
-@pytest.mark.parametrize("command", ["image", "video", "folder", "fit-sampler"])
+@pytest.mark.parametrize("command", ["image", "video", "folder", "fit"])
 def test_a_device_that_is_not_there_is_wrong_usage(command, device, photo, tmp_path):
     source = {"image": photo, "video": tmp_path / "a.mp4"}.get(command, tmp_path)
     target = tmp_path.parent / f"out.{'mp4' if command == 'video' else 'png'}"
@@ -293,7 +293,9 @@ def test_what_cannot_be_written_is_said_before_the_work(bad, photo, tmp_path, mo
         ["folder", "in", "out", "--zones", "LONG"],
         ["dataset", "LONG", "out"],
         ["dataset", "in", "LONG"],
-        ["info", "--checkpoint", "LONG"],
+        ["info", "LONG"],
+        ["fit", "in", "LONG"],
+        ["convert", "in/photo.png", "LONG"],
         ["evaluate", "in", "--out", "LONG"],
         ["attack", "in", "LONG"],
         ["check", "in", "LONG"],
@@ -377,7 +379,9 @@ SAME = [
     ("attack", "deep", "done", "--recognizer", "done/report.json"),
     ("prepare", "photo.png", "deep", "deep", "--licence", "a", "--licence", "b"),
     ("train", "photo.png", "photo.png"),
-    ("fit-sampler", "deep", "deep"),
+    ("fit", "deep", "deep"),
+    ("fit", "deep", "done", "--generator", "deep"),
+    ("convert", "photo.png", "photo.png"),
 ]
 
 

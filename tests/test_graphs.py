@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from graph_models import node, numbers, word, write_graph
 
+from faceanon_hub.errors import UnreadableError
 from faceanon_hub.graphs import GraphModel
 
 
@@ -53,3 +55,17 @@ def test_packed_weights_are_unpacked(tmp_path):
     write_graph(tmp_path, "graph", nodes, {"matrix": value}, packed=("matrix",))
     (found,) = GraphModel(tmp_path / "graph.json", ["out"])(torch.eye(4))
     assert np.abs(found.numpy() - value).max() <= 0.011
+
+
+def test_a_graph_that_cannot_be_run_is_a_clear_error(tmp_path):
+    nodes = [node("x", "Placeholder"), node("out", "MatMul", "x", "matrix")]
+    for damage in (
+        lambda path: path.unlink(),
+        lambda path: path.write_text("{}"),
+        lambda path: path.write_text(path.read_text().replace('"MatMul"', '"Erfinv"')),
+        lambda path: path.with_suffix(".bin").unlink(),
+    ):
+        write_graph(tmp_path, "graph", nodes, {"matrix": np.eye(4, dtype=np.float32)})
+        damage(tmp_path / "graph.json")
+        with pytest.raises(UnreadableError, match=r"graph\.json"):
+            GraphModel(tmp_path / "graph.json", ["out"])

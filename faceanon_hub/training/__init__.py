@@ -1,11 +1,11 @@
-"""Training of the former 128 px network: from photos to shards, from shards to a checkpoint.
+"""Fitting and fine-tuning of generators: from photos to crops, from crops to a checkpoint.
 
-Needs the extra `train`. On the command line: `faceanon prepare` and `train`. The pipeline does not load what it makes.
+Needs the extra `train`. On the command line: `faceanon fit`, `prepare` and `train`.
 """
 
 from .config import TrainingConfig, read_config
+from .fits import fit_pipeline
 from .preparation import prepare_faces
 from .trainer import Trainer, train
-from .unet import UNetGenerator
 
-__all__ = ["Trainer", "TrainingConfig", "UNetGenerator", "prepare_faces", "read_config", "train"]
+__all__ = ["Trainer", "TrainingConfig", "fit_pipeline", "prepare_faces", "read_config", "train"]

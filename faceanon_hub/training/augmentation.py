@@ -1,33 +1,62 @@
-"""Differentiable augmentation: the discriminator never sees a picture in its own colours (arXiv 2006.10738)."""
+"""Differentiable augmentation whose strength follows how sure a discriminator is of photos (arXiv 2006.06676)."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 
-BRIGHTNESS, SATURATION, CONTRAST = 0.6, (0.4, 1.6), (0.6, 1.4)  # width of the shift; ranges of the factors
-
-
-def draw_colors(count: int, source: torch.Generator) -> torch.Tensor:
-    """Draws brightness, saturation and contrast for pictures. Returns a tensor of shape `(count, 3, 1, 1)`."""
-    low = torch.tensor([-BRIGHTNESS / 2, SATURATION[0], CONTRAST[0]], device=source.device)
-    high = torch.tensor([BRIGHTNESS / 2, SATURATION[1], CONTRAST[1]], device=source.device)
-    drawn = torch.rand(count, 3, generator=source, device=source.device)
-    return (low + drawn * (high - low))[:, :, None, None]
+SHIFT, SCALE, TURN = 0.125, 0.2, 0.25  # deviations: in sides of the picture, of the logarithm, in half turns
+BRIGHTNESS, CONTRAST, SATURATION = 0.2, 0.5, 1.0  # deviations: in levels of [-1, 1], of the logarithms
+HOLE = 0.5  # side of what is cut out, in sides of the picture
 
 
-def recolor(image: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
-    """Changes the colours of pictures.
+def augment(image: torch.Tensor, chance: float, source: torch.Generator) -> torch.Tensor:
+    """Moves, recolors and cuts pictures, each way with a chance of its own.
 
     Args:
-        image (`torch.Tensor` of shape `(B, 3, S, S)`):
-            RGB in [-1, 1].
-        colors (`torch.Tensor` of shape `(B, 3, 1, 1)`):
-            From [`draw_colors`]: the same for a picture and what it is compared with.
+        image (`torch.Tensor` of shape `(B, C, S, S)`):
+            Pictures in [-1, 1]: RGB, then any more channels, which are moved along and keep their values.
+        chance (`float`):
+            Of each way for each picture, 0 to about 0.8: beyond, a generator would learn the augmentations.
+        source (`torch.Generator`):
+            Where the choices come from, on the device of the pictures.
 
     Returns:
         `torch.Tensor` of the same shape, no longer bounded.
     """
-    brightness, saturation, contrast = colors[:, :1], colors[:, 1:2], colors[:, 2:]
-    grey = image.mean(1, keepdim=True)
-    image = torch.lerp(grey.expand_as(image), image, saturation) + brightness
-    return torch.lerp(image.mean((1, 2, 3), keepdim=True).expand_as(image), image, contrast)
+    if not chance:
+        return image
+    count, device = len(image), image.device
+
+    def normal(deviation: float) -> torch.Tensor:
+        return deviation * torch.randn(count, generator=source, device=device) * chosen()
+
+    def chosen() -> torch.Tensor:
+        return (torch.rand(count, generator=source, device=device) < chance).float()
+
+    # Places.
+    size, angle = torch.exp(normal(SCALE)), math.pi * normal(TURN)
+    cosine, sine = torch.cos(angle) / size, torch.sin(angle) / size
+    right, down = normal(2 * SHIFT), normal(2 * SHIFT)
+    matrix = torch.stack([torch.stack([cosine, -sine, right], 1), torch.stack([sine, cosine, down], 1)], 1)
+    grid = F.affine_grid(matrix.to(image), list(image.shape), align_corners=False)
+    image = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+
+    # Colours.
+    rgb, rest = image[:, :3], image[:, 3:]
+    brightness, contrast, saturation = (
+        value[:, None, None, None].to(image)
+        for value in (normal(BRIGHTNESS), torch.exp(normal(CONTRAST)), torch.exp(normal(SATURATION)))
+    )
+    rgb = (rgb + brightness) * contrast
+    gray = rgb.mean(1, keepdim=True)
+    rgb = gray + (rgb - gray) * saturation
+
+    # A hole.
+    places = (torch.arange(image.shape[-1], device=device) + 0.5) / image.shape[-1]
+    middle = torch.rand(count, 2, generator=source, device=device)
+    inside = (places[None, None] - middle[:, :, None]).abs() < HOLE / 2
+    hole = inside[:, 0, :, None] & inside[:, 1, None, :] & (chosen() > 0)[:, None, None]
+    return torch.cat([rgb.masked_fill(hole[:, None], 0.0), rest], 1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,37 +13,55 @@ import cv2
 import numpy as np
 import torch
 
-from ..errors import UnreadableImageError, UnwritableError
-from ..files import replacing
+from ..errors import FaceAnonError, UnreadableImageError, UnwritableError
+from ..files import read_regular, replacing
+from ..io import write_text
 from ..look import ROWS, Estimator, look
 from ..recognition import FaceRecognizer
 from ..sampling import Read
-from .fits import DrawnFaces
 
 if TYPE_CHECKING:
-    from ..generator import FaceAnonGenerator
+    from ..generator import Prior
 
-SIZE, QUALITY = 512, 94  # pixels and JPEG quality of the pictures
+SIZE, QUALITY = 512, 94  # pixels, at most, and JPEG quality of the pictures
 SHARD = 100  # faces whose looks are kept in one file
 LEAST_TRUNCATION = 0.6
 POPULATION = 16384  # other latents, whose mean and covariance stand for all
 OnFace = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class DrawnFaces:
+    """What N drawn faces are and show.
+
+    Args:
+        styles (`np.ndarray` of shape `(N, style_size)`):
+            Less the mean of all styles.
+        looks (`np.ndarray` of shape `(N, R)`):
+            See [`~faceanon_hub.look.look`].
+        identities (`np.ndarray` of shape `(N, 256)`):
+            Embeddings by [`FaceRecognizer`].
+    """
+
+    styles: np.ndarray
+    looks: np.ndarray
+    identities: np.ndarray
+
+
 @torch.no_grad()
-def bank_style(generator: FaceAnonGenerator, index: int) -> torch.Tensor:
-    """The style `(512,)` of a face of the bank: of the latent that its number gives, truncated by 0.6 to 1."""
+def bank_style(generator: Prior, index: int) -> torch.Tensor:
+    """The style `(style_size,)` of a face of the bank: of the latent that its number gives, truncated by 0.6 to 1."""
     random = torch.Generator().manual_seed(index)
-    latent = torch.randn(1, len(generator.mean_style), generator=random)
+    latent = torch.randn(1, generator.config.latent_size, generator=random)
     truncation = LEAST_TRUNCATION + (1 - LEAST_TRUNCATION) * torch.rand(1, generator=random)
     mean = generator.mean_style
     return mean + truncation.to(mean) * (generator.style(latent.to(mean))[0] - mean)
 
 
 @torch.no_grad()
-def population(generator: FaceAnonGenerator, count: int = POPULATION) -> np.ndarray:
-    """Styles `(count, 512)`, float64, of latents that no face of a bank has."""
-    latents = torch.randn(count, len(generator.mean_style), generator=torch.Generator().manual_seed(2**32))
+def population(generator: Prior, count: int = POPULATION) -> np.ndarray:
+    """Styles `(count, style_size)`, float64, of latents that no face of a bank has."""
+    latents = torch.randn(count, generator.config.latent_size, generator=torch.Generator().manual_seed(2**32))
     styles = [generator.style(few.to(generator.mean_style)) for few in latents.split(1024)]
     return torch.cat(styles).double().cpu().numpy()
 
@@ -51,8 +71,35 @@ def picture_path(folder: str | os.PathLike[str], index: int) -> Path:
     return Path(folder, f"{index:06d}.jpg")
 
 
+def claim_bank(generator: Prior, folder: str | os.PathLike[str]) -> None:
+    """Marks a folder as the bank of a generator.
+
+    Raises:
+        FaceAnonError: it is that of another one.
+        UnwritableError: it cannot be written.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(generator.state_dict().items()):
+        digest.update(name.encode() + tensor.float().cpu().contiguous().numpy().tobytes())
+    mark = Path(folder, "generator")
+    if not mark.exists():
+        if Path(folder).is_dir() and any(Path(folder).iterdir()):
+            raise FaceAnonError(f"{folder}: holds files, and no bank; choose another folder")
+        _make(folder)
+        write_text(mark, digest.hexdigest() + "\n")
+    elif read_regular(mark).decode(errors="replace").strip() != digest.hexdigest():
+        raise FaceAnonError(f"{folder}: was drawn by another generator; choose another folder")
+
+
+def _make(folder: str | os.PathLike[str]) -> None:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableError(Path(folder), error.strerror or str(error)) from error
+
+
 def draw_bank(
-    generator: FaceAnonGenerator,
+    generator: Prior,
     folder: str | os.PathLike[str],
     count: int,
     on_face: OnFace = lambda done, total: None,
@@ -60,7 +107,7 @@ def draw_bank(
     """Draws the faces that a bank still lacks. Cut off, it goes on where it was.
 
     Args:
-        generator ([`FaceAnonGenerator`]):
+        generator ([`Prior`]):
             Draws.
         folder (`str`):
             Made if missing.
@@ -72,14 +119,12 @@ def draw_bank(
     Raises:
         UnwritableError: a picture cannot be written.
     """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableError(Path(folder), error.strerror or str(error)) from error
+    _make(folder)
+    size = max((side for side in generator.config.sizes if side <= SIZE), default=generator.config.sizes[0])
     for index in range(count):
         path = picture_path(folder, index)
         if not path.exists():
-            (picture,) = generator.render(bank_style(generator, index)[None], SIZE)
+            (picture,) = generator.render(bank_style(generator, index)[None], size)
             encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
             with replacing(path, UnwritableError) as part:
                 part.write_bytes(encoded.tobytes())
@@ -87,7 +132,7 @@ def draw_bank(
 
 
 def look_at_bank(
-    generator: FaceAnonGenerator,
+    generator: Prior,
     folder: str | os.PathLike[str],
     count: int,
     read: Read,
@@ -98,7 +143,7 @@ def look_at_bank(
     """Looks at the pictures of a bank; what was seen is kept beside them, and looked at again when the rows change.
 
     Args:
-        generator ([`FaceAnonGenerator`]):
+        generator ([`Prior`]):
             What drew the bank.
         folder (`str`):
             See [`draw_bank`].

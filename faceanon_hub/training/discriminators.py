@@ -1,4 +1,4 @@
-"""The discriminators: one on frozen features, one on pixels beside what the generator was told."""
+"""The discriminator: small heads on frozen features of pictures, and the terms of its game (non-saturating, R1)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .features import FrozenFeatures
+
 PROJECTED = (64, 64, 128, 256)  # channels of the random projections, from fine to coarse
 HALVINGS = (3, 2, 2, 1)  # of the heads on them
+SEEN = 256  # pixels of a picture that the features see
 
 
 class SpectralConv2d(nn.Conv2d):
@@ -36,20 +39,80 @@ class SpectralConv2d(nn.Conv2d):
         self.left.copy_(F.normalize(matrix @ self.right, dim=0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, R, R) to (B, C2, R2, R2), in the dtype of the input."""
+        """(B, C, R, R) to (B, C2, R2, R2)."""
         largest = self.left.clone() @ self.weight.flatten(1) @ self.right.clone()
-        assert self.bias is not None
-        return F.conv2d(x, (self.weight / largest).to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding)
+        return F.conv2d(x, self.weight / largest, self.bias, self.stride, self.padding)
 
 
 class ProjectedDiscriminator(nn.Module):
     """Small heads on random, frozen mixtures of frozen features, across channels and scales (arXiv 2111.01007).
 
+    Pictures of more than `SEEN` pixels are seen twice: reduced, and a part of each as it is.
+
     Args:
-        channels (`Sequence[int]`):
-            Those of the four maps that [`forward`] takes.
+        size (`int`):
+            Side of the pictures in pixels.
+
+    Raises:
+        MissingDependencyError: the extra `train` is not installed.
     """
 
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.features = FrozenFeatures()
+        self.views = nn.ModuleList(_Heads(self.features.channels[1:]) for _ in range(1 + (size > SEEN)))
+
+    @property
+    def learned(self) -> list[nn.Parameter]:
+        """The parameters that are not frozen."""
+        return [parameter for view in self.views for parameter in view.heads.parameters()]
+
+    def advance(self) -> None:
+        """Runs the power iteration of every [`SpectralConv2d`]."""
+        for module in self.views.modules():
+            if isinstance(module, SpectralConv2d):
+                module.advance()
+
+    def forward(self, image: torch.Tensor, source: torch.Generator) -> torch.Tensor:
+        """Scores pictures.
+
+        Args:
+            image (`torch.Tensor` of shape `(B, 3, S, S)`):
+                RGB in [-1, 1].
+            source (`torch.Generator`):
+                Says which part is looked at.
+
+        Returns:
+            `torch.Tensor` of shape `(B, N)`: above 0 what is taken for photos, at N places and scales.
+        """
+        pictures = [image]
+        if len(self.views) > 1:
+            pictures = [F.interpolate(image, size=SEEN, mode="bilinear", antialias=True), _parts(image, source)]
+        scores = [
+            score
+            for view, picture in zip(self.views, pictures, strict=True)
+            for score in view(self.features(picture)[1:])
+        ]
+        return torch.cat([score.flatten(1) for score in scores], 1)
+
+
+def discriminator_loss(true: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Of scores `(B, N)` of photos and of drawn pictures (arXiv 1406.2661)."""
+    return F.softplus(-true.float()).mean() + F.softplus(drawn.float()).mean()
+
+
+def generator_loss(drawn: torch.Tensor) -> torch.Tensor:
+    """The non-saturating one, of scores `(B, N)` of drawn pictures."""
+    return F.softplus(-drawn.float()).mean()
+
+
+def gradient_penalty(scores: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """R1 (arXiv 1801.04406): the squared gradient of scores `(B, N)` of photos by these photos, `(B, 3, S, S)`."""
+    (gradient,) = torch.autograd.grad(scores.float().mean(1).sum(), image, create_graph=True)
+    return gradient.float().square().sum((1, 2, 3)).mean()
+
+
+class _Heads(nn.Module):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         finer = (PROJECTED[0], *PROJECTED[:-1])
@@ -76,51 +139,6 @@ class ProjectedDiscriminator(nn.Module):
         return scores
 
 
-class ConditionalDiscriminator(nn.Module):
-    """Looks at pixels and at what the generator was told of them.
-
-    Args:
-        told_channels (`int`, *optional*, defaults to `12`):
-            Hidden region, landmark maps and hint.
-        width (`int`, *optional*, defaults to `48`):
-            Channels of the finest level; each of the three coarser ones has twice as many.
-    """
-
-    def __init__(self, told_channels: int = 12, width: int = 48) -> None:
-        super().__init__()
-        # Summed, not concatenated: what is told is the same for the true picture and the painted one.
-        self.image = SpectralConv2d(3, width, 4, stride=2, padding=1)
-        self.told = SpectralConv2d(told_channels, width, 4, stride=2, padding=1)
-        layers: list[nn.Module] = [nn.LeakyReLU(0.2), SpectralConv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        for level in (width, 2 * width, 4 * width):
-            layers += [SpectralConv2d(level, 2 * level, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            layers += [SpectralConv2d(2 * level, 2 * level, 3, padding=1), nn.LeakyReLU(0.2)]
-        self.rest = nn.Sequential(*layers, SpectralConv2d(8 * width, 1, 3, padding=1))
-
-    def forward(self, image: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
-        """Scores pictures.
-
-        Args:
-            image (`torch.Tensor` of shape `(N * B, 3, S, S)`):
-                RGB in [-1, 1]: `N` pictures of each that was told of.
-            told (`torch.Tensor` of shape `(B, 12, S, S)`):
-                Hidden region and condition.
-
-        Returns:
-            `torch.Tensor` of shape `(N * B, 1, S / 16, S / 16)`.
-        """
-        seen = self.told(told)
-        return self.rest(self.image(image) + seen.repeat(len(image) // len(seen), 1, 1, 1))
-
-
-def advance_norms(*networks: nn.Module) -> None:
-    """Runs the power iteration of every [`SpectralConv2d`]."""
-    for network in networks:
-        for module in network.modules():
-            if isinstance(module, SpectralConv2d):
-                module.advance()
-
-
 def _head(channels: int, halvings: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(halvings):
@@ -129,3 +147,12 @@ def _head(channels: int, halvings: int) -> nn.Sequential:
         layers += [nn.GroupNorm(8, wider, affine=False), nn.LeakyReLU(0.2)]
         channels = wider
     return nn.Sequential(*layers, SpectralConv2d(channels, 1, 3, padding=1))
+
+
+def _parts(image: torch.Tensor, source: torch.Generator) -> torch.Tensor:
+    """A part of each picture, `SEEN` pixels wide."""
+    room = image.shape[-1] - SEEN + 1
+    places = torch.randint(room, (len(image), 2), generator=source, device=image.device).tolist()
+    return torch.stack(
+        [one[:, top : top + SEEN, left : left + SEEN] for one, (top, left) in zip(image, places, strict=True)]
+    )

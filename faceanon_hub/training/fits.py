@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,29 +14,78 @@ import torch.nn.functional as F
 from ..errors import FaceAnonError
 from ..look import ROWS
 from ..sampling import StyleSampler
+from .bank import DrawnFaces, OnFace, claim_bank, draw_bank, look_at_bank, population
+from .following import follow, look_at_photos
+
+if TYPE_CHECKING:
+    from ..pipeline import FaceAnonPipeline
 
 RIDGE, IDENTITY_RIDGE = 0.1, 0.3  # of the variance of each number of a style
 EPOCHS, RATE, DECAY, DROPOUT, JITTER, BATCH = 50, 3e-4, 0.3, 0.3, 0.1, 128
 HELD_OUT = 0.08  # of the faces, which tell what the fit misses
 FEWEST = 1000
+KEPT = ("rounds", "truncation", "reach", "push", "leave")  # settings of a sampler that are not fitted
 
 
-@dataclass(frozen=True)
-class DrawnFaces:
-    """What N drawn faces are and show.
+def fit_pipeline(
+    pipe: FaceAnonPipeline,
+    bank: str | os.PathLike[str],
+    count: int,
+    photos: str | os.PathLike[str] | None = None,
+    stage: Callable[[str], OnFace] = lambda name: lambda done, total: None,
+) -> dict[str, float]:
+    """Gives a pipeline the sampler that its generator needs: draws a bank, looks at it, fits.
+
+    Cut off, it goes on where it was. The sampler's settings stay.
 
     Args:
-        styles (`np.ndarray` of shape `(N, 512)`):
-            Less the mean of all styles.
-        looks (`np.ndarray` of shape `(N, R)`):
-            See [`~faceanon_hub.look.look`].
-        identities (`np.ndarray` of shape `(N, 256)`):
-            Embeddings by [`FaceRecognizer`].
-    """
+        pipe ([`FaceAnonPipeline`]):
+            Gets the new sampler.
+        bank (`str`):
+            Folder for the drawn faces, of this generator alone.
+        count (`int`):
+            Faces to draw.
+        photos (`str`, *optional*):
+            Folder of photos whose ages, tones and light draws shall follow.
+        stage (`Callable`, *optional*):
+            Called with the name of each stage; what it returns is told the progress.
 
-    styles: np.ndarray
-    looks: np.ndarray
-    identities: np.ndarray
+    Returns:
+        `dict`: for each row of a look the share of its variance that a style tells; and as `"followed"` what
+            [`following.follow`] tells, where photos are followed.
+
+    Raises:
+        FaceAnonError: the bank is another generator's, or there are too few faces or photos.
+    """
+    generator, read, recognizer, told = (
+        pipe.generator, pipe.landmark_extractor.read, pipe.recognizer, pipe.attribute_estimator,
+    )  # fmt: skip
+    if recognizer is None or told is None:
+        raise FaceAnonError("the checkpoint lacks the recognizer or the attribute estimator")
+    looks = None if photos is None else look_at_photos(Path(photos), pipe, stage("looking at photos"))
+    claim_bank(generator, bank)
+    draw_bank(generator, bank, count, stage("drawing"))
+    faces = look_at_bank(generator, bank, count, read, recognizer, told.read, stage("looking"))
+    people = population(generator)
+    sampler, explained = fit_sampler(faces, people, stage("fitting"))
+    kept = {name: pipe.sampler.config[name] for name in KEPT}
+    sampler.register_to_config(**kept)
+    if looks is not None:
+        sampler, explained["followed"] = follow(sampler, people, looks)
+    pipe.register_modules(sampler=sampler)
+    return explained
+
+
+def save_half(pipe: FaceAnonPipeline, folder: str | os.PathLike[str]) -> None:
+    """Saves a pipeline in half precision, and leaves its networks rounded to it, in single."""
+    networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    for network in networks:
+        network.half()
+    try:
+        pipe.save_pretrained(folder)
+    finally:
+        for network in networks:
+            network.float()
 
 
 def fit_sampler(
@@ -47,7 +98,7 @@ def fit_sampler(
     Args:
         faces ([`DrawnFaces`]):
             The bank.
-        population (`np.ndarray` of shape `(M, 512)`):
+        population (`np.ndarray` of shape `(M, style_size)`):
             Styles of M other latents, whose mean and covariance stand for all.
         on_epoch (`Callable`, *optional*):
             Called after each epoch with their number so far and in all.
@@ -74,11 +125,13 @@ def fit_sampler(
     inner, bias, outer = network
     x = faces.styles[tests] @ inner + bias
     missed = looks[tests] - (faces.styles[tests] @ linear + (x / (1 + np.exp(-x))) @ outer + offset)
-    shares = (missed**2).mean(0) / looks[tests].var(0)
+    varies = looks[tests].var(0)
+    # Of what never varies, nothing can be told.
+    shares = np.divide((missed**2).mean(0), varies, out=np.ones_like(varies), where=varies > 0)
     stranger = faces.identities.mean(0)
     mean = population.mean(0)
     values, vectors = np.linalg.eigh(np.cov(population.T))
-    sampler = StyleSampler(rows=list(ROWS), hidden_size=len(bias))
+    sampler = StyleSampler(list(ROWS), len(bias), style_size=len(mean), bank=count)
     for name, value in {
         "mean": mean,
         "factor": vectors * np.sqrt(values.clip(0)),

@@ -23,6 +23,7 @@ import numpy as np
 import PIL.Image
 import torch
 
+from .. import regions
 from ..alignment import align, transform, warp_in
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
@@ -31,14 +32,13 @@ from ..files import read_json, read_regular
 from ..io import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..workers import obey_parent
-from . import conditioning
 
-BORDER = 0.15  # kept beyond each side of the generator's crop, in sides, for the jitter that training draws
+BORDER = 0.15  # kept beyond each side of the pipeline's crop, in sides: drawn pictures reach higher
 SHARD_PHOTOS = 256  # photos of which one process makes one shard
 QUALITY = 95
 SMALLEST = 0.5  # side of the crop in the photo over that of the stored one, under which a face is enlarged too much
 UNCERTAIN = 0.9  # presence under which the mesh may lie beside the face
-CUT_OFF = 0.25  # share of the hidden region that may lie beyond the photo
+CUT_OFF = 0.25  # share of the face that may lie beyond the photo
 BLACK = 12  # largest value of a corner that was filled when the photo was turned
 BLACK_SHARE = 0.01  # of the photo, from which such corners count
 SPLITS = ("train", "validation")
@@ -72,7 +72,7 @@ def prepare_faces(
     target: str | os.PathLike[str],
     licences: Sequence[str],
     *,
-    size: int = 128,
+    size: int = 256,
     identities: bool = False,
     validation: float = 0.02,
     workers: int = 1,
@@ -80,10 +80,10 @@ def prepare_faces(
 ) -> dict[str, Any]:
     r"""Detects, meshes and aligns the faces of photos, and writes crops for training.
 
-    Each sample of a shard, a WebDataset tar, is `KEY.jpg`, the crop with a border of 15 % on each side; `KEY.npy`, its
-    mesh, `(478, 3)` float32 in pixels of that crop; `KEY.valid.png`, 0 where the crop reaches beyond the photo or into
-    its black corners; and `KEY.json`, source, a hash of the identity, and what sampling may weigh: yaw and pitch in
-    degrees, openings of eyes and mouth in percent, typology angle of the skin. No name of a file or a person is kept.
+    Crops are those in which the pipeline looks at a face, with a border of 15 % on each side. Each sample of a shard,
+    a WebDataset tar, is `KEY.jpg`, the crop; `KEY.npy`, its mesh, `(478, 3)` float32 in pixels of the crop; and
+    `KEY.valid.png`, 0 where the crop reaches beyond the photo or into its black corners. No name of a file or a
+    person is kept.
 
     Stopped half-way, the same call goes on where it was; another source can be added to the folder later.
 
@@ -94,8 +94,9 @@ def prepare_faces(
             Folder for the shards and `manifest.json`.
         licences (`list[str]`):
             What each source may be used for, one for each. It ends up on the card of what is trained.
-        size (`int`, *optional*, defaults to `128`):
-            Side, in pixels, of the crops that a network will be trained on.
+        size (`int`, *optional*, defaults to `256`):
+            Side, in pixels, at which a generator will be trained. Faces that would have to be enlarged more than
+            twice are left out.
         identities (`bool`, *optional*, defaults to `False`):
             The photos of one folder show one person: only the largest face of each is taken, and a person is either
             in the training or in the validation set. Otherwise that holds for each photo.
@@ -179,8 +180,8 @@ class FaceCropper:
     def __call__(self, pixels: np.ndarray) -> Iterator[dict[str, Any] | str]:
         """Yields, for every face of a photo `(H, W, 3)` uint8, its sample, or the reason why there is none.
 
-        A sample holds `"image"` and `"valid"`, `(T, T, 3)` and `(T, T)` uint8, with `T` [`stored_size`]; `"points"`,
-        `(478, 3)` float32; and `"facts"`, numbers.
+        A sample holds `"image"` and `"valid"`, `(T, T, 3)` and `(T, T)` uint8, with `T` [`stored_size`]; and
+        `"points"`, `(478, 3)` float32.
         """
         faces = self._detector(pixels)
         if not faces:
@@ -202,8 +203,8 @@ class FaceCropper:
         core = align(points, size)
         if np.hypot(*core[0, :2]) > 1 / SMALLEST:
             return "too small"
-        hidden = conditioning.draw_maps(transform(points, core), size)[0]
-        if (hidden & (1 - warp_valid(known, core, size))).sum() > CUT_OFF * hidden.sum():
+        face_region = regions.face_region(transform(points, core), size)
+        if (face_region & (1 - warp_valid(known, core, size))).sum() > CUT_OFF * face_region.sum():
             return "cut off"
         stored = stored_size(size)
         matrix = core + [[0, 0, (stored - size) / 2]] * 2
@@ -212,55 +213,17 @@ class FaceCropper:
             "image": image,
             "valid": warp_valid(known, matrix, stored),
             "points": placed,
-            "facts": describe(image, placed),
         }
 
 
 def stored_size(size: int) -> int:
-    """Side of a stored crop, its border included, for a network of this `sample_size`."""
+    """Side of a stored crop, its border included, for crops of this side."""
     return size + 2 * round(BORDER * size)
 
 
 def warp_valid(known: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Where a crop shows what a photo does: a mask `(H, W)` of the photo to `(size, size)`, uint8, 0 or 1."""
     return cv2.warpAffine(known, matrix, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
-
-
-def describe(image: np.ndarray, points: np.ndarray) -> dict[str, float]:
-    """What sampling weighs.
-
-    Args:
-        image (`np.ndarray` of shape `(T, T, 3)`, uint8):
-            Upright crop.
-        points (`np.ndarray` of shape `(478, 3)`, float32):
-            Its mesh.
-
-    Returns:
-        `dict[str, float]`: `"yaw"`, of the line from temple to temple, and `"pitch"`, of that from forehead to chin,
-        in degrees out of the plane of the picture; `"eyes"`, opening of the lids that are more closed, in percent of
-        the eye's width, and `"mouth"`, in percent of the distance of the eyes; `"ita"`, typology angle of the skin in
-        degrees, left out where no skin is seen.
-    """
-    from ..metrics.color import median_skin, typology_angle
-    from ..metrics.expression import expression_ratios
-
-    ratios = expression_ratios(points)
-    facts = {
-        "yaw": _slope(points[454] - points[234], 0),
-        "pitch": _slope(points[152] - points[10], 1),
-        "eyes": min(ratios["eye_left"], ratios["eye_right"]),
-        "mouth": ratios["mouth_open"],
-    }
-    maps = torch.from_numpy(conditioning.draw_maps(points, len(image)))[None].float()
-    color = median_skin(image, conditioning.skin_masks(maps)[0, 0].numpy())
-    if not np.isnan(color).any():
-        facts["ita"] = typology_angle(color)
-    return {name: round(float(value), 2) for name, value in facts.items()}
-
-
-def _slope(line: np.ndarray, axis: int) -> float:
-    """Angle of a line of the mesh out of the plane of the picture, in degrees."""
-    return float(np.degrees(np.arctan2(line[2], abs(line[axis]))))
 
 
 def _known(pixels: np.ndarray) -> np.ndarray:
@@ -312,8 +275,7 @@ class _Work:
                     mark["dropped"][sample] += 1
                     continue
                 mark["samples"][split] += 1
-                facts = {"source": chunk.source, "identity": identity[:16], **sample["facts"]}
-                _add(tars[split], f"{digest[:16]}-{number:02d}", sample, facts)
+                _add(tars[split], f"{digest[:16]}-{number:02d}", sample)
         for split, tar in tars.items():
             tar.close()
             if mark["samples"][split]:
@@ -322,13 +284,13 @@ class _Work:
         return chunk
 
 
-def _add(tar: tarfile.TarFile, key: str, sample: dict[str, Any], facts: dict[str, Any]) -> None:
+def _add(tar: tarfile.TarFile, key: str, sample: dict[str, Any]) -> None:
     """Writes a sample whose bytes depend on nothing but itself."""
     points = io.BytesIO()
     np.save(points, sample["points"])
     image = encode_photo(PIL.Image.fromarray(sample["image"]), "JPEG", quality=QUALITY)
     valid = cv2.imencode(".png", 255 * sample["valid"])[1].tobytes()
-    contents = {"jpg": image, "npy": points.getvalue(), "valid.png": valid, "json": json.dumps(facts).encode()}
+    contents = {"jpg": image, "npy": points.getvalue(), "valid.png": valid}
     for suffix, content in contents.items():
         info = tarfile.TarInfo(f"{key}.{suffix}")
         info.size = len(content)

@@ -1,4 +1,4 @@
-"""Photos and shards for training: the portrait, moved, mirrored and relit."""
+"""Photos, crops and a small pipeline for training: the portrait, moved, mirrored and relit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import PIL.Image
 import pytest
 import torch
-from small_runs import SIZE, TINY, variant
+from small_runs import SIZE, little_prior, variant
 
-from faceanon_hub.training import TrainingConfig, prepare_faces
+from faceanon_hub import FaceAnonPipeline, StyleSampler
+from faceanon_hub.training import TrainingConfig, fits, prepare_faces
 
 
 @contextmanager
@@ -42,21 +43,40 @@ def photos(portrait, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared(photos, tmp_path_factory):
-    """Shards of these photos for networks of 64 px, a third of the photos held out."""
+    """Crops of these photos for 64 px, a third of the photos held out."""
     folder = tmp_path_factory.mktemp("prepared") / "crops"
     with one_thread():  # made before what holds for a module
         prepare_faces([photos], folder, ["CC0-1.0"], size=SIZE, validation=0.34)
     return folder
 
 
+@pytest.fixture(scope="session")
+def start(portrait, tmp_path_factory):
+    """The folder of a pipeline whose generator is small, and whose sampler is not fitted to it."""
+    folder = tmp_path_factory.mktemp("start") / "little"
+    pipe = FaceAnonPipeline.from_pretrained(
+        generator=little_prior(portrait), sampler=StyleSampler(style_size=16, truncation=0.5)
+    )
+    pipe.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def config(prepared):
+def few_faces(monkeypatch):
+    """A fit of few faces and short, which tells little."""
+    monkeypatch.setattr(fits, "FEWEST", 30)
+    monkeypatch.setattr(fits, "EPOCHS", 2)
+
+
+@pytest.fixture
+def config(prepared, start):
     """A run that takes seconds."""
 
     def make(**changes) -> TrainingConfig:
         settings = {
-            "data": (str(prepared),), "sample_size": SIZE, "steps": 2, "batch_size": 2, "log_every": 1,
-            "sample_every": 100, "save_every": 2, "validation_faces": 0, **TINY, **changes,
+            "data": (str(prepared),), "start": str(start), "size": SIZE, "steps": 2, "batch_size": 2, "head_start": 0,
+            "mixed_precision": "no", "workers": 0, "bank": 30, "draws": 6, "log_every": 1, "sample_every": 100,
+            "save_every": 100, **changes,
         }  # fmt: skip
         return TrainingConfig(**settings)
 

@@ -1,5 +1,6 @@
 """Banks of drawn faces and fits of them, with a generator and eyes of this file's own making."""
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,15 +9,18 @@ import torch
 
 from faceanon_hub.errors import FaceAnonError, UnreadableImageError
 from faceanon_hub.look import ROWS
-from faceanon_hub.training import bank
-from faceanon_hub.training.bank import bank_style, draw_bank, look_at_bank, picture_path
-from faceanon_hub.training.fits import DrawnFaces, fit_sampler
+from faceanon_hub.sampling import FOLLOWED
+from faceanon_hub.training import bank, fits
+from faceanon_hub.training.bank import DrawnFaces, bank_style, claim_bank, draw_bank, look_at_bank, picture_path
+from faceanon_hub.training.fits import fit_sampler
+from faceanon_hub.training.following import follow
 
 
 class Drawing:
     """Draws its style's first number as a shade of grey."""
 
     mean_style = torch.full((512,), 0.25)
+    config = SimpleNamespace(latent_size=512, sizes=[64, 512, 1024])
 
     def __init__(self) -> None:
         self.drawn = 0
@@ -54,6 +58,17 @@ def test_a_bank_that_was_cut_off_goes_on(tmp_path):
     assert (first.drawn, second.drawn) == (3, 2)
     assert told == [(k, 5) for k in range(1, 6)]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{k:06d}.jpg" for k in range(5)]
+
+
+def test_a_bank_is_of_one_generator(tmp_path):
+    one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    claim_bank(one, tmp_path / "bank")
+    claim_bank(copy.deepcopy(one), tmp_path / "bank")
+    with pytest.raises(FaceAnonError, match="another generator"):
+        claim_bank(other, tmp_path / "bank")
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(FaceAnonError, match="no bank"):
+        claim_bank(one, tmp_path)
 
 
 def test_a_face_is_that_of_its_number():
@@ -123,3 +138,43 @@ def test_few_faces_or_unknown_rows_are_refused():
     lacking.looks[:, ROWS.index("age")] = np.nan
     with pytest.raises(FaceAnonError, match="age"):
         fit_sampler(lacking, lacking.styles)
+
+
+def test_draws_follow_photos_as_far_as_the_prior_goes(monkeypatch):
+    monkeypatch.setattr(fits, "EPOCHS", 1)  # looks are linear here
+    drawn = faces(2000)
+    for number, name in enumerate(FOLLOWED):  # rows that styles tell, each by a direction of its own
+        drawn.looks[:, ROWS.index(name)] = drawn.styles[:, number] / (1 - number / 511 * 0.99) * 10 + 40
+    population = faces(8000, seed=5).styles + 2
+    sampler, _ = fit_sampler(drawn, population)
+    wanted = np.array([50.0, *[40.0] * 6])  # a standard deviation older than the prior, else as it is
+    looks = wanted + np.random.default_rng(3).standard_normal((200, 7)) * [4, *[10] * 6]
+    followed, share = follow(sampler, population, looks)
+    assert followed.config.photos == 200 and sampler.config.photos == 0 and 0.05 < share < 0.9
+
+    class Generator:
+        """Its latents are its styles."""
+
+        def latents(self, seeds):
+            rng = np.random.default_rng(list(seeds))
+            return torch.from_numpy(rng.standard_normal((len(seeds), 512)) * np.linspace(1, 0.01, 512) + 2).float()
+
+        def style(self, latents):
+            return latents
+
+    ages = {}
+    for name, one in (("before", sampler), ("after", followed)):
+        people = one.people(Generator(), range(150)).numpy()
+        ages[name] = 10 * (people[:, 0] - 2) + 40
+        assert abs(np.median(10 * (people[:, 1] - 2) / (1 - 0.99 / 511))) < 3  # what photos do not ask for stays
+    assert abs(ages["before"].mean() - 40) < 2 and abs(ages["after"].mean() - 50) < 2
+    assert ages["after"].std() < 0.7 * ages["before"].std()
+    again = followed.people(Generator(), [7, 8])
+    assert torch.equal(again[1:], followed.people(Generator(), [8]))
+    # The same style shows the same, whatever the mean is.
+    style = drawn.styles[:3] + 2
+    told = [one._model().predict(style - one._model().mean) for one in (sampler, followed)]
+    np.testing.assert_allclose(*told, atol=1e-3)
+    # Nobody draws such people: they are followed less strictly, and all numbers stay finite.
+    far, least = follow(sampler, population, looks + 400)
+    assert least * len(population) > 250 and all(torch.isfinite(b).all() for b in far.buffers())

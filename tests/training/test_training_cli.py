@@ -6,12 +6,15 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 import yaml
-from small_runs import SIZE, TINY
+from small_runs import SIZE, little_prior
 from typer.testing import CliRunner
 
+from faceanon_hub import FaceAnonPipeline, training_cli
 from faceanon_hub.cli import app
+from faceanon_hub.training import following
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,23 +48,55 @@ def test_prepare_asks_for_licences(photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_train_and_go_on_from_a_checkpoint(prepared, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("few_faces")
+def test_train_and_look_at_the_checkpoint(config, start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = {
-        "data": str(prepared), "sample_size": SIZE, "steps": 1, "batch_size": 2, "validation_faces": 0,
-        **{name: list(v) if isinstance(v, tuple) else v for name, v in TINY.items()},
-    }  # fmt: skip
+    settings = {**config(steps=1).to_dict(), "start": None}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(settings))
-    result = run("train", "small.yaml")
+    result = run("train", "small.yaml", "--from", start)
     checkpoint = tmp_path / "runs" / "small" / "checkpoint-000001"
     assert result.exit_code == 0 and "checkpoint-000001: trained" in without_blanks(result.stderr)
+    told = json.loads(run("info", checkpoint, "--json").stdout)
+    assert told["prior"].startswith("StyleGAN2Generator, up to 128 px")
+    assert told["training"] == "1 steps, 2 photos shown" and told["started from"] == "little"
+    assert "CC0-1.0" in told["data"] and "median" in told["nearest training photo"]
+    result = run("push", checkpoint, "someone/some", "--licence", "mit")
+    assert result.exit_code == 1 and "6 drawn people is known, 1000 are needed" in without_blanks(result.stderr)
 
-    more = {name: value for name, value in settings.items() if name not in ("sample_size", "channels", "style_size")}
-    (tmp_path / "more.yaml").write_text(yaml.safe_dump(more))
-    result = run("train", "more.yaml", "more", "--from", checkpoint, "--quiet")
-    assert result.exit_code == 0 and result.stderr == ""
-    record = json.loads((tmp_path / "more" / "checkpoint-000001" / "training.json").read_text())
-    assert record["started_from"]["training"]["images"] == 2
+
+@pytest.mark.usefixtures("few_faces")
+def test_another_prior_becomes_a_pipeline(portrait, start, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "FEWEST", 5)
+    little_prior(portrait).save_pretrained(tmp_path / "prior")
+    # The command refuses so few.
+    training_cli.fit(tmp_path / "bank", tmp_path / "out", tmp_path / "prior", photos, count=30, quiet=True)
+    made = FaceAnonPipeline.from_pretrained(tmp_path / "out")
+    assert made.sampler.config.bank == 30 and made.sampler.config.photos == 12
+    assert made.sampler.config.style_size == 16 and made.draw_people([1, 2]).shape == (2, 16)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".png", ".jpg", ".npz")]
+    result = made(portrait, seed=0)
+    assert result.faces[0][0].status.value in ("anonymized", "obfuscated")
+    assert (np.asarray(result.images[0]) != portrait).any()
+
+
+def test_fit_says_what_is_wrong(photos, tmp_path):
+    (tmp_path / "there").mkdir()
+    assert "exists" in without_blanks(run("fit", tmp_path / "bank", tmp_path / "there").stderr)
+    result = run("fit", tmp_path / "bank", tmp_path / "there", "--force")
+    assert result.exit_code == 2 and "no model_index.json" in without_blanks(result.stderr)
+    result = run("fit", tmp_path / "bank", tmp_path / "out", "--photos", photos)
+    assert result.exit_code == 1 and "shows 12 faces, and at least 30" in without_blanks(result.stderr)
+    result = run("fit", tmp_path / "bank", tmp_path / "out", "--photos", tmp_path / "there")
+    assert result.exit_code == 4 and "there: " in without_blanks(result.stderr)
+    assert run("fit", tmp_path / "bank", tmp_path / "out", "--generator", tmp_path / "there").exit_code == 4
+    assert not (tmp_path / "out").exists() and not (tmp_path / "bank").exists()
+
+
+def test_convert(tmp_path):
+    (tmp_path / "g.pt").write_text("no weights")
+    result = run("convert", tmp_path / "g.pt", tmp_path / "out")
+    assert result.exit_code == 1 and "no StyleGAN2 generator" in without_blanks(result.stderr)
+    assert not (tmp_path / "out").exists()
 
 
 def test_train_says_what_is_wrong(tmp_path, monkeypatch):

@@ -1,0 +1,148 @@
+"""Photos that a sampler's draws follow in ages, tones and light: what is kept of them is 35 numbers for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..alignment import align, transform, warp_in
+from ..errors import FaceAnonError, UnreadableImageError
+from ..io import PHOTO_SUFFIXES, read_photo
+from ..look import ROWS, SEEN, SIZE, appearance
+from ..sampling import FOLLOWED, StyleSampler
+
+if TYPE_CHECKING:
+    from ..pipeline import FaceAnonPipeline
+
+FEWEST = 30  # faces: of fewer, the numbers would tell of single people
+SMALLEST = 40  # pixels of a face's box
+STEADY = 300  # faces that the population must count for, or photos are followed less strictly
+LEAST_SPREAD = 0.1  # of a row's variance in the photos that is taken to be people's, not the estimator's error
+SHRUNK = 512  # faces that the whole population's covariance counts for beside the followed one
+
+
+def look_at_photos(
+    folder: str | Path, pipe: FaceAnonPipeline, on_photo: Callable[[int, int], None] = lambda done, total: None
+) -> np.ndarray:
+    """Looks at the faces of photos, in memory alone.
+
+    Args:
+        folder (`str` or `Path`):
+            Photos, in any depth; those that cannot be read are passed over.
+        pipe ([`FaceAnonPipeline`]):
+            Whose detector, landmark extractor and attribute estimator look.
+        on_photo (`Callable`, *optional*):
+            Called after each photo with their number so far and in all.
+
+    Returns:
+        `np.ndarray` of shape `(N, 7)`: rows `FOLLOWED` of each face.
+
+    Raises:
+        UnreadableImageError: the folder is missing or holds no photo.
+        FaceAnonError: there are fewer than `FEWEST` faces.
+    """
+    photos = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not photos:
+        raise UnreadableImageError(folder, "a folder with photos is needed, and holds none")
+    if pipe.attribute_estimator is None:
+        raise FaceAnonError("the checkpoint lacks the attribute estimator, which tells ages")
+    found = []
+    for number, path in enumerate(photos, 1):
+        try:
+            pixels = read_photo(path).pixels
+        except UnreadableImageError:
+            continue
+        faces = [face for face in pipe.detector(pixels) if face.size >= SMALLEST]
+        for face in pipe.landmark_extractor(pixels, faces):
+            if face.landmarks is not None:
+                matrix = align(face.landmarks, SIZE)
+                crop, points = warp_in(pixels, matrix, SIZE), transform(face.landmarks, matrix)
+                told = [*appearance(crop, points), *pipe.attribute_estimator.read(crop, points)]
+                seen = dict(zip(ROWS[SEEN.stop :], told, strict=True))
+                found.append([seen[name] for name in FOLLOWED])
+        on_photo(number, len(photos))
+    if len(found) < FEWEST:
+        raise FaceAnonError(f"{folder}: shows {len(found)} faces, and at least {FEWEST} are needed")
+    return np.array(found)
+
+
+def follow(sampler: StyleSampler, population: np.ndarray, looks: np.ndarray) -> tuple[StyleSampler, float]:
+    """Makes a sampler's draws follow the looks of photos.
+
+    Both distributions are taken for normal ones; their ratio weighs the faces of the prior (importance weights). Mean
+    and covariance of styles are those of the weighted population.
+
+    Args:
+        sampler ([`StyleSampler`]):
+            From [`fits.fit_sampler`]; it stays as it is.
+        population (`np.ndarray` of shape `(M, style_size)`):
+            Styles of many latents.
+        looks (`np.ndarray` of shape `(N, 7)`):
+            From [`look_at_photos`].
+
+    Returns:
+        `tuple`: another sampler; and how many evenly weighted faces the weighted population counts for, as a share of
+        it (Kish's effective sample size): the less, the more seldom the prior draws such people.
+    """
+    at = [list(sampler.config.rows).index(name) for name in FOLLOWED]
+    known = {name: buffer.double().numpy() for name, buffer in sampler.named_buffers()}
+    wanted = (looks - known["middle"][at]) / known["spread"][at]
+    x = (population - known["mean"]) @ known["inner"] + known["bias"]
+    told = (population - known["mean"]) @ known["linear"] + (x / (1 + np.exp(-x))) @ known["outer"] + known["offset"]
+    line, square = _ratio(told[:, at], wanted, known["missed"][at])
+    odds = told[:, at] @ line + ((told[:, at] @ square) * told[:, at]).sum(1)
+    strength = _strength(odds)
+    weights = np.exp(strength * (odds - odds.max()))
+    weights /= weights.sum()
+    effective = 1 / (weights**2).sum()
+    mean = weights @ population
+    apart = population - mean
+    share = effective / (effective + SHRUNK)
+    covariance = share * (weights[:, None] * apart).T @ apart + (1 - share) * np.cov(population.T)
+    values, vectors = np.linalg.eigh(covariance)
+    shift = mean - known["mean"]
+    config = {name: sampler.config[name] for name in sampler.config if not name.startswith("_")}
+    followed = StyleSampler(**{**config, "photos": len(looks)})
+    for name, value in {
+        **known,
+        "mean": mean,
+        "factor": vectors * np.sqrt(values.clip(0)),
+        # Styles are less the mean, which has moved.
+        "bias": known["bias"] + shift @ known["inner"],
+        "offset": known["offset"] + shift @ known["linear"],
+        "line": strength * line,
+        "square": strength * square,
+    }.items():
+        getattr(followed, name).copy_(torch.from_numpy(value))
+    return followed, float(effective / len(population))
+
+
+def _ratio(drawn: np.ndarray, wanted: np.ndarray, missed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Line and square of the logarithm of the ratio of two normal distributions."""
+    spread = wanted.var(0)
+    # A look that a style tells scatters less than one that is measured: by what the fit misses.
+    shrunk = np.sqrt(np.maximum(spread - missed, LEAST_SPREAD * spread) / spread)
+    covariance = np.cov(wanted.T) * np.outer(shrunk, shrunk)
+    covariance += 1e-3 * np.eye(len(covariance))
+    precision, other = np.linalg.inv(covariance), np.linalg.inv(np.cov(drawn.T))
+    return precision @ wanted.mean(0) - other @ drawn.mean(0), (other - precision) / 2
+
+
+def _strength(odds: np.ndarray) -> float:
+    """What to multiply odds by, at most 1, for the weighted faces to count for `STEADY` even ones."""
+
+    def effective(strength: float) -> float:
+        weights = np.exp(strength * (odds - odds.max()))
+        return float(weights.sum() ** 2 / (weights**2).sum())
+
+    low, high = 0.0, 1.0
+    if effective(high) >= STEADY:
+        return high
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if effective(middle) >= STEADY else (low, middle)
+    return low
