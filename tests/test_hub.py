@@ -41,8 +41,10 @@ from faceanon_hub import (
     SkinColorTransfer,
     StyleSampler,
     SurroundingsEncoder,
+    UnmeasuredError,
 )
 from faceanon_hub.cli import app
+from faceanon_hub.hub import describe
 
 COMPONENTS = {
     "detector": "FaceDetector",
@@ -209,7 +211,7 @@ def test_a_folder_is_pushed_with_a_card(hub, saved, monkeypatch):
     assert "research-only, as stated by those" in card.text and "(samples.png)" in card.text
     assert not re.search(r"{\w*}", card.content)
     with Image.open(io.BytesIO(repo.files["samples.png"])) as sheet:
-        assert sheet.size == (5 * 256, 256)
+        assert sheet.size == (8 * 160, 2 * 160)
     loaded = FaceAnonPipeline.from_pretrained(ID, dtype=torch.float16)
     assert fingerprint(loaded.generator) == fingerprint(tiny().generator.half())
 
@@ -221,6 +223,115 @@ def test_a_push_can_be_public_without_a_sheet_and_asks_for_a_licence(hub, saved,
     repo = hub.repos[ID]
     assert not repo.private and "samples.png" not in repo.files
     assert ModelCard(repo.files["README.md"].decode()).data.license == "mit"
+
+
+NEAREST = {
+    "asked": 1000, "draws": 990, "photos": 5000, "median": 0.31, "p99": 0.52, "most": 0.61, "strangers": 200,
+    "strangers_median": 0.33, "strangers_p99": 0.55, "strangers_most": 0.7, "nearer": 0.004,
+}  # fmt: skip
+RECORD = {
+    "steps": 5000, "images": 80000, "started_from": "bundled", "nearest": NEAREST, "validation": {"frechet": 0.0123},
+    "sources": {"ward": {"licence": "consent of the patients", "samples": 5000}},
+}  # fmt: skip
+
+
+def trained(**changes) -> FaceAnonPipeline:
+    pipeline = tiny()
+    pipeline.generator.register_to_config(record={**RECORD, **changes})
+    return pipeline
+
+
+@pytest.mark.parametrize(
+    ("nearest", "told"),
+    [
+        (None, "lacks the nearest training photos: asked"),
+        ({**NEAREST, "median": "low"}, "median"),
+        ({**NEAREST, "most": float("nan")}, "most"),
+        ({**NEAREST, "asked": 999}, "of 999 drawn people is known, 1000"),
+    ],
+)
+def test_a_trained_pipeline_is_not_pushed_before_its_nearest_photos_are_known(hub, nearest, told, tmp_path):
+    with pytest.raises(UnmeasuredError, match=told):
+        trained(nearest=nearest).push_to_hub(ID, token=OWNER)
+    assert not hub.repos
+    trained(nearest=nearest).save_pretrained(tmp_path)
+    result = push(tmp_path, ID, "--licence", "mit")
+    assert result.exit_code == 1 and told in " ".join(result.stderr.split()) and not hub.repos
+
+
+def test_card_and_info_tell_what_a_trained_pipeline_is(hub):
+    trained().push_to_hub(ID, token=OWNER, licence="other:ward-only")
+    card = ModelCard.load(ID)
+    facts = json.loads(CliRunner().invoke(app, ["info", ID, "--json"], catch_exceptions=False).stdout)
+    for fact in (
+        "FaceAnonGenerator, up to 512 px",
+        "ward: 5,000 faces, consent of the patients",
+        "5,000 steps, 80,000 photos shown",
+        "Fréchet distance 0.0123",
+        "truncation 0.5",
+        "of 990 drawn people, the cosine of embeddings to the nearest of 5000 training photos has the median 0.31",
+        "0.4% of the drawn are nearer",
+    ):
+        assert fact in card.text and any(fact in str(value) for value in facts.values()), fact
+    assert facts["licence"] == "ward-only"
+    # What is not trained says nothing of it.
+    tiny().push_to_hub(f"{ID}-2", token=OWNER)
+    assert "nearest" not in ModelCard.load(f"{ID}-2").text
+
+
+def test_records_of_strangers_are_shown_as_plain_text():
+    hostile = trained(
+        started_from="\x1b[2J[link=x]<script>" + "a" * 10_000,
+        sources={"a|b\n# c": {"licence": ["x"], "samples": "1e9"}},
+        steps=float("inf"), nearest={"asked": "{0.__class__}"},
+    )  # fmt: skip
+    told = describe(hostile)
+    assert told["nearest training photo"] == "not measured"
+    assert told["training"].startswith("unknown steps") and "unknown faces" in told["data"]
+    assert not re.search(r"[\x1b\n|<>\[\]#]", "".join(told.values())) and len(told["started from"]) <= 200
+    for record in (["a"], {"sources": "a", "nearest": [1], "validation": 3}):
+        hostile.generator.register_to_config(record=record)
+        assert describe(hostile)["draws"]
+
+
+class Code:
+    """Runs when it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)
+
+
+def test_a_strangers_checkpoint_runs_no_code_and_reads_nothing_outside(tmp_path):
+    folder, ran = tmp_path / "p", tmp_path / "ran"
+
+    def library(name):
+        def change():
+            index = json.loads((folder / "model_index.json").read_text())
+            (folder / "model_index.json").write_text(json.dumps({**index, "generator": [name, "Thing"]}))
+            (folder / "generator" / f"{name}.py").write_text(f"import os\nos.mkdir({str(ran)!r})\nclass Thing: ...")
+
+        return change
+
+    def pickled():
+        (folder / WEIGHTS).unlink()
+        torch.save({"constant": Code(ran)}, folder / WEIGHTS.replace(".safetensors", ".bin"))
+
+    def outside():
+        names = list(load_file(folder / WEIGHTS))
+        (folder / WEIGHTS).rename(tmp_path / "outside.safetensors")
+        index = {"metadata": {}, "weight_map": dict.fromkeys(names, "../../outside.safetensors")}
+        (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
+
+    for change in (library("stranger"), library("subprocess"), pickled, outside):
+        shutil.rmtree(folder, ignore_errors=True)
+        tiny().save_pretrained(folder)
+        change()
+        with pytest.raises(CheckpointError, match=str(folder)):
+            FaceAnonPipeline.from_pretrained(folder)
+        assert not ran.exists()
 
 
 def test_a_push_that_cannot_be_is_a_clear_error(hub, saved, tmp_path, monkeypatch):
