@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,8 @@ class ProjectedDiscriminator(nn.Module):
     Raises:
         MissingDependencyError: the extra `train` is not installed.
     """
+
+    views: Any  # heads each
 
     def __init__(self, size: int) -> None:
         super().__init__()
