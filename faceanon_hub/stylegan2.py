@@ -29,8 +29,7 @@ FIXED = re.compile(r"(\.kernel|\.resample_filter)$")
 class StyleGAN2Generator(Prior):
     r"""Draws pictures by StyleGAN2 (arXiv 1912.04958): residual pictures are summed, weights demodulated.
 
-    Draws in PyTorch, in a CPU's single precision one at a time. Small pictures are large ones reduced, and cost as
-    much. Weights come from [`read_stylegan2`].
+    Draws in PyTorch. Small pictures are large ones reduced, and cost as much. Weights come from [`read_stylegan2`].
 
     Args:
         latent_size (`int`, *optional*, defaults to `512`):
@@ -113,7 +112,10 @@ class StyleGAN2Generator(Prior):
 
     @torch.no_grad()
     def render(self, style: torch.Tensor, size: int | None = None) -> np.ndarray:
-        """Draws faces; arguments and result as of [`FaceAnonGenerator.render`]."""
+        """Draws faces; arguments and result as of [`FaceAnonGenerator.render`].
+
+        On a CPU a face is the same at any batch size; another number of threads may change a level by one.
+        """
         if self.device.type == "cpu" and len(style) > 1:  # the last bit of a sum depends on the batch
             return np.concatenate([self.render(row, size) for row in style.split(1)])
         levels = (self(style.to(self.device, self.dtype), size).float().clamp(-1, 1) + 1) * 127.5
