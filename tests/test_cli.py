@@ -417,9 +417,9 @@ def test_metadata_only_on_request(tmp_path, head):
 def test_info():
     facts = json.loads(run("info", "--json").stdout)
     assert facts["faceanon-hub"] == __version__ and facts["checkpoint"] == "bundled"
-    assert re.fullmatch(r"up to 1024 px, [\d.]+ M parameters", facts["generator"]) and facts["python"].startswith(
-        f"3.{sys.version_info[1]}"
-    )
+    assert re.fullmatch(r"FaceAnonGenerator, up to 1024 px, [\d.]+ M weights", facts["prior"]) and facts[
+        "python"
+    ].startswith(f"3.{sys.version_info[1]}")
     assert "ai-edge-litert" in run("info").stdout
 
 

@@ -286,17 +286,21 @@ class Trainer:
 
     def save(self, seconds: float) -> Path:
         """Writes a checkpoint and the state, each whole or not at all. Returns the checkpoint."""
-        self._check_finite()
-        checkpoint = self.folder / f"checkpoint-{self.step:06d}"
-        with replacing_folder(self.folder / f"state-{self.step:06d}") as partial:
-            torch.save({"step": self.step, "seconds": seconds, **self._parts()}, partial / "state.pt")
-        for old in self._states()[: -self.config.keep_states]:
-            shutil.rmtree(old)
+        self.save_state(seconds)
         pipe = self._pipeline(seconds)
+        checkpoint = self.folder / f"checkpoint-{self.step:06d}"
         with replacing_folder(checkpoint) as partial:
             save_half(pipe, partial)
         self._write_metrics({**pipe.generator.config.record["validation"]})
         return checkpoint
+
+    def save_state(self, seconds: float) -> None:
+        """Writes what the run goes on from, whole or not at all."""
+        self._check_finite()
+        with replacing_folder(self.folder / f"state-{self.step:06d}") as partial:
+            torch.save({"step": self.step, "seconds": seconds, **self._parts()}, partial / "state.pt")
+        for old in self._states()[: -self.config.keep_states]:
+            shutil.rmtree(old)
 
     def _pipeline(self, seconds: float) -> Any:
         """The pipeline of the averaged weights: all that is fitted to a generator is fitted anew."""

@@ -38,30 +38,32 @@ def test_a_run_that_is_stopped_ends_at_the_same_weights_and_its_checkpoint_is_a_
     for number, batch in zip(range(2), trainer._batches(), strict=False):
         trainer.advance(batch)
         trainer._log({"half": number})
-    trainer.save(1.0)
+    trainer.save_state(1.0)
+    (stopped / "checkpoint-000002").mkdir()
     with (stopped / "metrics.jsonl").open("a") as log:  # it was killed behind the state it goes on from
         log.write(json.dumps({"step": 3, "images": 6}) + "\n")
-    train(config(steps=4), stopped)
-    states = [torch.load(folder / "state-000004" / "state.pt", weights_only=True) for folder in (straight, stopped)]
+    again = Trainer(config(steps=4), stopped)
+    terms = [float(again.advance(batch)["generator"]) for batch in again._batches()]
+    state = torch.load(straight / "state-000004" / "state.pt", weights_only=True)
     for part in ("generator", "ema", "discriminator"):
-        assert all(torch.equal(states[0][part][name], weight) for name, weight in states[1][part].items()), part
-    moments = [state["generator_optimizer"]["state"] for state in states]
-    assert all(torch.equal(moments[0][n]["exp_avg_sq"], moment["exp_avg_sq"]) for n, moment in moments[1].items())
-    assert states[0]["chance"] == states[1]["chance"] and states[0]["sign"] == states[1]["sign"] != 0
-    terms = [
-        [line["generator"] for line in lines(folder)[-3:] if "generator" in line] for folder in (straight, stopped)
-    ]
-    assert terms[0] == terms[1] and len(terms[0]) == 2
-    assert sum(line["step"] == 3 for line in lines(stopped)) == 1
-    assert [path.name for path in sorted(stopped.glob("state-*"))] == ["state-000004"]
-    assert not list(stopped.glob("bank*"))
+        weights = getattr(again, part).state_dict()
+        assert all(torch.equal(state[part][name], weight) for name, weight in weights.items()), part
+    moments = again._generator_optimizer.state_dict()["state"]
+    before = state["generator_optimizer"]["state"]
+    assert all(torch.equal(before[n]["exp_avg_sq"], moment["exp_avg_sq"]) for n, moment in moments.items())
+    assert (state["chance"], state["sign"]) == (again.chance, again.sign) and again.sign
+    assert terms == pytest.approx(
+        [line["generator"] for line in lines(straight) if "generator" in line][-2:], rel=1e-5
+    )
+    assert [line["step"] for line in lines(stopped)] == [1, 2]
+    assert not list(straight.glob("bank*")) and len(list(straight.glob("state-*"))) == 1
 
     checkpoint = straight / "checkpoint-000004"
     with safe_open(checkpoint / "generator" / "diffusion_pytorch_model.safetensors", "pt") as file:
         assert {file.get_slice(key).get_dtype() for key in file.keys()} == {"F16"}  # noqa: SIM118
     pipe = FaceAnonPipeline.from_pretrained(checkpoint)
     saved = pipe.generator.state_dict()
-    averaged = {name: weight for name, weight in states[0]["ema"].items() if name != "mean_style"}
+    averaged = {name: weight for name, weight in state["ema"].items() if name != "mean_style"}
     assert all(torch.equal(saved[name], weight.half().float()) for name, weight in averaged.items())
     assert pipe.sampler.config.bank == 30 and pipe.sampler.config.truncation == 0.5 and pipe.sampler.mean.any()
     record = pipe.generator.config.record
@@ -83,7 +85,8 @@ def test_a_run_that_is_stopped_ends_at_the_same_weights_and_its_checkpoint_is_a_
 
 def test_pictures_come_nearer_to_photos_where_the_discriminator_says_so(config, tmp_path):
     # All photos are dark: drawn people grow darker.
-    trainer = Trainer(config(learning_rate=0.01, discriminator_learning_rate=2e-3, r1_weight=0.0), tmp_path / "run")
+    rates = {"learning_rate": 0.03, "discriminator_learning_rate": 4e-3, "r1_weight": 0.0}
+    trainer = Trainer(config(head_start=5, **rates), tmp_path / "run")
     batch = {name: value.repeat(2, 1, 1, 1) for name, value in first_batch(trainer).items()}
     batch["image"] = batch["image"] // 6
     before = {name: weight.clone() for name, weight in trainer.generator.state_dict().items()}
@@ -93,8 +96,8 @@ def test_pictures_come_nearer_to_photos_where_the_discriminator_says_so(config, 
             return float(trainer._draw(8, torch.Generator().manual_seed(0)).mean())
 
     first = brightness()
-    values = [trainer.advance(batch) for _ in range(15)]
-    assert brightness() < first - 0.1
+    values = [trainer.advance(batch) for _ in range(11)]
+    assert brightness() < first - 0.05
     assert all(np.isfinite(float(v)) for each in values for v in each.values())
     after = trainer.generator.state_dict()
     finer = {name for name in after if name.startswith("levels.4.")}  # of 128 px, and photos have 64
