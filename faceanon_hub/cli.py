@@ -912,7 +912,15 @@ def train(
             def on_progress(step: int, steps: int, speed: float) -> None:
                 progress.update(task, description=f"step {step}, {speed:.1f} photos/s", completed=step)
 
-            checkpoint = run(settings, target or Path("runs") / config.stem, on_progress)
+            def stage(name: str) -> Callable[[int, int], None]:
+                part = progress.add_task(f"checkpoint: {name}", total=None)
+
+                def on_part(done: int, total: int) -> None:
+                    progress.update(part, completed=done, total=total, visible=done < total)
+
+                return on_part
+
+            checkpoint = run(settings, target or Path("runs") / config.stem, on_progress, stage)
     except FaceAnonError as error:
         _fail(error)
     if not quiet:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ..metrics.realism import EfficientNetFeatures, frechet_distance
 from ..preview import people_sheet
 from ..workers import load_quietly
 from .augmentation import augment
+from .bank import OnFace
 from .config import RESUMABLE, TrainingConfig
 from .data import Draws, FaceShards
 from .discriminators import ProjectedDiscriminator, discriminator_loss, generator_loss, gradient_penalty
@@ -41,13 +43,19 @@ BETAS = (0.0, 0.99)
 MOST_AUGMENTED = 0.8  # chance from which on a generator would learn the augmentations
 SIGNS = 0.95  # of the mean sign of photos' scores that is kept from one step to the next
 LEAST_SIZE = 0.01  # root mean square of a layer's weights, below which its rate falls no further
+PATIENCE = timedelta(hours=6)  # of the other processes, while one makes a checkpoint
 SHEET_PEOPLE, SHEET_TRUNCATION = 24, 0.7
 NETWORKS = ("generator", "ema", "discriminator")
 
 Progress = Callable[[int, int, float], None]
 
 
-def train(config: TrainingConfig, folder: str | os.PathLike[str], on_progress: Progress | None = None) -> Path:
+def train(
+    config: TrainingConfig,
+    folder: str | os.PathLike[str],
+    on_progress: Progress | None = None,
+    stage: Callable[[str], OnFace] | None = None,
+) -> Path:
     """Fine-tunes a generator, or goes on with a run that was stopped.
 
     Args:
@@ -59,6 +67,8 @@ def train(config: TrainingConfig, folder: str | os.PathLike[str], on_progress: P
             `metrics.jsonl` and `tensorboard`. No photo of the data is in any of them.
         on_progress (`Callable`, *optional*):
             Called after each step with its number, the number of all steps, and photos per second so far.
+        stage (`Callable`, *optional*):
+            Called while a checkpoint is made, as [`fits.fit_pipeline`] calls it.
 
     Returns:
         `Path`: the last checkpoint.
@@ -68,7 +78,7 @@ def train(config: TrainingConfig, folder: str | os.PathLike[str], on_progress: P
         FaceAnonError: the folder holds another run, or there is no data, or the weights are no longer finite.
         CheckpointError: there is no such checkpoint to start from.
     """
-    return Trainer(config, folder).run(on_progress)
+    return Trainer(config, folder, stage).run(on_progress)
 
 
 class Trainer:
@@ -82,17 +92,30 @@ class Trainer:
             Settings.
         folder (`str`):
             Where it writes, see [`train`]. A newest state in it is loaded.
+        stage (`Callable`, *optional*):
+            See [`train`].
     """
 
-    def __init__(self, config: TrainingConfig, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: str | os.PathLike[str],
+        stage: Callable[[str], OnFace] | None = None,
+    ) -> None:
         try:
             import tensorboard  # noqa: F401
-            from accelerate import Accelerator
+            from accelerate import Accelerator, InitProcessGroupKwargs
         except ImportError as error:
             raise MissingDependencyError(error.name or "accelerate", "faceanon-hub[train]") from error
         self.folder, self.config = Path(folder), config
+        self._stage = stage or (lambda name: lambda done, total: None)
         # Precision is ours, whatever the user's configuration of accelerate says.
-        self.accelerator = Accelerator(mixed_precision="no", log_with="tensorboard", project_dir=str(self.folder))
+        self.accelerator = Accelerator(
+            mixed_precision="no",
+            log_with="tensorboard",
+            project_dir=str(self.folder),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
         self.device = self.accelerator.device
         self.step = 0
         self.seconds = 0.0
@@ -310,12 +333,12 @@ class Trainer:
         if isinstance(generator, FaceAnonGenerator) and len(generator.config.sizes) > 1:
             with torch.enable_grad():
                 generator.requires_grad_(True)
-                fit_heads(generator)
+                fit_heads(generator, on_face=self._stage("heads"))
                 generator.requires_grad_(False)
-        pipe.register_modules(generator=generator)
+        pipe.register_modules(generator=generator.to(self.device))
         bank = self.folder / "bank"
         shutil.rmtree(bank, ignore_errors=True)
-        fit_pipeline(pipe, bank, config.bank)
+        fit_pipeline(pipe, bank, config.bank, stage=self._stage)
         shutil.rmtree(bank)
         recognizer, read = pipe.recognizer, pipe.landmark_extractor.read
         assert recognizer is not None
@@ -323,6 +346,7 @@ class Trainer:
             self._people = describe_faces(self.training_set, recognizer)
         seeds = range(FIRST_SEED, FIRST_SEED + config.draws)
         draws, pictures = describe_draws(generator, recognizer, read, seeds)
+        generator.to("cpu")
         if not len(draws):
             raise FaceAnonError(f"{self.folder}: no drawn picture shows a face any more; the last checkpoint is good")
         nearest = nearest_photos(config.draws, draws, self._people, describe_faces(self.validation_set, recognizer))
