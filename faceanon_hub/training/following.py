@@ -22,7 +22,6 @@ FEWEST = 30  # faces: of fewer, the numbers would tell of single people
 SMALLEST = 40  # pixels of a face's box
 STEADY = 300  # faces that the population must count for, or photos are followed less strictly
 LEAST_SPREAD = 0.1  # of a row's variance in the photos that is taken to be people's, not the estimator's error
-SHRUNK = 512  # faces that the whole population's covariance counts for beside the followed one
 
 
 def look_at_photos(
@@ -74,7 +73,7 @@ def follow(sampler: StyleSampler, population: np.ndarray, looks: np.ndarray) -> 
     """Makes a sampler's draws follow the looks of photos.
 
     Both distributions are taken for normal ones; their ratio weighs the faces of the prior (importance weights). Mean
-    and covariance of styles are those of the weighted population.
+    and covariance of styles are those of the weighted population, as far as they go with the rows that are followed.
 
     Args:
         sampler ([`StyleSampler`]):
@@ -99,11 +98,15 @@ def follow(sampler: StyleSampler, population: np.ndarray, looks: np.ndarray) -> 
     weights = np.exp(strength * (odds - odds.max()))
     weights /= weights.sum()
     effective = 1 / (weights**2).sum()
-    mean = weights @ population
-    apart = population - mean
-    share = effective / (effective + SHRUNK)
-    covariance = share * (weights[:, None] * apart).T @ apart + (1 - share) * np.cov(population.T)
+    # Weights depend on the told rows alone: along what goes with these, mean and spread of styles change.
+    apart, shown = population - population.mean(0), told[:, at] - told[:, at].mean(0)
+    spread = np.cov(shown.T)
+    gain = apart.T @ shown / (len(shown) - 1) @ np.linalg.inv(spread)
+    moved = weights @ shown
+    followed_spread = (weights[:, None] * (shown - moved)).T @ (shown - moved)
+    covariance = np.cov(apart.T) + gain @ (followed_spread - spread) @ gain.T
     values, vectors = np.linalg.eigh(covariance)
+    mean = population.mean(0) + gain @ moved
     shift = mean - known["mean"]
     config = {name: sampler.config[name] for name in sampler.config if not name.startswith("_")}
     followed = StyleSampler(**{**config, "photos": len(looks)})
