@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -52,18 +52,17 @@ GAIN, MOST_ERROR = 0.8, 0.03  # of what is corrected; what is farther off, in lo
 SHARP = 1.5  # the picture is averaged before it is shrunk by more than this
 
 
-def crop_size(points: np.ndarray) -> int:
+def crop_size(points: np.ndarray, sizes: Sequence[int] = SIZES) -> int:
     """The side of the crop in which a face is worked on: as fine as the photo, up to 1024 pixels.
 
     Args:
         points (`np.ndarray` of shape `(478, >= 2)`):
             Mesh in photo pixels.
-
-    Returns:
-        `int`: 128, 256, 512 or 1024.
+        sizes (`list[int]`, *optional*, defaults to `SIZES`):
+            Sides to choose from, rising: those of drawn pictures, unless given.
     """
     side = COARSEST * CROP_SCALE * placement(points)[1]
-    return next((size for size in SIZES if size >= side), SIZES[-1])
+    return next((size for size in sizes if size >= side), sizes[-1])
 
 
 def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pose: np.ndarray) -> np.ndarray:

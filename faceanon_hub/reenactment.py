@@ -27,7 +27,7 @@ LID = 0.02  # widths of the eye over which an eyeball runs out into the lids
 TEETH = 0.4  # of a drawn mouth's opening, at either lip, that moves with the lip and is never stretched
 LIP = 0.015  # widths of the mouth over which its inside runs out into the lips
 SHUT = 0.02  # opening in widths of the mouth, below which nothing of its inside is seen
-DARK = 10  # percent of the pixels inside a mouth that are darker than its depth
+DARK, DEPTH = 5, 0.5  # percent of the pixels inside a mouth that are darker than its depth; and how dark that is
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,7 +243,7 @@ def _lay_mouth(picture: np.ndarray, mouth: Picture, placed: np.ndarray) -> None:
     new = _at(mouth.pixels, own.outside(np.dstack([along, high + seen * (low - high)])))
     if ratio > 1:
         depth = np.minimum(share - TEETH, ratio - TEETH - share) / (1 - 2 * TEETH)
-        dark = np.percentile(new[slot.opacity[..., 0] > 0.5], DARK, axis=0)
+        dark = DEPTH * np.percentile(new[slot.opacity[..., 0] > 0.5], DARK, axis=0)
         new += depth.clip(0, 1)[..., None] * (dark - new)
     slot.fill(picture, new)
 

@@ -8,6 +8,7 @@ import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
+EVERY = 3  # one in so many frames is searched; between them faces are followed, and newcomers are traced back
+# Sides of the crop in which a face is worked on, in pixels.
+SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
 MOST_TRIES = 6  # at drawing a person; one in so many frames as are known before one is painted
 REMEMBERED = 8  # drawn people who may come back
 TURN = 10.0  # degrees that make a frame as unsuited to draw a person for as an expression shown in full
@@ -203,8 +207,9 @@ def anonymize_video(
     window = _Window(pipe, asked, base, kept, hidden)
     writer: VideoWriter | None = None
     try:
-        with replacing(target) as temporary, _one_thread_each(), torch.no_grad():
+        with replacing(target) as temporary, _one_thread_each(), torch.no_grad(), ThreadPoolExecutor(1) as painter:
             batch: list[Frame] = []
+            painting: Future[list[Frame]] | None = None  # of the batch before: the next one is tracked meanwhile
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known
             size = max(asked.batch_size, WORKERS)
             for event in reader.read(reader.beside(audio)[0]):
@@ -218,10 +223,15 @@ def anonymize_video(
                         writer.copy(packet)
                     waiting.clear()
                     if len(batch) == size:
-                        _write(writer, window.advance(batch), reader.length, done)
+                        plans = window.track(batch)
+                        finished = painting.result() if painting else []
+                        painting = painter.submit(window.paint, plans)
+                        _write(writer, finished, reader.length, done)
                         batch.clear()
             assert writer is not None  # the reader gives a frame or an error
-            _write(writer, window.advance(batch, last=True), reader.length, done)
+            plans = window.track(batch, last=True)
+            _write(writer, painting.result() if painting else [], reader.length, done)
+            _write(writer, window.paint(plans), reader.length, done)
             writer.finish()
     finally:
         if writer is not None:
@@ -290,21 +300,28 @@ class _Window:
         records = [self._records[number] for number in sorted(self._records)]
         return [{**record, "status": max(record["frames"], key=record["frames"].get)} for record in records]
 
-    def advance(self, batch: list[Frame], last: bool = False) -> list[Frame]:
-        """Takes the next frames, and gives those that can be finished.
+    def track(self, batch: list[Frame], last: bool = False) -> list[tuple[Frame, list[_Planned]]]:
+        """Takes the next frames, and plans those of which enough is known.
 
         What is planned for a frame depends on the frames that follow it, as far as the look-ahead, and never on the
         batches they come in.
         """
+        cuts = [self._is_cut(frame) for frame in batch]
+        searched = [frame for frame, cut in zip(batch, cuts, strict=True) if cut or frame.number % EVERY == 0]
+        found = dict(zip([frame.number for frame in searched], each(self._find, searched), strict=True))
         plans: list[tuple[Frame, list[_Planned]]] = []
-        for frame, found in zip(batch, each(self._find, batch), strict=True):
-            self._track(frame, found)
+        for frame, cut in zip(batch, cuts, strict=True):
+            if cut:
+                self.tracker.cut(frame.number)
+                self.cuts.append(round(frame.time, 3))
+            self._frames.append(frame)
+            self._track(frame, found.get(frame.number))
             if len(self._frames) > LOOKAHEAD:
                 plans.append((self._frames[0], self._plan(self._frames[0])))
                 self._frames.popleft()
         if last:
             plans += [(frame, self._plan(frame)) for frame in self._frames]
-        return self._paint(plans)
+        return plans
 
     def _find(self, frame: Frame) -> list[Sighting]:
         faces = self.pipe.find_faces(frame.pixels, self.options.threshold, hide_small=self.options.hide_small)
@@ -322,12 +339,20 @@ class _Window:
                 logger.debug("measuring a face failed; placing it will say why", exc_info=True)
         return sighting
 
-    def _track(self, frame: Frame, found: list[Sighting]) -> None:
-        """Puts the faces of a frame into tracks, and looks for what was missed in it and in the frames before."""
-        if self._is_cut(frame):
-            self.tracker.cut(frame.number)
-            self.cuts.append(round(frame.time, 3))
-        self._frames.append(frame)
+    def _track(self, frame: Frame, found: list[Sighting] | None) -> None:
+        """Puts the faces of a frame into tracks, and looks for what was missed in it and in the frames before.
+
+        A frame that was not searched is searched after all where the mesh loses a face.
+        """
+        if found is None:
+            followed = {track.number: self._seek(frame, track) for track in self.tracker.live}
+            if all(followed.values()):
+                for track in self.tracker.live:
+                    self._fill(track, followed[track.number])
+                    track.add(followed[track.number])
+                self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
+                return
+            found = self._find(frame)
         tracks = self.tracker.match(frame.number, [sighting.face for sighting in found])
         newcomers = []
         for number, sighting in enumerate(found):
@@ -337,18 +362,18 @@ class _Window:
                 newcomers.append(track)
             else:
                 if sighting.face.landmarks is None:
-                    sighting = self._seek(frame, track, track.expected(frame.number)) or sighting
+                    sighting = self._seek(frame, track) or sighting
                 self._fill(track, sighting)
             track.add(sighting)
         for track in self.tracker.live:
             if track.last.frame < frame.number:
-                followed = self._seek(frame, track, track.expected(frame.number))
+                followed = self._seek(frame, track)
                 if followed is not None:
                     self._fill(track, followed)
                     track.add(followed)
         for track in newcomers:
             for earlier in reversed([other for other in self._frames if track.start <= other.number < frame.number]):
-                followed = self._seek(earlier, track, track.expected(earlier.number))
+                followed = self._seek(earlier, track)
                 if followed is None:
                     break
                 track.add(followed)
@@ -364,8 +389,9 @@ class _Window:
                 found = self._seek(frame, track, guess)
                 track.add(found or Sighting(frame.number, frame.time, guess, "filled"))
 
-    def _seek(self, frame: Frame, track: Track, guess: Face) -> Sighting | None:
+    def _seek(self, frame: Frame, track: Track, guess: Face | None = None) -> Sighting | None:
         """Runs the mesh where a face should be, as MediaPipe follows faces. None where it finds none, or another's."""
+        guess = guess or track.expected(frame.number)
         if guess.landmarks is None:
             return None
         face = Face(guess.box, guess.score, guess.landmarks[FIVE, :2])
@@ -418,8 +444,8 @@ class _Window:
             if person is None and len(tried) < MOST_TRIES and (not tried or number - tried[-1] >= LOOKAHEAD):
                 tried.append(number)
                 person = self._drawn(track, entry)
-            elif person is not None and entry.size > person.size:
-                person = self.pipe.refine_person(person, entry.size)
+            elif person is not None and person.size < (finer := crop_size(entry.face.landmarks)):
+                person = self.pipe.refine_person(person, finer)
         except Exception as error:
             logger.exception("drawing a face failed; it is obfuscated")
             entry.face.reason = f"generation failed: {error}"
@@ -475,15 +501,15 @@ class _Window:
         index = [other.frame for other in near].index(sighting.frame)
         times = np.array([other.time for other in near])
         meshes = [other.face.landmarks for other in near if other.face.landmarks is not None]
-        entry.size = crop_size(face.landmarks)
+        entry.size = crop_size(face.landmarks, SIDES)
         entry.matrix, face.landmarks = steady(times, meshes, index, entry.size)
         if face.pose is None:
             face.pose = min(known, key=lambda other: abs(other.frame - sighting.frame)).face.pose
         entry.coefficients = _averaged(sighting, measured)
         return entry
 
-    def _paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
-        """Erases the faces of several frames, and paints new ones in one go."""
+    def paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
+        """Erases the faces of the frames that were planned, and lays new ones in their place."""
         scenes = each(lambda plan: self._finish(*plan), plans)
         finished = []
         for (frame, planned), scene in zip(plans, scenes, strict=True):
