@@ -29,11 +29,10 @@ FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
 SURE_BEARD, NO_BEARD, BEARDED = -18.0, -8.0, -16.0  # below, and above this; and a drawn face below this
 SURE_SEX = 2.0  # log odds of a drawn face
 CHILD, ADULT = 14, 20  # ages
-# Highest scores of a face at rest.
-REST = {"jawOpen": 0.01, "mouthPucker": 0.02, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05}
-REST |= dict.fromkeys(("mouthFunnel", "mouthUpperUpLeft", "mouthUpperUpRight"), 0.0)
-REST |= dict.fromkeys(("mouthLowerDownLeft", "mouthLowerDownRight"), 0.0)
-OPENED = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}  # teeth are seen
+# Blendshapes of a face at rest, and of one that shows its teeth.
+REST = {"jawOpen": 0.01, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05, "mouthSmileLeft": 0.05, "mouthSmileRight": 0.05}
+REST |= {f"eyeLook{way}{side}": 0.05 for way in ("Down", "In", "Out", "Up") for side in ("Left", "Right")}
+OPENED = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}
 YEARS_AWRY, CHILDS_YEARS_AWRY = 12, 6  # from so many years on an age is wrong
 
 
@@ -75,7 +74,7 @@ def goal_of(original: np.ndarray) -> np.ndarray:
 
 
 def at_rest(goal: np.ndarray) -> np.ndarray:
-    """A goal whose face has its mouth shut and its eyes open: a picture that is to be moved.
+    """The goal of a picture that is to be moved: mouth shut, eyes open and into the camera.
 
     Args:
         goal (`np.ndarray` of shape `(R,)`):
@@ -83,7 +82,7 @@ def at_rest(goal: np.ndarray) -> np.ndarray:
     """
     rest = goal.copy()
     for name, score in REST.items():
-        rest[AT[name]] = min(goal[AT[name]], log_odds(score))
+        rest[AT[name]] = log_odds(score)
     return rest
 
 

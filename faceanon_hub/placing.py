@@ -94,11 +94,9 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
     _open_mouth(opened, original)
     edge = _edge(original)
     opened[edge, :2] = original[edge, :2]
-    size = np.ptp(original[lm.OVAL, 1])
 
     def followed(held: list[int], group: list[int] | slice) -> np.ndarray:
-        moves = (opened - turned)[held, :2]
-        return turned[group, :2] + _spline(turned[held] / size, moves, turned[group] / size, _biharmonic)
+        return turned[group, :2] + follow(turned, held, (opened - turned)[held, :2], group)
 
     # A brow goes along with what is round it, but whole: it is not bent.
     free = sorted({*FEATURES, *edge} - {*lm.LEFT_BROW, *lm.RIGHT_BROW})
@@ -110,6 +108,28 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
     # An iris goes where it was put, which its lids do not tell.
     placed[IRISES, :2] = opened[IRISES, :2]
     return placed.astype(np.float32)
+
+
+def follow(
+    points: np.ndarray, held: list[int], moves: np.ndarray, group: list[int] | slice = slice(None)
+) -> np.ndarray:
+    """How vertices move that go along with others: a biharmonic spline in three dimensions.
+
+    Args:
+        points (`np.ndarray` of shape `(478, 3)`):
+            Mesh.
+        held (`list[int]`):
+            Vertices whose moves are known.
+        moves (`np.ndarray` of shape `(N, 2)`):
+            Those.
+        group (`list[int]`, *optional*):
+            Vertices that are asked for; all unless given.
+
+    Returns:
+        `np.ndarray` of shape `(M, 2)`.
+    """
+    size = np.ptp(points[lm.OVAL, 1])
+    return _spline(points[held] / size, moves, points[group] / size, _biharmonic)
 
 
 def distortion(mesh: np.ndarray, placed: np.ndarray) -> float:

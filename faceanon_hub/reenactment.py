@@ -11,11 +11,13 @@ import torch
 
 from . import landmarks as lm
 from .lighting import mesh_triangles
-from .placing import EYES, FLIP, flow, opening, place, taken
+from .placing import EYES, FEATURES, FLIP, LOWER_LIPS, UPPER_LIPS, flow, follow, opening, place, taken
 
 # Inner lips from corner to corner.
 UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
 LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
+MOUTH = sorted({*lm.OUTER_LIPS, *lm.INNER_LIPS, *UPPER_LIPS, *LOWER_LIPS})
+HELD = sorted({*FEATURES, *MOUTH, *lm.OVAL})
 IRIS = 0.22  # widths of the eye round the middle of the iris within which an eyeball is moved, not stretched
 HALF_SHUT = 0.6  # of an eye's own opening, from which on its lids are moved by triangles
 ROUND_EYE, SURROUNDED = 1.0, 0.7  # widths of the eye from its middle, to which they are, and to which by them alone
@@ -100,8 +102,32 @@ def move(person: Person, original: np.ndarray) -> np.ndarray:
     size, _ = _rigid(person.original[lm.RIGID], person.face.points[lm.RIGID])
     across = FLIP @ person.pose @ person.original_pose.T @ FLIP
     moved = person.face.points + size * (still - person.original) @ across.T
+    # Lips are where the original's are: what they say depends on their shape and place, not on how these changed.
+    lips = size * (still - person.original[lm.RIGID].mean(0)) @ across.T + person.face.points[lm.RIGID].mean(0)
+    away = np.zeros((len(HELD), 2))
+    away[np.isin(HELD, MOUTH)] = (lips - moved)[MOUTH, :2]
+    moved[:, :2] += follow(moved, HELD, away)
     pose = FLIP @ turn.T @ FLIP @ person.original_pose
     return place(moved.astype(np.float32), person.pose, _with_own_eyes(person, original), pose)
+
+
+def trials(person: Person) -> list[np.ndarray]:
+    """Meshes `(478, 3)` of the original, by which to see how well a person moves: speaking, pursed, eyes shut."""
+    found = []
+    for width, gap, shut in ((1.0, 0.35, 0.0), (0.75, 0.12, 0.0), (1.0, 0.0, 1.0)):
+        mesh = person.original.copy()
+        line = _Line(mesh, *lm.MOUTH_CORNERS)
+        at = line.inside(mesh[MOUTH])
+        upper, lower = (line.inside(mesh[[middle]])[0, 1] for middle in lm.LIP_MIDDLES)
+        at[:, 0] = 0.5 + width * (at[:, 0] - 0.5)
+        below = np.isin(MOUTH, [*LOWER_LIPS, *LOWER])
+        at[below, 1] += (gap - (lower - upper)) * np.sin(np.pi * at[below, 0].clip(0, 1))
+        mesh[MOUTH, :2] = line.outside(at)
+        for _, _, top, bottom, corners, _ in EYES:
+            eye = opening(mesh, top, bottom, corners)
+            mesh[top, :2] += shut * eye.gap * eye.down
+        found.append(mesh.astype(np.float32))
+    return found
 
 
 def _with_own_eyes(person: Person, original: np.ndarray) -> np.ndarray:

@@ -251,6 +251,14 @@ class StyleSampler(Network):
                     job.style = model.step(job, shown)
         return best
 
+    def tempered(self, goal: np.ndarray, limit: float) -> np.ndarray:
+        """A goal `(R,)` whose expression is within so many standard deviations of drawn faces."""
+        model, goal = self._model(), goal.copy()
+        rows = np.array([AT[name] for name in self.config.rows])[model.seen & ~model.pose]
+        middle, reach = (values[model.seen & ~model.pose] for values in (model.middle, limit * model.spread))
+        goal[rows] = goal[rows].clip(middle - reach, middle + reach)
+        return goal
+
     def vary(
         self,
         drawn: Drawn,
