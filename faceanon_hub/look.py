@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,10 @@ FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
 SURE_BEARD, NO_BEARD, BEARDED = -18.0, -8.0, -16.0  # below, and above this; and a drawn face below this
 SURE_SEX = 2.0  # log odds of a drawn face
 CHILD, ADULT = 14, 20  # ages
+# Blendshapes of a face at rest, and of one that shows its teeth.
+REST = {"jawOpen": 0.01, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05, "mouthSmileLeft": 0.05, "mouthSmileRight": 0.05}
+REST |= {f"eyeLook{way}{side}": 0.05 for way in ("Down", "In", "Out", "Up") for side in ("Left", "Right")}
+OPENED = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}
 YEARS_AWRY, CHILDS_YEARS_AWRY = 12, 6  # from so many years on an age is wrong
 
 
@@ -65,6 +70,33 @@ def goal_of(original: np.ndarray) -> np.ndarray:
     goal[AT["forehead"]] = FREE_FOREHEAD
     if SURE_BEARD < goal[AT["beard"]] < NO_BEARD or goal[AT["sex"]] < 0:
         goal[AT["beard"]] = np.nan
+    return goal
+
+
+def at_rest(goal: np.ndarray) -> np.ndarray:
+    """The goal of a picture that is to be moved: mouth shut, eyes open and into the camera.
+
+    Args:
+        goal (`np.ndarray` of shape `(R,)`):
+            From [`goal_of`].
+    """
+    rest = goal.copy()
+    for name, score in REST.items():
+        rest[AT[name]] = log_odds(score)
+    return rest
+
+
+def opened(shown: np.ndarray) -> np.ndarray:
+    """The goal of a picture of the same person that shows the inside of the mouth.
+
+    Args:
+        shown (`np.ndarray` of shape `(R,)`):
+            Look of the person's picture.
+    """
+    goal = shown.copy()
+    for name in BLENDSHAPES:
+        if name.startswith(("mouth", "jaw", "cheek")):
+            goal[AT[name]] = log_odds(OPENED[name]) if name in OPENED else np.nan
     return goal
 
 
@@ -111,8 +143,12 @@ def angles_of(pose: np.ndarray) -> np.ndarray:
 
 def shape_logits(scores: np.ndarray) -> np.ndarray:
     """Log odds of blendshapes `(52,)`: nearer to linear in the style than the scores."""
-    scores = scores.astype(np.float64)
-    return np.log((scores + FLOOR) / (1 + FLOOR - scores))
+    return log_odds(scores.astype(np.float64))
+
+
+def log_odds(score: Any) -> Any:
+    """Log odds of a blendshape's score, 0 to 1."""
+    return np.log((score + FLOOR) / (1 + FLOOR - score))
 
 
 def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:

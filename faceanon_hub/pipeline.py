@@ -19,7 +19,7 @@ import PIL.Image
 import torch
 from huggingface_hub import create_repo, file_exists
 
-from . import blending, grain, placing, regions, seam, transparency
+from . import blending, grain, placing, reenactment, regions, seam, transparency
 from . import landmarks as lm
 from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
@@ -29,17 +29,18 @@ from .crowds import crowd_note
 from .detection import SMALLEST, FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
 from .errors import CheckpointError, FaceAnonError
-from .faces import Face, FaceStatus
+from .faces import Face, FaceStatus, derived_seed
 from .files import read_json
 from .generator import Prior
 from .hub import DEFAULT_CHECKPOINT, PIPELINE_CODE, PIPELINE_FILE, SHEET, check_measured, describe, make_card
 from .io import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
-from .look import AT, goal_of, grown_up, is_child, look, strangeness
+from .look import AT, at_rest, goal_of, grown_up, is_child, look, opened, strangeness
 from .options import Attributes, Fallback, Glasses, Options
 from .parsing import FaceParser
 from .recognition import FaceRecognizer
+from .reenactment import Person, Picture
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .surroundings import SurroundingsEncoder
@@ -69,6 +70,12 @@ GOOD_ERROR, GOOD_COVERED = 1.2, 0.08
 MAX_TORN, GOOD_TORN = 0.06, 0.018
 # The same of how far a placed face is seen from its mesh; and of a composed one.
 MAX_BENT, GOOD_BENT, BROKEN = 0.018, 0.012, 0.018
+MOST_MOVED = 0.6  # distortion of a face that is moved
+EXPRESSIVE = [*lm.OUTER_LIPS, *lm.INNER_LIPS, *lm.LEFT_EYE, *lm.RIGHT_EYE]
+# People who are tried for a video at most; how far lips and lids may be off, in parts of the mesh's longer side.
+AUDITIONS, GOOD_STIFF, MAX_STIFF = 3, 0.016, 0.04
+CALM = 1.0  # standard deviations of expression that a person who is to be moved is drawn with at most
+EXPRESSIVE_LAYERS = 1, 6  # styles that tell pose and expression: of 8 to 32 px; what follows is texture and colour
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
 SURE = 0.35  # from this confidence of the detector on, a face is replaced; below, it is obfuscated
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
@@ -662,7 +669,15 @@ class FaceAnonPipeline(DiffusionPipeline):
             if not np.isfinite(job.identity).all():  # the sampler would push away from nobody
                 raise ValueError("the recognizer gives no numbers")
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
-        points = points * (SMALL / LOOK_SIZE)
+        self._measure_light(small, points * (SMALL / LOOK_SIZE), job, options)
+
+    def measure_light(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
+        """Takes from an original face its light and skin colour alone; arguments as of [`measure_face`]."""
+        assert job.face.landmarks is not None
+        matrix = align(job.face.landmarks, SMALL)
+        self._measure_light(warp_in(pixels, matrix, SMALL), transform(job.face.landmarks, matrix), job, options)
+
+    def _measure_light(self, small: np.ndarray, points: np.ndarray, job: FaceJob, options: Options) -> None:
         if self.lighting_transfer is not None and options.lighting_strength:
             job.lighting = self.lighting_transfer.estimate(small, points)
         if self.skin_color_transfer is not None and options.color_strength:
@@ -865,7 +880,79 @@ class FaceAnonPipeline(DiffusionPipeline):
         faults += max(0.0, torn / GOOD_TORN - 1) / 2
         return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
 
-    def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options) -> Scene:
+    def draw_person(self, job: FaceJob, options: Options) -> Person | None:
+        """Draws a person who is to move as an original does, see [`reenactment`]; None, and a reason, where none fits.
+
+        Args:
+            job (`FaceJob`):
+                From [`prepare_scene`]: the frame in which the original is calmest.
+            options ([`Options`]):
+                From [`resolve`].
+        """
+        goal, seed = at_rest(self.sampler.tempered(job.goal, CALM)), job.seed(0)
+        best, least = None, math.inf
+        for number in range(AUDITIONS):
+            face = replace(job.face, seed=derived_seed(seed, MOST_ATTEMPTS + number) if number else seed)
+            (trial,) = self.draw_batch([replace(job, face=face, goal=goal)], options)
+            person = None if trial.drawn is None else self._person(trial.drawn, job)
+            if person is None:
+                job.face.reason = face.reason
+                continue
+            stiff = self._stiffness(person)
+            if stiff < least:
+                best, least = person, stiff
+            if least < GOOD_STIFF:
+                break
+        return best if least < MAX_STIFF else None
+
+    def _person(self, drawn: Drawn, job: FaceJob) -> Person:
+        read, estimator = self.landmark_extractor.read, self.attribute_estimator
+        layers = (*EXPRESSIVE_LAYERS, self.generator.style_layers)
+        render = functools.partial(self.generator.render, size=job.size)
+        varied = self.sampler.vary(drawn, opened(drawn.look), layers, render, read, estimator and estimator.read)
+        styles = drawn.style.expand(self.generator.style_layers, -1)
+        face = Picture(drawn.picture, drawn.mesh.points, styles)
+        mouth = None if varied is None else Picture(varied[1], varied[2].points, varied[0])
+        return Person(face, drawn.mesh.pose, self.parser.parse(drawn.picture), mouth, job.points, job.pose)
+
+    def _stiffness(self, person: Person) -> float:
+        """How far lips and lids are seen from where they are moved, in parts of the mesh's longer side."""
+        errors = []
+        for mesh in reenactment.trials(person):
+            placed = reenactment.move(person, mesh)
+            seen = self.landmark_extractor.read(reenactment.show(person, placed, person.size)[0])
+            if seen is None:
+                return math.inf
+            away = np.linalg.norm(seen.points[:, :2] - placed[:, :2], axis=1)
+            errors.append(away[EXPRESSIVE].mean() / np.ptp(placed[:, :2], axis=0).max())
+        return float(max(errors))
+
+    def refine_person(self, person: Person, size: int) -> Person:
+        """The same person in larger pictures; as they are, where these show no face."""
+        read, found = self.landmark_extractor.read, []
+        for picture in (person.face, person.mouth):
+            pixels = None if picture is None else self.generator.render(picture.styles[None], size)[0]
+            found.append((picture, pixels, None if pixels is None else read(pixels)))
+        (face, pixels, mesh), (mouth, inside, mouth_mesh) = found
+        if mesh is None:
+            return person
+        if mouth_mesh is not None:
+            mouth = Picture(inside, mouth_mesh.points, mouth.styles)
+        face = Picture(pixels, mesh.points, face.styles)
+        return replace(person, face=face, pose=mesh.pose, parts=self.parser.parse(pixels), mouth=mouth)
+
+    def show_person(self, job: FaceJob, person: Person | None) -> NewFace | None:
+        """A drawn person's face in the place of the original's; None, and a reason, where it would be torn."""
+        if person is None:
+            job.face.reason = job.face.reason or "no drawn face fits"
+            return None
+        placed = reenactment.move(person, job.points)
+        if placing.distortion(person.face.points, placed) > MOST_MOVED:
+            job.face.reason = "the new face would be torn"
+            return None
+        return NewFace(*reenactment.show(person, placed, job.size))
+
+    def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options, checked: bool = True) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
 
         Args:
@@ -875,6 +962,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 For each of its jobs, from [`draw_faces`]; None where it failed.
             options ([`Options`]):
                 From [`resolve`]. A post-processor of strength 0 is left out.
+            checked (`bool`, *optional*, defaults to `True`):
+                Look at each new face, and obfuscate what did not come out as one.
 
         Returns:
             [`Scene`]: a copy whose canvas shows the new faces; those that failed are obfuscated.
@@ -888,9 +977,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 picture = self.correct(job, new, options)
                 picture = grain.match(picture, job.surroundings, job.hidden, new.points)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, job.skin, picture, new.parts, new.points)
-                seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
-                mesh = self.landmark_extractor.read(seen.round().astype(np.uint8))
-                if _bent(mesh, new.points, job.pose) > BROKEN:
+                if checked and self._is_broken(job, crop, opacity, new):
                     job.face.reason = "the new face did not come out as one"
                     return replace(job, new=None, composed=None), job.hidden
                 if job.cloth is not None:
@@ -920,6 +1007,11 @@ class FaceAnonPipeline(DiffusionPipeline):
         done = replace(scene, canvas=canvas, jobs=[job for job, _ in results])
         _close_transparency(done, [job for job in done.jobs if job.composed is None])
         return done
+
+    def _is_broken(self, job: FaceJob, crop: np.ndarray, opacity: np.ndarray, new: NewFace) -> bool:
+        seen = job.surroundings + opacity[..., None] * (crop.astype(np.float32) - job.surroundings)
+        mesh = self.landmark_extractor.read(seen.round().astype(np.uint8))
+        return _bent(mesh, new.points, job.pose) > BROKEN
 
     def correct(self, job: FaceJob, new: NewFace, options: Options) -> np.ndarray:
         """Runs the photometric post-processors on a new face; returns its picture `(S, S, 3)`, uint8."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -51,18 +52,17 @@ GAIN, MOST_ERROR = 0.8, 0.03  # of what is corrected; what is farther off, in lo
 SHARP = 1.5  # the picture is averaged before it is shrunk by more than this
 
 
-def crop_size(points: np.ndarray) -> int:
+def crop_size(points: np.ndarray, sizes: Sequence[int] = SIZES) -> int:
     """The side of the crop in which a face is worked on: as fine as the photo, up to 1024 pixels.
 
     Args:
         points (`np.ndarray` of shape `(478, >= 2)`):
             Mesh in photo pixels.
-
-    Returns:
-        `int`: 128, 256, 512 or 1024.
+        sizes (`list[int]`, *optional*, defaults to `SIZES`):
+            Sides to choose from, rising: those of drawn pictures, unless given.
     """
     side = COARSEST * CROP_SCALE * placement(points)[1]
-    return next((size for size in SIZES if size >= side), SIZES[-1])
+    return next((size for size in sizes if size >= side), sizes[-1])
 
 
 def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pose: np.ndarray) -> np.ndarray:
@@ -94,11 +94,9 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
     _open_mouth(opened, original)
     edge = _edge(original)
     opened[edge, :2] = original[edge, :2]
-    size = np.ptp(original[lm.OVAL, 1])
 
     def followed(held: list[int], group: list[int] | slice) -> np.ndarray:
-        moves = (opened - turned)[held, :2]
-        return turned[group, :2] + _spline(turned[held] / size, moves, turned[group] / size, _biharmonic)
+        return turned[group, :2] + follow(turned, held, (opened - turned)[held, :2], group)
 
     # A brow goes along with what is round it, but whole: it is not bent.
     free = sorted({*FEATURES, *edge} - {*lm.LEFT_BROW, *lm.RIGHT_BROW})
@@ -110,6 +108,28 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
     # An iris goes where it was put, which its lids do not tell.
     placed[IRISES, :2] = opened[IRISES, :2]
     return placed.astype(np.float32)
+
+
+def follow(
+    points: np.ndarray, held: list[int], moves: np.ndarray, group: list[int] | slice = slice(None)
+) -> np.ndarray:
+    """How vertices move that go along with others: a biharmonic spline in three dimensions.
+
+    Args:
+        points (`np.ndarray` of shape `(478, 3)`):
+            Mesh.
+        held (`list[int]`):
+            Vertices whose moves are known.
+        moves (`np.ndarray` of shape `(N, 2)`):
+            Those.
+        group (`list[int]`, *optional*):
+            Vertices that are asked for; all unless given.
+
+    Returns:
+        `np.ndarray` of shape `(M, 2)`.
+    """
+    size = np.ptp(points[lm.OVAL, 1])
+    return _spline(points[held] / size, moves, points[group] / size, _biharmonic)
 
 
 def distortion(mesh: np.ndarray, placed: np.ndarray) -> float:
@@ -163,10 +183,7 @@ def aim(placed: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, mesh: np.ndarray, placed: np.ndarray, size: int) -> np.ndarray:
-    """Lays a drawn picture so that its mesh comes to lie on the placed one: a thin-plate spline.
-
-    Only what is seen in both says where skin goes; beyond the face the spline runs out into the similarity of the two
-    meshes.
+    """Lays a drawn picture so that its mesh comes to lie on the placed one.
 
     Args:
         picture (`np.ndarray` of shape `(P, P, 3)`, uint8):
@@ -181,10 +198,27 @@ def warp(picture: np.ndarray, mesh: np.ndarray, placed: np.ndarray, size: int) -
     Returns:
         `np.ndarray` of shape `(size, size, 3)`, uint8.
     """
+    return taken(picture, flow(mesh, placed, size))
+
+
+def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -> np.ndarray:
+    """Where in a drawn picture each pixel of the crop comes from: a thin-plate spline.
+
+    Only what is seen in both meshes says where skin goes; beyond the face the spline runs out into their similarity.
+
+    Args:
+        mesh, placed, size:
+            As for [`warp`].
+        irises (`bool`, *optional*, defaults to `True`):
+            Whether irises go where they are placed, or along with the lids.
+
+    Returns:
+        `np.ndarray` of shape `(size, size, 2)`, float32: in pixels of the picture, counted from its edge.
+    """
     low, high = placed[:, :2].min(0), placed[:, :2].max(0)
     center, extent = (low + high) / 2, float((high - low).max())
     matrix = similarity(placed[BONE, :2], mesh[BONE, :2])
-    targets, sources, trust = _controls(mesh, placed, matrix)
+    targets, sources, trust = _controls(mesh, placed, matrix, IRISES if irises else [])
     angle = np.linspace(0, 2 * np.pi, RING, endpoint=False)
     ring = center + REACH * extent * np.c_[np.cos(angle), np.sin(angle)]
     rest = np.r_[sources - transform(targets, matrix), np.zeros((RING, 2))]
@@ -201,19 +235,49 @@ def warp(picture: np.ndarray, mesh: np.ndarray, placed: np.ndarray, size: int) -
     where = cv2.remap(
         coarse, at[None].repeat(size, 0), at[:, None].repeat(size, 1), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
-    shrunk = float(np.hypot(*matrix[0, :2]))
+    x = (matrix[0, 0] * pixel + matrix[0, 2])[None] + (matrix[0, 1] * pixel)[:, None]
+    y = (matrix[1, 0] * pixel + matrix[1, 2])[None] + (matrix[1, 1] * pixel)[:, None]
+    where[..., 0] += x
+    where[..., 1] += y
+    return where
+
+
+def taken(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """A picture as a flow takes its pixels, averaged before it is shrunk.
+
+    Args:
+        picture (`np.ndarray` of shape `(P, P, C)`):
+            Drawn picture.
+        where (`np.ndarray` of shape `(size, size, 2)`, float32):
+            From [`flow`].
+
+    Returns:
+        `np.ndarray` of shape `(size, size, C)`, of the picture's type.
+    """
+    corners = where[:: len(where) - 1, :: len(where) - 1]
+    shrunk = float(np.linalg.norm(corners[1, 1] - corners[0, 0])) / (np.sqrt(2) * len(where))
     factor = 1
     while shrunk / factor > SHARP and len(picture) // factor > 128:
         factor *= 2
     if factor > 1:
         picture = cv2.resize(picture, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
-    x = (matrix[0, 0] * pixel + matrix[0, 2])[None] + (matrix[0, 1] * pixel)[:, None]
-    y = (matrix[1, 0] * pixel + matrix[1, 2])[None] + (matrix[1, 1] * pixel)[:, None]
-    where[..., 0] += x
-    where[..., 1] += y
-    where /= factor
-    where -= 0.5
-    return cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, where / factor - 0.5, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+class Opening(NamedTuple):
+    """How far apart two lids are, how wide the eye is, in pixels, and its direction downwards `(2,)`."""
+
+    gap: float
+    width: float
+    down: np.ndarray
+
+
+def opening(points: np.ndarray, upper: int, lower: int, corners: list[int]) -> Opening:
+    """Measures an eye of a mesh `(478, >= 2)` by the middles of its lids and its corners."""
+    across = points[corners[1], :2] - points[corners[0], :2]
+    width = max(float(np.linalg.norm(across)), 1e-3)
+    down = np.array([-across[1], across[0]]) / width
+    return Opening(float((points[lower, :2] - points[upper, :2]) @ down), width, down)
 
 
 def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -227,21 +291,12 @@ def similarity(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def _open_eyes(points: np.ndarray, original: np.ndarray) -> None:
     """Opens lids, in widths of the eye, and puts irises as in the original; in place."""
     for uppers, lowers, upper, lower, corners, iris in EYES:
-        gap, width, down = _opening(points, upper, lower, corners)
-        wanted, original_width, _ = _opening(original, upper, lower, corners)
-        more = wanted / original_width * width - gap
-        points[uppers, :2] -= UPPER_SHARE * more * LIDS * down
-        points[lowers, :2] += (1 - UPPER_SHARE) * more * LIDS * down
+        own, wanted = (opening(mesh, upper, lower, corners) for mesh in (points, original))
+        more = wanted.gap / wanted.width * own.width - own.gap
+        points[uppers, :2] -= UPPER_SHARE * more * LIDS * own.down
+        points[lowers, :2] += (1 - UPPER_SHARE) * more * LIDS * own.down
         center = _carried(original[iris[0], :2], original[corners, :2], points[corners, :2])
         points[iris, :2] += center - points[iris[0], :2]
-
-
-def _opening(points: np.ndarray, upper: int, lower: int, corners: list[int]) -> tuple[float, float, np.ndarray]:
-    """How far apart two lids are, how wide the eye is, and its direction downwards."""
-    across = points[corners[1], :2] - points[corners[0], :2]
-    width = max(float(np.linalg.norm(across)), 1e-3)
-    down = np.array([-across[1], across[0]]) / width
-    return float((points[lower, :2] - points[upper, :2]) @ down), width, down
 
 
 def _open_mouth(points: np.ndarray, original: np.ndarray) -> None:
@@ -265,7 +320,9 @@ def _edge(points: np.ndarray) -> list[int]:
     return sorted({*lm.OVAL, *(set(_hull(points)) - set(FEATURES))})
 
 
-def _controls(mesh: np.ndarray, placed: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _controls(
+    mesh: np.ndarray, placed: np.ndarray, matrix: np.ndarray, irises: list[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points of the crop (N, 2), those of the picture that come to lie there (N, 2), and their trust (N,)."""
     facing = np.minimum(vertex_normals(mesh)[:, 2], vertex_normals(placed)[:, 2])
     source = mesh[:, :2].astype(float)
@@ -277,11 +334,11 @@ def _controls(mesh: np.ndarray, placed: np.ndarray, matrix: np.ndarray) -> tuple
     expected = transform(placed[far], matrix)[:, :2]
     nearest = np.array([_nearest_on(edge, point) for point in expected]).reshape(-1, 2)
     nearest += INSET * (source[:468].mean(0) - nearest)
-    rows = [*seen, *IRISES]
+    rows = [*seen, *irises]
     return (
         np.r_[placed[rows, :2], placed[far, :2]].astype(float),
         np.r_[source[rows], nearest],
-        np.r_[facing[seen].clip(0, 1), np.ones(len(IRISES)), np.full(len(far), 0.3)],
+        np.r_[facing[seen].clip(0, 1), np.ones(len(irises)), np.full(len(far), 0.3)],
     )
 
 

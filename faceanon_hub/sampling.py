@@ -302,11 +302,60 @@ class StyleSampler(Network):
                     job.style = model.step(job, shown)
         return best
 
-    def distance(self, goal: np.ndarray, other: np.ndarray) -> float:
-        """Root mean square of what two looks differ by in pose and expression, in standard deviations."""
+    def tempered(self, goal: np.ndarray, limit: float) -> np.ndarray:
+        """A goal `(R,)` whose expression is within so many standard deviations of drawn faces."""
+        model, goal = self._model(), goal.copy()
+        rows = np.array([AT[name] for name in self.config.rows])[model.seen & ~model.pose]
+        middle, reach = (values[model.seen & ~model.pose] for values in (model.middle, limit * model.spread))
+        goal[rows] = goal[rows].clip(middle - reach, middle + reach)
+        return goal
+
+    def vary(
+        self,
+        drawn: Drawn,
+        goal: np.ndarray,
+        layers: tuple[int, int, int],
+        render: Render,
+        read: Read,
+        estimator: Estimator | None = None,
+    ) -> tuple[torch.Tensor, np.ndarray, FaceMesh] | None:
+        """The same person with another look: only styles of coarse layers are moved, which tell pose and expression.
+
+        Args:
+            drawn ([`Drawn`]):
+                The person.
+            goal (`np.ndarray` of shape `(R,)`):
+                Look that is wanted; NaN leaves a row free.
+            layers (`tuple[int, int, int]`):
+                First layer that is moved, the first after it that is not, and how many there are.
+            render (`Render`):
+                [`FaceAnonGenerator.render`], of styles of each layer, `(1, L, 512)`.
+            read, estimator:
+                As of [`sample`].
+
+        Returns:
+            `tuple`: styles `(L, 512)`, picture and mesh of the last step that shows a face; None where none does.
+        """
+        model = self._model()
         rows = np.array([AT[name] for name in self.config.rows])
-        apart = (goal - other)[rows] / self._model().spread
-        return float(np.sqrt(np.nanmean(apart[self._model().seen] ** 2)))
+        wanted = model.goal(goal[rows])
+        start = drawn.style.double().numpy() - model.mean
+        job = _Job(start, wanted, model.trust(wanted), np.zeros_like(start), 0.0)
+        job.style = model.step(job, model.predict(job.style))
+        found = None
+        for _ in range(self.config.rounds + 1):
+            job.style *= min(1, self.config.reach * model.size / np.linalg.norm(job.style))
+            styles = drawn.style.expand(layers[2], -1).clone()
+            styles[layers[0] : layers[1]] = torch.from_numpy(model.mean + job.style).float()
+            picture = render(styles[None])[0]
+            mesh = read(picture)
+            if mesh is None:
+                job.style *= SHRINK
+                continue
+            found = styles, picture, mesh
+            shown = (look(picture, mesh, estimator)[rows] - model.middle) / model.spread
+            job.style = model.step(job, np.where(np.isnan(shown), model.predict(job.style), shown))
+        return found
 
     def _model(self) -> _Model:
         if self._known is None:

@@ -8,6 +8,7 @@ import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ from .crowds import crowd_note
 from .faces import Face, FaceStatus, derived_seed
 from .io import Photo
 from .landmarks import FIVE
+from .look import angles_of
 from .options import Options
 from .placing import crop_size
-from .sampling import Drawn
+from .reenactment import Person
 from .scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept
 from .smoothing import average, steady
 from .threads import WORKERS, each
@@ -41,9 +43,12 @@ LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
-# A new picture of a track's person is drawn where pose and expression are farther from all that were tried, in
-# standard deviations over drawn faces; at most so many that fit, and so many tries.
-NEAR, MOST_KEYS, MOST_TRIES = 0.8, 6, 24
+EVERY = 3  # one in so many frames is searched; between them faces are followed, and newcomers are traced back
+# Sides of the crop in which a face is worked on, in pixels.
+SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
+MOST_TRIES = 6  # at drawing a person; one in so many frames as are known before one is painted
+REMEMBERED = 8  # drawn people who may come back
+TURN = 10.0  # degrees that make a frame as unsuited to draw a person for as an expression shown in full
 # Frames 32 pixels wide that differ by so many levels in the mean, and by so many times the usual, are of two scenes.
 CUT_LEVEL, CUT_RATIO = 22.0, 4.0
 
@@ -122,20 +127,9 @@ class _Planned:
     how: str
     matrix: np.ndarray | None = None
     size: int | None = None
-    coefficients: tuple[Any, ...] = (None, None, None, None)
+    coefficients: tuple[Any, ...] = (None, None)
+    person: Person | None = None
     doubtful: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Key:
-    """A picture of a track's new person, and what of the original it was drawn for."""
-
-    goal: np.ndarray
-    size: int
-    identity: np.ndarray | None
-    seed: int
-    attempt: int  # of [`FaceAnonPipeline.draw_batch`]
-    drawn: Drawn | None  # None where no picture fitted
 
 
 def anonymize_video(
@@ -213,8 +207,9 @@ def anonymize_video(
     window = _Window(pipe, asked, base, kept, hidden)
     writer: VideoWriter | None = None
     try:
-        with replacing(target) as temporary, _one_thread_each(), torch.no_grad():
+        with replacing(target) as temporary, _one_thread_each(), torch.no_grad(), ThreadPoolExecutor(1) as painter:
             batch: list[Frame] = []
+            painting: Future[list[Frame]] | None = None  # of the batch before: the next one is tracked meanwhile
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known
             size = max(asked.batch_size, WORKERS)
             for event in reader.read(reader.beside(audio)[0]):
@@ -228,10 +223,15 @@ def anonymize_video(
                         writer.copy(packet)
                     waiting.clear()
                     if len(batch) == size:
-                        _write(writer, window.advance(batch), reader.length, done)
+                        plans = window.track(batch)
+                        finished = painting.result() if painting else []
+                        painting = painter.submit(window.paint, plans)
+                        _write(writer, finished, reader.length, done)
                         batch.clear()
             assert writer is not None  # the reader gives a frame or an error
-            _write(writer, window.advance(batch, last=True), reader.length, done)
+            plans = window.track(batch, last=True)
+            _write(writer, painting.result() if painting else [], reader.length, done)
+            _write(writer, window.paint(plans), reader.length, done)
             writer.finish()
     finally:
         if writer is not None:
@@ -291,7 +291,8 @@ class _Window:
         self._thumbnail: np.ndarray | None = None
         self._usual = CUT_LEVEL / CUT_RATIO
         self._records: dict[int, dict[str, Any]] = {}
-        self._keys: dict[int, list[Key]] = {}  # pictures of each track's person
+        self._people: dict[int, Person | None] = {}  # the most recent ones who were drawn, or could not be
+        self._tried: dict[int, list[int]] = {}  # frames in which it was tried to draw a person
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -299,21 +300,28 @@ class _Window:
         records = [self._records[number] for number in sorted(self._records)]
         return [{**record, "status": max(record["frames"], key=record["frames"].get)} for record in records]
 
-    def advance(self, batch: list[Frame], last: bool = False) -> list[Frame]:
-        """Takes the next frames, and gives those that can be finished.
+    def track(self, batch: list[Frame], last: bool = False) -> list[tuple[Frame, list[_Planned]]]:
+        """Takes the next frames, and plans those of which enough is known.
 
         What is planned for a frame depends on the frames that follow it, as far as the look-ahead, and never on the
         batches they come in.
         """
+        cuts = [self._is_cut(frame) for frame in batch]
+        searched = [frame for frame, cut in zip(batch, cuts, strict=True) if cut or frame.number % EVERY == 0]
+        found = dict(zip([frame.number for frame in searched], each(self._find, searched), strict=True))
         plans: list[tuple[Frame, list[_Planned]]] = []
-        for frame, found in zip(batch, each(self._find, batch), strict=True):
-            self._track(frame, found)
+        for frame, cut in zip(batch, cuts, strict=True):
+            if cut:
+                self.tracker.cut(frame.number)
+                self.cuts.append(round(frame.time, 3))
+            self._frames.append(frame)
+            self._track(frame, found.get(frame.number))
             if len(self._frames) > LOOKAHEAD:
                 plans.append((self._frames[0], self._plan(self._frames[0])))
                 self._frames.popleft()
         if last:
             plans += [(frame, self._plan(frame)) for frame in self._frames]
-        return self._paint(plans)
+        return plans
 
     def _find(self, frame: Frame) -> list[Sighting]:
         faces = self.pipe.find_faces(frame.pixels, self.options.threshold, hide_small=self.options.hide_small)
@@ -325,18 +333,26 @@ class _Window:
         if face.landmarks is not None:
             try:
                 job = self.pipe.place_face(face)
-                self.pipe.measure_face(frame.pixels, job, self.options)
-                sighting.coefficients = job.goal, job.identity, job.lighting, job.color
+                self.pipe.measure_light(frame.pixels, job, self.options)
+                sighting.coefficients = job.lighting, job.color
             except Exception:
                 logger.debug("measuring a face failed; placing it will say why", exc_info=True)
         return sighting
 
-    def _track(self, frame: Frame, found: list[Sighting]) -> None:
-        """Puts the faces of a frame into tracks, and looks for what was missed in it and in the frames before."""
-        if self._is_cut(frame):
-            self.tracker.cut(frame.number)
-            self.cuts.append(round(frame.time, 3))
-        self._frames.append(frame)
+    def _track(self, frame: Frame, found: list[Sighting] | None) -> None:
+        """Puts the faces of a frame into tracks, and looks for what was missed in it and in the frames before.
+
+        A frame that was not searched is searched after all where the mesh loses a face.
+        """
+        if found is None:
+            followed = {track.number: self._seek(frame, track) for track in self.tracker.live}
+            if all(followed.values()):
+                for track in self.tracker.live:
+                    self._fill(track, followed[track.number])
+                    track.add(followed[track.number])
+                self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
+                return
+            found = self._find(frame)
         tracks = self.tracker.match(frame.number, [sighting.face for sighting in found])
         newcomers = []
         for number, sighting in enumerate(found):
@@ -346,18 +362,18 @@ class _Window:
                 newcomers.append(track)
             else:
                 if sighting.face.landmarks is None:
-                    sighting = self._seek(frame, track, track.expected(frame.number)) or sighting
+                    sighting = self._seek(frame, track) or sighting
                 self._fill(track, sighting)
             track.add(sighting)
         for track in self.tracker.live:
             if track.last.frame < frame.number:
-                followed = self._seek(frame, track, track.expected(frame.number))
+                followed = self._seek(frame, track)
                 if followed is not None:
                     self._fill(track, followed)
                     track.add(followed)
         for track in newcomers:
             for earlier in reversed([other for other in self._frames if track.start <= other.number < frame.number]):
-                followed = self._seek(earlier, track, track.expected(earlier.number))
+                followed = self._seek(earlier, track)
                 if followed is None:
                     break
                 track.add(followed)
@@ -373,8 +389,9 @@ class _Window:
                 found = self._seek(frame, track, guess)
                 track.add(found or Sighting(frame.number, frame.time, guess, "filled"))
 
-    def _seek(self, frame: Frame, track: Track, guess: Face) -> Sighting | None:
+    def _seek(self, frame: Frame, track: Track, guess: Face | None = None) -> Sighting | None:
         """Runs the mesh where a face should be, as MediaPipe follows faces. None where it finds none, or another's."""
+        guess = guess or track.expected(frame.number)
         if guess.landmarks is None:
             return None
         face = Face(guess.box, guess.score, guess.landmarks[FIVE, :2])
@@ -412,10 +429,46 @@ class _Window:
             sighting = track.sightings.get(frame.number) or self._beyond(track, frame)
             if sighting is not None:
                 entry = self._smoothed(track, sighting)
-                person = self.tracker.identify(track)
-                entry.face.seed = derived_seed(self.seed, person)
+                entry.face.seed = derived_seed(self.seed, self.tracker.identify(track))
+                if entry.size is not None:
+                    entry.person = self._cast(track, entry, frame.number)
                 planned.append(entry)
         return planned
+
+    def _cast(self, track: Track, entry: _Planned, number: int) -> Person | None:
+        """Who plays a track's person: drawn once, for the calmest frame at hand, and in finer pictures when needed."""
+        assert track.person is not None and entry.size is not None
+        person = self._people.pop(track.person, None)
+        tried = self._tried.setdefault(track.person, [])
+        try:
+            if person is None and len(tried) < MOST_TRIES and (not tried or number - tried[-1] >= LOOKAHEAD):
+                tried.append(number)
+                person = self._drawn(track, entry)
+            elif person is not None and person.size < (finer := crop_size(entry.face.landmarks)):
+                person = self.pipe.refine_person(person, finer)
+        except Exception as error:
+            logger.exception("drawing a face failed; it is obfuscated")
+            entry.face.reason = f"generation failed: {error}"
+        self._people[track.person] = person
+        for forgotten in list(self._people)[:-REMEMBERED]:
+            del self._people[forgotten], self._tried[forgotten]
+        return person
+
+    def _drawn(self, track: Track, entry: _Planned) -> Person | None:
+        seen = [
+            (unrest(sighting.face), frame.number, frame, sighting.face)
+            for frame in self._frames
+            if (sighting := track.sightings.get(frame.number)) is not None and sighting.face.blendshapes is not None
+        ]
+        if not seen:
+            return None
+        _, _, frame, face = min(seen, key=lambda one: one[:2])
+        face = dataclasses.replace(face, seed=entry.face.seed, status=FaceStatus.FOUND, reason="")
+        photo = Photo(frame.pixels, None, False, None, None, f"frame {frame.number}")
+        scene = self.pipe.prepare_scene(photo, [face], self.options)
+        person = self.pipe.draw_person(scene.jobs[0], self.options) if scene.jobs else None
+        entry.face.reason = face.reason
+        return person
 
     def _beyond(self, track: Track, frame: Frame) -> Sighting | None:
         """A face just before its first or after its last sighting, unless a cut lies between or somebody is there."""
@@ -448,27 +501,16 @@ class _Window:
         index = [other.frame for other in near].index(sighting.frame)
         times = np.array([other.time for other in near])
         meshes = [other.face.landmarks for other in near if other.face.landmarks is not None]
-        entry.size = crop_size(face.landmarks)
+        entry.size = crop_size(face.landmarks, SIDES)
         entry.matrix, face.landmarks = steady(times, meshes, index, entry.size)
         if face.pose is None:
             face.pose = min(known, key=lambda other: abs(other.frame - sighting.frame)).face.pose
         entry.coefficients = _averaged(sighting, measured)
         return entry
 
-    def _paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
-        """Erases the faces of several frames, and paints new ones in one go."""
-        scenes = each(lambda plan: self._hide(*plan), plans)
-        tracks = {id(entry.face): entry.track.number for _, planned in plans for entry in planned}
-        lines: dict[int, list[FaceJob]] = {}
-        for scene in scenes:
-            for job in scene.jobs:
-                lines.setdefault(tracks[id(job.face)], []).append(job)
-        drawn = {id(job): face for number, line in lines.items() for job, face in self._draw(number, line)}
-        alive = {track.number for track in self.tracker.tracks}
-        self._keys = {number: keys for number, keys in self._keys.items() if number in alive}
-        scenes = each(
-            lambda scene: self.pipe.compose(scene, [drawn[id(job)] for job in scene.jobs], self.options), scenes
-        )
+    def paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
+        """Erases the faces of the frames that were planned, and lays new ones in their place."""
+        scenes = each(lambda plan: self._finish(*plan), plans)
         finished = []
         for (frame, planned), scene in zip(plans, scenes, strict=True):
             for entry in planned:
@@ -478,7 +520,8 @@ class _Window:
             self.frames, self.time = self.frames + 1, frame.time
         return finished
 
-    def _hide(self, frame: Frame, planned: list[_Planned]) -> Scene:
+    def _finish(self, frame: Frame, planned: list[_Planned]) -> Scene:
+        """Erases the faces of a frame and lays new ones in their place."""
         mark_kept([entry.face for entry in planned], self.keep)
         hidden = [entry for entry in planned if entry.face.status is not FaceStatus.KEPT]
         jobs = [self._job(frame, entry) for entry in hidden]
@@ -486,7 +529,18 @@ class _Window:
         pixels = cover_zones(frame.pixels, zones, self.options.fallback)
         photo = Photo(pixels, None, False, None, None, f"frame {frame.number}")
         kept = [entry.face.box for entry in planned if entry.face.status is FaceStatus.KEPT]
-        return self.pipe.erase_faces(photo, [entry.face for entry in hidden], jobs, self.options, zones, kept)
+        scene = self.pipe.erase_faces(photo, [entry.face for entry in hidden], jobs, self.options, zones, kept)
+        people = {id(entry.face): entry.person for entry in hidden}
+        faces = [self._shown(job, people[id(job.face)]) for job in scene.jobs]
+        return self.pipe.compose(scene, faces, self.options, checked=False)
+
+    def _shown(self, job: FaceJob, person: Person | None) -> NewFace | None:
+        try:
+            return self.pipe.show_person(job, person)
+        except Exception as error:
+            logger.exception("moving a face failed; it is obfuscated")
+            job.face.reason = f"moving failed: {error}"
+            return None
 
     def _job(self, frame: Frame, entry: _Planned) -> FaceJob | None:
         face = entry.face
@@ -499,50 +553,8 @@ class _Window:
         except Exception as error:
             face.reason = f"placing failed: {error}"
             return None
-        job.goal, job.identity, job.lighting, job.color = entry.coefficients
+        job.lighting, job.color = entry.coefficients
         return job
-
-    def _draw(self, number: int, line: list[FaceJob]) -> list[tuple[FaceJob, NewFace | None]]:
-        """The faces of a track: its person's nearest picture that fits, laid where the face is."""
-        keys, faces = self._keys.setdefault(number, []), []
-        for job in line:
-            face = None
-            try:
-                self._draw_key(keys, job)
-                found = (self.pipe.fit_face(job, key.drawn) for key in self._usable(keys, job))
-                face = next((face for face in found if face is not None), None)
-                if face is None:
-                    job.face.reason = "no drawn face fits"
-            except Exception as error:
-                logger.exception("drawing a face failed; it is obfuscated")
-                job.face.reason = f"generation failed: {error}"
-            faces.append((job, face))
-        return faces
-
-    def _draw_key(self, keys: list[Key], job: FaceJob) -> None:
-        """Draws a new picture of a track's person where none, as fine as the face, was tried for one like it."""
-        tried = [self._distance(key, job) for key in keys if key.size >= job.size]
-        fine = sum(key.drawn is not None and key.size >= job.size for key in keys)
-        if min(tried, default=math.inf) <= NEAR or fine == MOST_KEYS or len(keys) == MOST_TRIES:
-            return
-        # One person for the whole track: seed and embedding of the first picture that fitted.
-        first = next((key for key in keys if key.drawn is not None), None)
-        if first is None:
-            (trial,) = self.pipe.draw_batch([job], self.options)
-            seed, attempt, drawn = job.seed(trial.attempt), trial.attempt, trial.drawn
-        else:
-            job.identity, seed, attempt = first.identity, first.seed, first.attempt
-            (found,) = self.pipe.sample([job], [seed], self.options, attempt)
-            drawn = None if self.pipe.fit_face(job, found) is None else found
-        keys.append(Key(job.goal, job.size, job.identity, seed, attempt, drawn))
-
-    def _usable(self, keys: list[Key], job: FaceJob) -> list[Key]:
-        """Pictures of a track's person, those as fine as the face first, and the nearest of these."""
-        drawn = [key for key in keys if key.drawn is not None]
-        return sorted(drawn, key=lambda key: (key.size < job.size, self._distance(key, job)))
-
-    def _distance(self, key: Key, job: FaceJob) -> float:
-        return self.pipe.sampler.distance(key.goal, job.goal)
 
     def _record(self, entry: _Planned, time: float) -> None:
         track, face = entry.track, entry.face
@@ -582,22 +594,29 @@ def _borrowed(sighting: Sighting, near: list[Sighting]) -> np.ndarray | None:
     return carried(one.face, sighting.face.box).landmarks
 
 
+def unrest(face: Face) -> float:
+    """How far a face is from one that looks into the camera without expression: a sum over its blendshapes."""
+    assert face.blendshapes is not None and face.pose is not None
+    turned = np.abs(angles_of(face.pose)[:2]).sum() / TURN
+    return float(turned + sum(score for name, score in face.blendshapes.items() if name != "_neutral"))
+
+
 def _averaged(sighting: Sighting, measured: list[Sighting]) -> tuple[Any, ...]:
-    """What the nearest sighting shows; light and colour averaged over the frames around of the same light."""
+    """Light and colour averaged over the frames around of the same light."""
     nearest = min(measured, key=lambda other: abs(other.frame - sighting.frame))
-    seen = [other for other in measured if other.coefficients[3] is None or other.coefficients[3].any()]
+    seen = [other for other in measured if other.coefficients[1] is None or other.coefficients[1].any()]
     seen = seen or measured
-    colors = np.array([np.zeros(3) if s.coefficients[3] is None else s.coefficients[3][:3] for s in seen])
-    own = nearest.coefficients[3]
+    colors = np.array([np.zeros(3) if s.coefficients[1] is None else s.coefficients[1][:3] for s in seen])
+    own = nearest.coefficients[1]
     own = np.zeros(3) if own is None else own[:3] if own.any() else colors.mean(0)
     times = np.array([other.time for other in seen])
     light, color = (
         None
         if nearest.coefficients[place] is None
         else average(times, np.array([s.coefficients[place] for s in seen]), sighting.time, colors, own)
-        for place in (2, 3)
+        for place in (0, 1)
     )
-    return (*nearest.coefficients[:2], light, color)
+    return light, color
 
 
 def _boxes(name: str, boxes: Sequence[Sequence[float]] | None) -> list[np.ndarray]:

@@ -1,0 +1,344 @@
+"""A drawn person who moves as the original does: one picture, laid anew for each frame, and mouths to open it with."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from . import landmarks as lm
+from .lighting import mesh_triangles
+from .placing import EYES, FEATURES, FLIP, LOWER_LIPS, UPPER_LIPS, flow, follow, opening, place, taken
+
+# Inner lips from corner to corner.
+UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
+LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
+MOUTH = sorted({*lm.OUTER_LIPS, *lm.INNER_LIPS, *UPPER_LIPS, *LOWER_LIPS})
+HELD = sorted({*FEATURES, *MOUTH, *lm.OVAL})
+IRIS = 0.22  # widths of the eye round the middle of the iris within which an eyeball is moved, not stretched
+HALF_SHUT = 0.6  # of an eye's own opening, from which on its lids are moved by triangles
+ROUND_EYE, SURROUNDED = 1.0, 0.7  # widths of the eye from its middle, to which they are, and to which by them alone
+CLOSED = 0.3  # of an eye's opening at rest, at which the mesh of a shut eye still sees it open
+WIDEST = 1.3  # times its opening at rest, the widest that an eye is drawn
+SQUINT = 0.4  # of its opening at rest, from which on an eyeball darkens towards the lashes
+LASHES = (0.15, 0.06)  # of the drawn eye's opening, at the upper and at the lower lid, that is no eyeball
+LID = 0.02  # widths of the eye over which an eyeball runs out into the lids
+TEETH = 0.4  # of a drawn mouth's opening, at either lip, that moves with the lip and is never stretched
+LIP = 0.015  # widths of the mouth over which its inside runs out into the lips
+SHUT = 0.02  # opening in widths of the mouth, below which nothing of its inside is seen
+DARK, DEPTH = 5, 0.5  # percent of the pixels inside a mouth that are darker than its depth; and how dark that is
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A drawn picture of a person.
+
+    Args:
+        pixels (`np.ndarray` of shape `(P, P, 3)`, uint8):
+            As rendered.
+        points (`np.ndarray` of shape `(478, 3)`):
+            Mesh in its pixels.
+        styles (`torch.Tensor` of shape `(L, 512)`):
+            What it was rendered of.
+    """
+
+    pixels: np.ndarray
+    points: np.ndarray
+    styles: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """What is drawn once of a person, to be moved in every frame.
+
+    Args:
+        face ([`Picture`]):
+            Of the whole face.
+        pose (`np.ndarray` of shape `(3, 3)`):
+            Rotation of the head in it.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Its parts, from [`FaceParser.parse`].
+        mouth ([`Picture`], *optional*):
+            The same person with the mouth open.
+        original (`np.ndarray` of shape `(478, 3)`):
+            Mesh of the original that the face was drawn for.
+        original_pose (`np.ndarray` of shape `(3, 3)`):
+            Rotation of the original head there.
+    """
+
+    face: Picture
+    pose: np.ndarray
+    parts: np.ndarray
+    mouth: Picture | None
+    original: np.ndarray
+    original_pose: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return len(self.face.pixels)
+
+
+def move(person: Person, original: np.ndarray) -> np.ndarray:
+    """Lays a person's mesh where the original's is, moved as the original has moved since it was drawn.
+
+    Relative motion (Siarohin et al. 2019) of a mesh: what forehead, nose and cheek bones explain is the head's, and
+    the rest is expression, added to the person's own face.
+
+    Args:
+        person ([`Person`]):
+            Whose mesh is laid.
+        original (`np.ndarray` of shape `(478, 3)`):
+            Mesh of the original, in pixels of the crop.
+
+    Returns:
+        `np.ndarray` of shape `(478, 3)`, float32: in pixels of the crop.
+    """
+    scale, turn = _rigid(original[lm.RIGID], person.original[lm.RIGID])
+    still = scale * (original - original[lm.RIGID].mean(0)) @ turn.T + person.original[lm.RIGID].mean(0)
+    size, _ = _rigid(person.original[lm.RIGID], person.face.points[lm.RIGID])
+    across = FLIP @ person.pose @ person.original_pose.T @ FLIP
+    moved = person.face.points + size * (still - person.original) @ across.T
+    # Lips are where the original's are: what they say depends on their shape and place, not on how these changed.
+    lips = size * (still - person.original[lm.RIGID].mean(0)) @ across.T + person.face.points[lm.RIGID].mean(0)
+    away = np.zeros((len(HELD), 2))
+    away[np.isin(HELD, MOUTH)] = (lips - moved)[MOUTH, :2]
+    moved[:, :2] += follow(moved, HELD, away)
+    pose = FLIP @ turn.T @ FLIP @ person.original_pose
+    return place(moved.astype(np.float32), person.pose, _with_own_eyes(person, original), pose)
+
+
+def trials(person: Person) -> list[np.ndarray]:
+    """Meshes `(478, 3)` of the original, by which to see how well a person moves: speaking, pursed, eyes shut."""
+    found = []
+    for width, gap, shut in ((1.0, 0.35, 0.0), (0.75, 0.12, 0.0), (1.0, 0.0, 1.0)):
+        mesh = person.original.copy()
+        line = _Line(mesh, *lm.MOUTH_CORNERS)
+        at = line.inside(mesh[MOUTH])
+        upper, lower = (line.inside(mesh[[middle]])[0, 1] for middle in lm.LIP_MIDDLES)
+        at[:, 0] = 0.5 + width * (at[:, 0] - 0.5)
+        below = np.isin(MOUTH, [*LOWER_LIPS, *LOWER])
+        at[below, 1] += (gap - (lower - upper)) * np.sin(np.pi * at[below, 0].clip(0, 1))
+        mesh[MOUTH, :2] = line.outside(at)
+        for _, _, top, bottom, corners, _ in EYES:
+            eye = opening(mesh, top, bottom, corners)
+            mesh[top, :2] += shut * eye.gap * eye.down
+        found.append(mesh.astype(np.float32))
+    return found
+
+
+def _with_own_eyes(person: Person, original: np.ndarray) -> np.ndarray:
+    """The original's mesh, its eyes as open as the person's own would be."""
+    shaped = original.copy()
+    for _, _, upper, lower, corners, _ in EYES:
+        lids = [upper, lower, corners]
+        rest, own = opening(person.original, *lids), opening(person.face.points, *lids)
+        now = opening(original, *lids)
+        share = now.gap / now.width / max(rest.gap / rest.width, 1e-3)
+        share = min(share, (max(share, CLOSED) - CLOSED) / (1 - CLOSED)) if share < 1 else min(share, WIDEST)
+        more = share * own.gap / own.width * now.width - now.gap
+        shaped[upper, :2] -= more / 2 * now.down
+        shaped[lower, :2] += more / 2 * now.down
+    return shaped
+
+
+def show(person: Person, placed: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The person's face as placed: skin, then eyeballs behind the lids, then the inside of the mouth.
+
+    Args:
+        person ([`Person`]):
+            Who is shown.
+        placed (`np.ndarray` of shape `(478, 3)`):
+            From [`move`].
+        size (`int`):
+            Side of the crop.
+
+    Returns:
+        `tuple`: picture `(size, size, 3)`, uint8; the mesh as placed; parts of the picture `(s, s, 7)`, float32.
+    """
+    where = flow(person.face.points, placed, size, irises=False)
+    for eye in range(len(EYES)):
+        _close(where, person.face.points, placed, eye)
+    picture = taken(person.face.pixels, where)
+    side = len(person.parts)
+    coarse = cv2.resize(where, (side, side), interpolation=cv2.INTER_AREA) * (side / len(person.face.pixels))
+    parts = cv2.remap(person.parts, coarse - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    for eye in EYES:
+        _lay_eye(picture, person.face, placed, *eye)
+    if person.mouth is not None:
+        _lay_mouth(picture, person.mouth, placed)
+    return picture, placed, parts
+
+
+def _close(where: np.ndarray, points: np.ndarray, placed: np.ndarray, number: int) -> None:
+    """Moves the skin round an eye that shuts by the triangles of its mesh: lids that meet are no spline. In place."""
+    upper, lower, top, bottom, corners, _ = EYES[number]
+    rest, now = (opening(mesh, top, bottom, corners) for mesh in (points, placed))
+    shut = 1 - now.gap / now.width / max(HALF_SHUT * rest.gap / rest.width, 1e-3)
+    if shut <= 0:
+        return
+    outline = placed[[*lower, *upper, *corners], :2]
+    middle, reach = outline.mean(0), ROUND_EYE * now.width
+    low = np.floor(middle - reach).astype(int).clip(0, len(where))
+    high = np.ceil(middle + reach).astype(int).clip(0, len(where))
+    if (high - low).min() < 2:
+        return
+    near = _round_eye(number)
+    ids = np.full((high - low)[::-1], -1, np.int32)
+    corners_at = np.round((placed[near, :2] - low - 0.5) * 16).astype(np.int32)
+    for index, triangle in enumerate(corners_at):
+        cv2.fillConvexPoly(ids, triangle, index, cv2.LINE_8, 4)
+    y, x = np.mgrid[low[1] : high[1], low[0] : high[0]] + 0.5
+    ends = np.dstack([placed[near, :2], np.ones(near.shape)]).astype(float)
+    flat = np.abs(np.linalg.det(ends)) < 1e-3
+    ends[flat] = np.eye(3)
+    taken_from = np.linalg.solve(ends, points[near, :2].astype(float))  # (N, 3, 2): affine maps
+    found = np.einsum("hwi,hwij->hwj", np.dstack([x, y, np.ones_like(x)]), taken_from[ids])
+    away = np.hypot(x - middle[0], y - middle[1]) / now.width
+    weight = min(1.0, 2 * shut) * ((ROUND_EYE - away) / (ROUND_EYE - SURROUNDED)).clip(0, 1) * (ids >= 0)
+    part = where[low[1] : high[1], low[0] : high[0]]
+    part += (weight[..., None] * (found - part)).astype(np.float32)
+
+
+@functools.cache
+def _round_eye(number: int) -> np.ndarray:
+    """Triangles `(N, 3)` within four edges of an eye, those of the upper lid last."""
+    upper, lower, _, _, corners, _ = EYES[number]
+    triangles, reached = mesh_triangles(), {*upper, *lower, *corners}
+    for _ in range(4):
+        near = triangles[np.isin(triangles, list(reached)).any(1)]
+        reached = {*near.ravel().tolist()}
+    return near[np.argsort(np.isin(near, upper).any(1), kind="stable")]
+
+
+def _lay_eye(
+    picture: np.ndarray,
+    face: Picture,
+    placed: np.ndarray,
+    upper: list[int],
+    lower: list[int],
+    top: int,
+    bottom: int,
+    corners: list[int],
+    iris: list[int],
+) -> None:
+    lids = [corners[0], *upper, corners[1]], [corners[0], *lower, corners[1]]
+    slot = _Slot(placed, *lids, LID, picture.shape)
+    if slot.opacity is None:
+        return
+    if opening(placed, top, bottom, corners).gap < 1:
+        slot.fill(picture, cv2.GaussianBlur(picture[slot.area], (0, 0), 1).astype(np.float32))  # lashes, not steps
+        return
+    new, old = (_Line(points, *corners) for points in (placed, face.points))
+    x, y = new.inside(placed[iris[0]])
+    drawn_x, drawn_y = old.inside(face.points[iris[0]])
+    # The iris is moved as it is; the white on both sides gives way.
+    ends = [[0, max(1e-3, middle - IRIS), min(0.999, middle + IRIS), 1] for middle in (x, drawn_x)]
+    along = np.interp(slot.at[..., 0], *ends)
+    high, low = _bounds(face.points, *lids, old, along)
+    gap = low - high
+    across = np.clip(slot.at[..., 1] + drawn_y - y, high + LASHES[0] * gap, low - LASHES[1] * gap)
+    ball = _at(face.pixels, old.outside(np.dstack([along, across])))
+    rest, now = (opening(points, top, bottom, corners) for points in (face.points, placed))
+    shut = 1 - now.gap / now.width / max(SQUINT * rest.gap / rest.width, 1e-3)
+    if shut > 0:
+        lashes = _at(face.pixels, old.outside(np.dstack([along, high])))
+        ball += min(shut, 1.0) * (lashes - ball)
+    slot.fill(picture, ball)
+
+
+def _lay_mouth(picture: np.ndarray, mouth: Picture, placed: np.ndarray) -> None:
+    line, own = (_Line(points, UPPER[0], UPPER[-1]) for points in (placed, mouth.points))
+    gap, drawn_gap = (
+        float(at.inside(points[lm.LIP_MIDDLES])[1, 1] - at.inside(points[lm.LIP_MIDDLES])[0, 1])
+        for at, points in ((line, placed), (own, mouth.points))
+    )
+    slot = _Slot(placed, UPPER, LOWER, LIP, picture.shape)
+    if slot.opacity is None or gap < SHUT:
+        return
+    along = slot.at[..., 0]
+    top, bottom = _bounds(placed, UPPER, LOWER, line, along)
+    high, low = _bounds(mouth.points, UPPER, LOWER, own, along)
+    ratio = max(1.0, gap / max(drawn_gap, 1e-3))
+    # What is next to the lips, teeth above all, is not stretched: in a wider mouth, the dark between is wider.
+    share = ((slot.at[..., 1] - top) / (bottom - top).clip(1e-3)).clip(0, 1) * min(gap / max(drawn_gap, 1e-3), ratio)
+    seen = np.interp(share, [0, TEETH, ratio - TEETH, ratio], [0, TEETH, 1 - TEETH, 1])
+    new = _at(mouth.pixels, own.outside(np.dstack([along, high + seen * (low - high)])))
+    if ratio > 1:
+        depth = np.minimum(share - TEETH, ratio - TEETH - share) / (1 - 2 * TEETH)
+        dark = DEPTH * np.percentile(new[slot.opacity[..., 0] > 0.5], DARK, axis=0)
+        new += depth.clip(0, 1)[..., None] * (dark - new)
+    slot.fill(picture, new)
+
+
+class _Line:
+    """Coordinates along and across a line from one point of a mesh to another, in its lengths."""
+
+    def __init__(self, points: np.ndarray, start: int, end: int) -> None:
+        self.start = points[start, :2].astype(float)
+        self.axis = points[end, :2] - self.start
+        self.length = float(self.axis @ self.axis)
+        self.down = np.array([-self.axis[1], self.axis[0]])
+
+    def inside(self, points: np.ndarray) -> np.ndarray:
+        away = points[..., :2] - self.start
+        return np.stack([away @ self.axis, away @ self.down], -1) / max(self.length, 1e-6)
+
+    def outside(self, at: np.ndarray) -> np.ndarray:
+        return self.start + at[..., :1] * self.axis + at[..., 1:] * self.down
+
+
+class _Slot:
+    """What is seen between two lids or lips: its pixels, their coordinates along the line of its corners, its edge."""
+
+    def __init__(
+        self, placed: np.ndarray, upper: list[int], lower: list[int], soft: float, shape: tuple[int, ...]
+    ) -> None:
+        line = _Line(placed, upper[0], upper[-1])
+        outline = placed[[*upper, *lower[-2:0:-1]], :2]
+        soft *= np.sqrt(line.length)
+        low = np.floor(outline.min(0) - 3 * soft - 1).astype(int).clip(0, shape[1::-1])
+        high = np.ceil(outline.max(0) + 3 * soft + 2).astype(int).clip(0, shape[1::-1])
+        self.area = slice(low[1], high[1]), slice(low[0], high[0])
+        self.opacity = None
+        if (high - low).min() < 2:
+            return
+        mask = np.zeros((high - low)[::-1], np.uint8)
+        cv2.fillPoly(mask, np.round((outline - low - 0.5) * 16).astype(np.int32)[None], 255, cv2.LINE_AA, 4)
+        cv2.polylines(mask, [np.round((outline - low - 0.5) * 16).astype(np.int32)], True, 255, 1, cv2.LINE_AA, 4)
+        self.opacity = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.5, soft))[..., None]
+        y, x = np.mgrid[low[1] : high[1], low[0] : high[0]] + 0.5
+        self.at = line.inside(np.dstack([x, y]))
+
+    def fill(self, picture: np.ndarray, new: np.ndarray) -> None:
+        """Lays new pixels, float32, into the slot."""
+        part = picture[self.area]
+        part[:] = np.round(part + self.opacity * (new - part))
+
+
+def _at(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """A picture at places counted from its edge, float32."""
+    where = (where - 0.5).astype(np.float32)
+    return cv2.remap(picture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+
+
+def _bounds(
+    points: np.ndarray, upper: list[int], lower: list[int], line: _Line, along: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The upper and the lower edge of a slot at places along its line."""
+    found = []
+    for group in (upper, lower):
+        edge = line.inside(points[group])
+        found.append(np.interp(along, np.maximum.accumulate(edge[:, 0]), edge[:, 1]))
+    return found[0], found[1]
+
+
+def _rigid(points: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """Scale and rotation `(3, 3)` that lay points best onto others (Umeyama 1991)."""
+    a, b = (p.astype(np.float64) - p.mean(0) for p in (points, targets))
+    u, values, v = np.linalg.svd(b.T @ a)
+    sign = np.array([1, 1, np.sign(np.linalg.det(u @ v))])
+    return float((values * sign).sum() / (a**2).sum()), (u * sign) @ v
