@@ -2,7 +2,7 @@
 
     python -m faceanon_hub.training.attributes CROPS... --folder WEIGHTS
 
-The crops are those of [`training.crops`], the labels HSE-FaceRes's. About 6 minutes of one core that has bfloat16.
+The crops are those of [`training.crops`], the labels HSE-FaceRes's. About 12 minutes of one core that has bfloat16.
 """
 
 from __future__ import annotations
