@@ -61,8 +61,9 @@ def fit(
         told = ", ".join(f"{name} {share:.2f}" for name, share in explained.items())
         typer.echo(f"{pipe.sampler.config.bank} faces; share of each row that a style tells: {told}", err=True)
         if followed is not None:
+            faces = pipe.sampler.config.photos
             typer.echo(
-                f"{pipe.sampler.config.photos} faces of photos are followed by {followed:.1%} of draws", err=True
+                f"{faces} faces of photos are followed; {followed:.1%} of the generator's are like them", err=True
             )
         typer.echo(f"{out}: load it with FaceAnonPipeline.from_pretrained", err=True)
 

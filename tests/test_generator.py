@@ -251,3 +251,16 @@ def test_heads_are_fitted(little, monkeypatch):
         reduced = F.avg_pool2d(large, 64 // size)
         assert (small - reduced).square().mean() < 0.5 * reduced.var()
         assert fit.r2 > 0.5
+
+
+def test_what_shapes_a_size_learns_and_nothing_else_does(little):
+    names = {id(parameter): name for name, parameter in little.named_parameters()}
+    style = little.style(little.latents([1, 2]))
+    little(style).square().mean().backward()
+    shaping = {names[id(parameter)] for parameter in little.shaping(64)}
+    learning = {name for name, parameter in little.named_parameters() if parameter.grad is not None}
+    assert shaping == learning and "heads.64.mix.weight" in shaping and "scale.weight" in shaping
+    coarse = {names[id(parameter)] for parameter in little.shaping(16)}
+    # Levels of 8, 16 and 32 px: the last, and what reads the picture off it, stay.
+    assert {name.rsplit(".", 1)[0] for name in shaping - coarse} >= {"scale", "heads.64.mix", "levels.2.first.mix"}
+    assert "levels.1.first.mix.weight" in coarse and not any(name.startswith(("heads", "levels.2")) for name in coarse)
