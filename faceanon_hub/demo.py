@@ -391,7 +391,8 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
 
         with _told(said):
             report = pipe.video(
-                file, target, seed=int(seed or 0), start=start, end=end, audio=audio, threshold=threshold,
+                file, target, seed=int(seed or 0), start=start, end=end, voice="keep" if audio else "drop",
+                threshold=threshold,
                 **_asked((light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)),
                 on_progress=on_progress,
             )  # fmt: skip

@@ -316,7 +316,17 @@ def test_a_missing_extra_is_told(pipe, clip, tmp_path, monkeypatch):
 
 def test_command_with_report(clip, tmp_path):
     result = run(
-        clip, tmp_path / "a.mp4", "--end", 0.2, "--seed", 1, "--no-audio", "--report", tmp_path / "r.json", "--json"
+        clip,
+        tmp_path / "a.mp4",
+        "--end",
+        0.2,
+        "--seed",
+        1,
+        "--voice",
+        "drop",
+        "--report",
+        tmp_path / "r.json",
+        "--json",
     )
     assert result.exit_code == 0 and "5 frames, faces of 1 in them: 5 anonymized" in without_blanks(result.stderr)
     record = json.loads(result.stdout)
