@@ -86,8 +86,7 @@ class VoiceDisguise:
     def _changed(self, sound: np.ndarray) -> np.ndarray:
         """A piece of sound with other pitch and formants, as long as it was."""
         world = self._world
-        rough, times = world.dio(sound, RATE)
-        pitch = world.stonemask(sound, rough, times, RATE)
+        pitch, times = world.harvest(sound, RATE)
         envelope = world.cheaptrick(sound, pitch, times, RATE)
         noise = world.d4c(sound, pitch, times, RATE)
         voiced = pitch > 0
