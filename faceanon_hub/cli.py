@@ -104,6 +104,14 @@ class EngineChoice(str, Enum):
     RAY = "ray"
 
 
+class VoiceChoice(str, Enum):
+    """What becomes of the sound of videos."""
+
+    KEEP = "keep"
+    DROP = "drop"
+    DISGUISE = "disguise"
+
+
 class DtypeChoice(str, Enum):
     """What the network computes in."""
 
@@ -118,6 +126,10 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, mps, ...")]
 Dtype = Annotated[
     DtypeChoice,
     typer.Option(help="Of the networks, on a GPU: float16 and bfloat16 are faster, and some levels different."),
+]
+VoiceOption = Annotated[
+    VoiceChoice,
+    typer.Option(help="A voice identifies, too. disguise: pitch and formants moved; no proof against who tries."),
 ]
 ReportSeeds = Annotated[bool, typer.Option(help="Put the seeds into report and JSON.")]
 AsReport = Annotated[bool, typer.Option("--json", help="Print the report to standard output.")]
@@ -317,7 +329,7 @@ def video(
     ] = None,
     start: Annotated[float | None, typer.Option(min=0, help="Second at which to begin.")] = None,
     end: Annotated[float | None, typer.Option(min=0, help="Second at which to stop.")] = None,
-    audio: Annotated[bool, typer.Option(help="Copy the sound. A voice identifies, too.")] = True,
+    voice: VoiceOption = VoiceChoice.KEEP,
     codec: Annotated[str | None, typer.Option(help="FFmpeg's name of an encoder, as libx265.")] = None,
     quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of lossy codecs; 65 unless given.")] = None,
     options: CallOptions = None,
@@ -340,7 +352,7 @@ def video(
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
     try:
-        check_extra("video")
+        check_extra("voice" if voice is VoiceChoice.DISGUISE else "video")
         check_target(target, UnwritableVideoError)
         _check_new([report], force)
         with _progress(quiet) as progress:
@@ -353,7 +365,7 @@ def video(
                 seed=seed,
                 start=start,
                 end=end,
-                audio=audio,
+                voice=voice.value,
                 codec=codec,
                 quality=quality,
                 keep=kept,
@@ -434,7 +446,7 @@ def folder(
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of photos in lossy formats.")] = 95,
     keep_metadata: KeepMetadata = False,
     max_pixels: MaxPixels = None,
-    audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
+    voice: VoiceOption = VoiceChoice.KEEP,
     copy_others: Annotated[
         bool, typer.Option(help="Copy other files that are checked to be harmless: text and few numbers.")
     ] = False,
@@ -481,7 +493,7 @@ def folder(
                 quality=quality,
                 keep_metadata=keep_metadata,
                 max_pixels=max_pixels or MAX_PIXELS,
-                audio=audio,
+                voice=voice.value,
                 copy_others=copy_others,
                 trust=trust or (),
                 reports=report,

@@ -16,6 +16,7 @@ import numpy as np
 from . import copied, files
 from .errors import MissingDependencyError, UnreadableVideoError, UnwritableVideoError
 from .profiles import HDR
+from .voice import RATE, DisguisedTrack, Voice
 
 if TYPE_CHECKING:
     import av
@@ -36,6 +37,7 @@ BT709, BT601 = 1, 5
 LIMITED, FULL = 1, 2
 ENCODERS = {"h264": "libx264", "hevc": "libx265", "vp9": "libvpx-vp9", "vp8": "libvpx", "av1": "libsvtav1"}
 QUALITY = 65
+BITEXACT = 1 << 23  # of a codec's flags: no version in what it writes
 # Option that sets the quality of a codec, and its worst and best value.
 SCALES = {
     "libx264": ("crf", 51, 0),
@@ -60,7 +62,7 @@ SOUND = {
     "mpegts": {"aac", "ac3", "dts", "eac3", "mp2", "mp3", "opus", "truehd"},
     "flv": {"aac", "ac3", "eac3", "flac", "mp3", "opus"},
 }
-NO_SOUND = "{} holds no {} sound: write .mkv, or leave it out by --no-audio"
+NO_SOUND = "{} holds no {} sound: write .mkv, or leave it out by --voice drop"
 CHAPTERS = {"mp4", "mov", "ipod", "matroska", "webm", "ogg"}
 
 
@@ -354,8 +356,10 @@ class VideoWriter:
             Whose times, colours and other streams the new video gets; of its metadata, only languages and chapters.
         frame (`Frame`):
             The first one, for its size.
-        audio (`bool`):
-            Copy the sound.
+        voice (`str`, *optional*, defaults to `"keep"`):
+            `"keep"` copies the sound, `"drop"` leaves it out, `"disguise"` see [`voice.VoiceDisguise`].
+        seed (`int`, *optional*, defaults to `0`):
+            Of the disguise.
         codec (`str`, *optional*):
             FFmpeg's name of an encoder.
         quality (`int`, *optional*):
@@ -372,9 +376,10 @@ class VideoWriter:
         target: Path,
         reader: VideoReader,
         frame: Frame,
-        audio: bool = True,
+        voice: Voice = "keep",
         codec: str | None = None,
         quality: int | None = None,
+        seed: int = 0,
     ) -> None:
         self._av = load_av()
         self.target = target
@@ -390,7 +395,8 @@ class VideoWriter:
             self.notes: list[str] = []
             self._base, self._pts = reader.stream.time_base, -1
             self.stream = self._add_video(reader, frame, codec, quality)
-            self.copies = self._add_copies(reader, audio)
+            self.voices: dict[int, DisguisedTrack] = {}
+            self.copies = self._add_copies(reader, voice, seed)
             self._add_chapters(reader)
             self._begin()
         except BaseException as error:
@@ -443,16 +449,19 @@ class VideoWriter:
                 context.options = {name: str(value)} | CODEC_OPTIONS.get(codec, {})
         return stream
 
-    def _add_copies(self, reader: VideoReader, audio: bool) -> dict[int, Any]:
-        wanted, self.notes = reader.beside(audio)
+    def _add_copies(self, reader: VideoReader, voice: Voice, seed: int) -> dict[int, Any]:
+        wanted, self.notes = reader.beside(voice != "drop")
         copies = {}
         for source in wanted:
+            if source.type == "audio" and voice == "disguise":
+                self.voices[source.index] = DisguisedTrack(self._add_voice(source), seed)
+                continue
             name = copied.codec_of(source)
             try:
                 header = copied.header(name, source.codec_context.extradata)
             except ValueError as error:
                 if source.type == "audio":
-                    cause = f"sound in {name} cannot be copied, as {error}: leave it out by --no-audio"
+                    cause = f"sound in {name} cannot be copied, as {error}: leave it out by --voice drop"
                     raise UnwritableVideoError(self.target, cause) from error
                 self.notes.append(f"subtitles in {name} are left out: {error}")
                 continue
@@ -476,6 +485,19 @@ class VideoWriter:
             copy.disposition = source.disposition
             copies[source.index] = copy
         return copies
+
+    def _add_voice(self, source: Any) -> Any:
+        """A stream of mono sound, in the usual codec of the container."""
+        known = self.container.supported_codecs
+        codec = next((name for name in ("aac", "libopus") if name in known), self.container.default_audio_codec)
+        try:
+            stream = self.container.add_stream(codec, RATE, layout="mono")
+            stream.codec_context.flags |= BITEXACT
+        except (ValueError, self._av.FFmpegError) as error:
+            raise UnwritableVideoError(self.target, NO_SOUND.format(self.target.suffix, codec)) from error
+        if language := copied.language(source.metadata):
+            stream.metadata["language"] = language
+        return stream
 
     def _begin(self) -> None:
         """Writes the header; some muxers say only then that they do not hold the sound."""
@@ -525,6 +547,11 @@ class VideoWriter:
 
     def copy(self, packet: av.Packet) -> None:
         """Passes on a packet of another stream."""
+        if (track := self.voices.get(packet.stream.index)) is not None:
+            with self._writing():
+                for new in track.packets(packet):
+                    self.container.mux(new)
+            return
         copy, name = self.copies.get(packet.stream.index), copied.codec_of(packet.stream)
         if copy is None or packet.dts is None:
             return
@@ -539,6 +566,9 @@ class VideoWriter:
     def finish(self) -> None:
         """Writes what is left, and closes the file."""
         with self._writing():
+            for track in self.voices.values():
+                for new in track.packets(None):
+                    self.container.mux(new)
             self.container.mux(self.stream.encode(None))
             self.container.close()
 

@@ -29,6 +29,7 @@ EXTRAS = {
         "yaml": "pyyaml",
     },
     "video": {"av": "av"},
+    "voice": {"av": "av", "pyworld": "pyworld-prebuilt"},
 }
 
 

@@ -50,6 +50,7 @@ from .io import (
 )
 from .options import Options
 from .ranges import check_number
+from .voice import Voice
 from .workers import check_device, check_dtype, load, start, work
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class _Settings:
     quality: int
     keep_metadata: bool
     max_pixels: int
-    audio: bool
+    voice: Voice
     report_seeds: bool
     checkpoint: str
 
@@ -162,7 +163,7 @@ def anonymize_folder(
     quality: int = 95,
     keep_metadata: bool = False,
     max_pixels: int = MAX_PIXELS,
-    audio: bool = True,
+    voice: Voice = "keep",
     copy_others: bool = False,
     trust: Sequence[str] = (),
     reports: str | os.PathLike[str] | None = None,
@@ -217,8 +218,8 @@ def anonymize_folder(
             Keep cleaned EXIF of photos.
         max_pixels (`int`, *optional*, defaults to `100_000_000`):
             Photos of more pixels fail before they are decoded.
-        audio (`bool`, *optional*, defaults to `True`):
-            Keep the sound of videos.
+        voice (`str`, *optional*, defaults to `"keep"`):
+            Of videos, see [`anonymize_video`].
         copy_others (`bool`, *optional*, defaults to `False`):
             Copy files that are neither and whose content is checked to be harmless, see [`harmless.why_not`]: text
             and few numbers. The rest are failures, and named.
@@ -285,7 +286,7 @@ def anonymize_folder(
     asked = asdict(Options(**options))
     batch_size = asked.pop("batch_size")  # changes speed, not results
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
-    settings = _Settings(asked, batch_size, quality, keep_metadata, max_pixels, audio, report_seeds, name)
+    settings = _Settings(asked, batch_size, quality, keep_metadata, max_pixels, voice, report_seeds, name)
     # What changes results. Zones do too, but file by file: they are on the records.
     promised = {
         "version": __version__,
@@ -296,7 +297,7 @@ def anonymize_folder(
         "photo_format": photo_format,
         "quality": quality,
         "keep_metadata": keep_metadata,
-        "audio": audio,
+        "voice": voice,
         "report_seeds": report_seeds,
     }
 
@@ -766,7 +767,7 @@ def _video(pipe: FaceAnonPipeline, settings: _Settings, job: _Job) -> dict[str, 
         seed=job.seed,
         keep=job.keep or None,
         hide=job.hide or None,
-        audio=settings.audio,
+        voice=settings.voice,
         batch_size=settings.batch_size,
         **settings.options,
     )

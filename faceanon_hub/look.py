@@ -31,6 +31,7 @@ SURE_SEX = 2.0  # log odds of a drawn face
 CHILD, ADULT = 14, 20  # ages
 # Blendshapes of a face at rest, and of one that shows its teeth.
 REST = {"jawOpen": 0.01, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05, "mouthSmileLeft": 0.05, "mouthSmileRight": 0.05}
+REST |= dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"), 0.0)
 REST |= {f"eyeLook{way}{side}": 0.05 for way in ("Down", "In", "Out", "Up") for side in ("Left", "Right")}
 OPENED = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}
 YEARS_AWRY, CHILDS_YEARS_AWRY = 12, 6  # from so many years on an age is wrong

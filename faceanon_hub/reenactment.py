@@ -11,16 +11,21 @@ import torch
 
 from . import landmarks as lm
 from .lighting import mesh_triangles
-from .placing import EYES, FEATURES, FLIP, LOWER_LIPS, UPPER_LIPS, flow, follow, opening, place, taken
+from .placing import EYES, FEATURES, FLIP, LIDS, LOWER_LIPS, flow, follow, opening, place, taken
 
 # Inner lips from corner to corner.
 UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
 LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
-MOUTH = sorted({*lm.OUTER_LIPS, *lm.INNER_LIPS, *UPPER_LIPS, *LOWER_LIPS})
+# What opens and shuts: edges above and below, their middles, corners.
+GAPS = (*(eye[:5] for eye in EYES), (UPPER[1:-1], LOWER[1:-1], *lm.LIP_MIDDLES, [UPPER[0], UPPER[-1]]))
+# Lips between their outer and their inner edge, the upper and the lower one.
+BETWEEN_UPPER = [76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292]
+BETWEEN_LOWER = [77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403, 319, 325]
+MOUTH = sorted({*lm.OUTER_LIPS, *lm.INNER_LIPS, *BETWEEN_UPPER, *BETWEEN_LOWER})
 HELD = sorted({*FEATURES, *MOUTH, *lm.OVAL})
 IRIS = 0.22  # widths of the eye round the middle of the iris within which an eyeball is moved, not stretched
-HALF_SHUT = 0.6  # of an eye's own opening, from which on its lids are moved by triangles
-ROUND_EYE, SURROUNDED = 1.0, 0.7  # widths of the eye from its middle, to which they are, and to which by them alone
+HALF_SHUT = 0.6  # of an eye's or mouth's opening when drawn, below which its skin is moved by triangles
+REACH, SURROUNDED = 1.0, 0.7  # widths of the gap from its middle, to which it is, and to which by them alone
 CLOSED = 0.3  # of an eye's opening at rest, at which the mesh of a shut eye still sees it open
 WIDEST = 1.3  # times its opening at rest, the widest that an eye is drawn
 SQUINT = 0.4  # of its opening at rest, from which on an eyeball darkens towards the lashes
@@ -118,14 +123,15 @@ def trials(person: Person) -> list[np.ndarray]:
         mesh = person.original.copy()
         line = _Line(mesh, *lm.MOUTH_CORNERS)
         at = line.inside(mesh[MOUTH])
-        upper, lower = (line.inside(mesh[[middle]])[0, 1] for middle in lm.LIP_MIDDLES)
+        top, bottom = (line.inside(mesh[group]) for group in (UPPER, LOWER))
+        wanted = top[:, 1] + gap * np.sin(np.pi * top[:, 0].clip(0, 1))
         at[:, 0] = 0.5 + width * (at[:, 0] - 0.5)
-        below = np.isin(MOUTH, [*LOWER_LIPS, *LOWER])
-        at[below, 1] += (gap - (lower - upper)) * np.sin(np.pi * at[below, 0].clip(0, 1))
+        below = np.isin(MOUTH, [*LOWER_LIPS, *LOWER[1:-1], *BETWEEN_LOWER])
+        at[below, 1] += np.interp(at[below, 0], 0.5 + width * (bottom[:, 0] - 0.5), wanted - bottom[:, 1])
         mesh[MOUTH, :2] = line.outside(at)
-        for _, _, top, bottom, corners, _ in EYES:
-            eye = opening(mesh, top, bottom, corners)
-            mesh[top, :2] += shut * eye.gap * eye.down
+        for uppers, _, upper, lower, corners, _ in EYES:
+            eye = opening(mesh, upper, lower, corners)
+            mesh[uppers, :2] += shut * eye.gap * LIDS * eye.down
         found.append(mesh.astype(np.float32))
     return found
 
@@ -137,7 +143,7 @@ def _with_own_eyes(person: Person, original: np.ndarray) -> np.ndarray:
         lids = [upper, lower, corners]
         rest, own = opening(person.original, *lids), opening(person.face.points, *lids)
         now = opening(original, *lids)
-        share = now.gap / now.width / max(rest.gap / rest.width, 1e-3)
+        share = max(0.0, now.gap) / now.width / max(rest.gap / rest.width, 1e-3)
         share = min(share, (max(share, CLOSED) - CLOSED) / (1 - CLOSED)) if share < 1 else min(share, WIDEST)
         more = share * own.gap / own.width * now.width - now.gap
         shaped[upper, :2] -= more / 2 * now.down
@@ -160,8 +166,8 @@ def show(person: Person, placed: np.ndarray, size: int) -> tuple[np.ndarray, np.
         `tuple`: picture `(size, size, 3)`, uint8; the mesh as placed; parts of the picture `(s, s, 7)`, float32.
     """
     where = flow(person.face.points, placed, size, irises=False)
-    for eye in range(len(EYES)):
-        _close(where, person.face.points, placed, eye)
+    for number in range(len(GAPS)):
+        _close(where, person.face.points, placed, number)
     picture = taken(person.face.pixels, where)
     side = len(person.parts)
     coarse = cv2.resize(where, (side, side), interpolation=cv2.INTER_AREA) * (side / len(person.face.pixels))
@@ -174,19 +180,19 @@ def show(person: Person, placed: np.ndarray, size: int) -> tuple[np.ndarray, np.
 
 
 def _close(where: np.ndarray, points: np.ndarray, placed: np.ndarray, number: int) -> None:
-    """Moves the skin round an eye that shuts by the triangles of its mesh: lids that meet are no spline. In place."""
-    upper, lower, top, bottom, corners, _ = EYES[number]
+    """Moves the skin round what shuts by the triangles of the mesh: lids or lips that meet are no spline. In place."""
+    upper, lower, top, bottom, corners = GAPS[number]
     rest, now = (opening(mesh, top, bottom, corners) for mesh in (points, placed))
     shut = 1 - now.gap / now.width / max(HALF_SHUT * rest.gap / rest.width, 1e-3)
     if shut <= 0:
         return
     outline = placed[[*lower, *upper, *corners], :2]
-    middle, reach = outline.mean(0), ROUND_EYE * now.width
+    middle, reach = outline.mean(0), REACH * now.width
     low = np.floor(middle - reach).astype(int).clip(0, len(where))
     high = np.ceil(middle + reach).astype(int).clip(0, len(where))
     if (high - low).min() < 2:
         return
-    near = _round_eye(number)
+    near = _round(number)
     ids = np.full((high - low)[::-1], -1, np.int32)
     corners_at = np.round((placed[near, :2] - low - 0.5) * 16).astype(np.int32)
     for index, triangle in enumerate(corners_at):
@@ -198,15 +204,17 @@ def _close(where: np.ndarray, points: np.ndarray, placed: np.ndarray, number: in
     taken_from = np.linalg.solve(ends, points[near, :2].astype(float))  # (N, 3, 2): affine maps
     found = np.einsum("hwi,hwij->hwj", np.dstack([x, y, np.ones_like(x)]), taken_from[ids])
     away = np.hypot(x - middle[0], y - middle[1]) / now.width
-    weight = min(1.0, 2 * shut) * ((ROUND_EYE - away) / (ROUND_EYE - SURROUNDED)).clip(0, 1) * (ids >= 0)
+    weight = min(1.0, 2 * shut) * ((REACH - away) / (REACH - SURROUNDED)).clip(0, 1) * (ids >= 0)
     part = where[low[1] : high[1], low[0] : high[0]]
-    part += (weight[..., None] * (found - part)).astype(np.float32)
+    # Triangles that are seen edge-on would take their pixels from anywhere.
+    most = rest.width / 2
+    part += (weight[..., None] * (found - part).clip(-most, most)).astype(np.float32)
 
 
 @functools.cache
-def _round_eye(number: int) -> np.ndarray:
-    """Triangles `(N, 3)` within four edges of an eye, those of the upper lid last."""
-    upper, lower, _, _, corners, _ = EYES[number]
+def _round(number: int) -> np.ndarray:
+    """Triangles `(N, 3)` within four edges of an eye or the mouth, those of the upper lid or lip last."""
+    upper, lower, _, _, corners = GAPS[number]
     triangles, reached = mesh_triangles(), {*upper, *lower, *corners}
     for _ in range(4):
         near = triangles[np.isin(triangles, list(reached)).any(1)]
@@ -257,7 +265,10 @@ def _lay_mouth(picture: np.ndarray, mouth: Picture, placed: np.ndarray) -> None:
         for at, points in ((line, placed), (own, mouth.points))
     )
     slot = _Slot(placed, UPPER, LOWER, LIP, picture.shape)
-    if slot.opacity is None or gap < SHUT:
+    if slot.opacity is None:
+        return
+    if gap < SHUT:
+        slot.fill(picture, cv2.GaussianBlur(picture[slot.area], (0, 0), 1).astype(np.float32))
         return
     along = slot.at[..., 0]
     top, bottom = _bounds(placed, UPPER, LOWER, line, along)

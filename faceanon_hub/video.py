@@ -31,6 +31,7 @@ from .scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept
 from .smoothing import average, steady
 from .threads import WORKERS, each
 from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
+from .voice import VOICES, Voice, load_world
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -46,6 +47,7 @@ SURE = 3  # detections after which a face is painted, not obfuscated, just befor
 EVERY = 3  # one in so many frames is searched; between them faces are followed, and newcomers are traced back
 # Sides of the crop in which a face is worked on, in pixels.
 SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
+VOICE = 1 << 20  # the number, beyond those of people, by which the voices' seed is derived
 MOST_TRIES = 6  # at drawing a person; one in so many frames as are known before one is painted
 REMEMBERED = 8  # drawn people who may come back
 TURN = 10.0  # degrees that make a frame as unsuited to draw a person for as an expression shown in full
@@ -140,7 +142,7 @@ def anonymize_video(
     seed: int | None = None,
     start: float | None = None,
     end: float | None = None,
-    audio: bool = True,
+    voice: Voice = "keep",
     codec: str | None = None,
     quality: int | None = None,
     keep: Sequence[Sequence[float]] | None = None,
@@ -171,8 +173,9 @@ def anonymize_video(
             x264 the same file. How other encoders repeat themselves is up to them.
         start, end (`float`, *optional*):
             Seconds between which the video is taken.
-        audio (`bool`, *optional*, defaults to `True`):
-            Copy the sound. A voice identifies, too.
+        voice (`str`, *optional*, defaults to `"keep"`):
+            A voice identifies, too: `"keep"` copies the sound, `"drop"` leaves it out, `"disguise"` moves pitch and
+            formants (extra `voice`), see [`voice.VoiceDisguise`], which is no proof against a listener who tries.
         codec (`str`, *optional*):
             FFmpeg's name of an encoder; `"libx264"` where the container holds it.
         quality (`int`, *optional*):
@@ -201,7 +204,11 @@ def anonymize_video(
     if not 0 <= (start or 0) < (math.inf if end is None else end):
         raise ValueError(f"`start` and `end` must be a span of time, not {start} to {end}")
     base = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+    if voice not in VOICES:
+        raise ValueError(f"`voice` must be one of {', '.join(VOICES)}, not {voice!r}")
     load_av()
+    if voice == "disguise":
+        load_world()
     target, done = Path(target), on_progress or (lambda share: None)
     reader = VideoReader(source, start, end)
     window = _Window(pipe, asked, base, kept, hidden)
@@ -212,12 +219,14 @@ def anonymize_video(
             painting: Future[list[Frame]] | None = None  # of the batch before: the next one is tracked meanwhile
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known
             size = max(asked.batch_size, WORKERS)
-            for event in reader.read(reader.beside(audio)[0]):
+            for event in reader.read(reader.beside(voice != "drop")[0]):
                 if not isinstance(event, Frame):
                     waiting.append(event)
                 else:
                     batch.append(event)
-                    writer = writer or VideoWriter(temporary, target, reader, event, audio, codec, quality)
+                    if writer is None:
+                        own = derived_seed(base, VOICE)
+                        writer = VideoWriter(temporary, target, reader, event, voice, codec, quality, own)
                 if writer is not None:
                     for packet in waiting:
                         writer.copy(packet)

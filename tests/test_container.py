@@ -71,14 +71,14 @@ def read(path, **span):
         reader.close()
 
 
-def rewrite(source, target, audio=True, codec=None, quality=None, **span):
+def rewrite(source, target, voice="keep", codec=None, quality=None, **span):
     """Through the reader and the writer, unchanged."""
     reader, writer, waiting = VideoReader(source, **span), None, []
     try:
         with replacing(target) as temporary:
-            for event in reader.read(reader.beside(audio)[0]):
+            for event in reader.read(reader.beside(voice != "drop")[0]):
                 if isinstance(event, Frame):
-                    writer = writer or VideoWriter(temporary, target, reader, event, audio, codec, quality)
+                    writer = writer or VideoWriter(temporary, target, reader, event, voice, codec, quality)
                     writer.write(event)
                 else:
                     waiting.append(event)
@@ -220,7 +220,7 @@ def test_a_part_is_taken(tmp_path):
 def test_sound_is_copied_or_left_out(tmp_path):
     clip = encode(tmp_path / "a.mp4", ramp(25), sound=True)
     rewrite(clip, tmp_path / "with.mp4")
-    rewrite(clip, tmp_path / "without.mp4", audio=False)
+    rewrite(clip, tmp_path / "without.mp4", voice="drop")
     with av.open(str(clip)) as old, av.open(str(tmp_path / "with.mp4")) as new:
         packets = [[bytes(p) for p in container.demux(audio=0) if p.size] for container in (old, new)]
     assert packets[0] == packets[1] and len(packets[0]) > 30
@@ -230,7 +230,7 @@ def test_sound_is_copied_or_left_out(tmp_path):
 
 def test_sound_that_does_not_fit_is_told(tmp_path):
     clip = encode(tmp_path / "a.mp4", ramp(25), sound=True)
-    with pytest.raises(UnwritableVideoError, match=r"\.webm holds no aac sound: write \.mkv, or .* --no-audio"):
+    with pytest.raises(UnwritableVideoError, match=r"\.webm holds no aac sound: write \.mkv, or .* --voice drop"):
         rewrite(clip, tmp_path / "b.webm")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
 
@@ -267,7 +267,7 @@ def test_sound_that_would_be_lost_is_told(tmp_path, target):
     with pytest.raises(UnwritableVideoError, match=rf"\.{target} holds no pcm_s16le sound: write \.mkv"):
         rewrite(clip, tmp_path / f"b.{target}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
-    rewrite(clip, tmp_path / f"b.{target}", audio=False)
+    rewrite(clip, tmp_path / f"b.{target}", voice="drop")
 
 
 def test_places_are_dropped_and_chapters_kept(tmp_path):
@@ -537,9 +537,9 @@ def test_the_header_of_vorbis_keeps_nothing_but_codebooks(tmp_path, suffix, hidd
 @pytest.mark.parametrize("codec", ["aac", "alac"])
 def test_sound_whose_header_may_hold_a_picture_is_refused(tmp_path, codec):
     clip = tone(tmp_path / "a.mkv", codec, lambda header: header + SECRET)
-    with pytest.raises(UnwritableVideoError, match=rf"sound in {codec} .* may hold a picture: leave it out by --no-a"):
+    with pytest.raises(UnwritableVideoError, match=rf"sound in {codec} .* hold a picture: leave it out by --voice"):
         rewrite(clip, tmp_path / "b.mkv")
-    rewrite(clip, tmp_path / "c.mkv", audio=False)
+    rewrite(clip, tmp_path / "c.mkv", voice="drop")
     assert SECRET[:60] not in (tmp_path / "c.mkv").read_bytes()
 
 

@@ -1,12 +1,10 @@
 import dataclasses
-import itertools
 import json
 import math
 import re
 import subprocess
 import sys
 import time
-from typing import NamedTuple
 
 import av
 import cv2
@@ -17,7 +15,6 @@ from typer.testing import CliRunner
 
 from faceanon_hub import (
     FaceAnonGenerator,
-    FaceDetector,
     MissingDependencyError,
     UnreadableVideoError,
     UnwritableVideoError,
@@ -26,11 +23,9 @@ from faceanon_hub import (
 from faceanon_hub.blending import CELLS
 from faceanon_hub.cli import app
 from faceanon_hub.container import Frame
-from faceanon_hub.faces import derived_seed
-from faceanon_hub.look import AT, ROWS
-from faceanon_hub.pipeline import MOST_ATTEMPTS
-from faceanon_hub.scene import FaceJob
-from faceanon_hub.video import LOOKAHEAD, MOST_KEYS, MOST_TRIES, _Window
+from faceanon_hub.placing import crop_size
+from faceanon_hub.tracking import Sighting, Track, carried
+from faceanon_hub.video import EVERY, LOOKAHEAD, MOST_TRIES, REMEMBERED, _Planned, _Window
 from tests.test_container import encode
 
 COUNT, SIZE = 22, 160
@@ -87,12 +82,13 @@ def changes(before, after, places):
 
 
 def blinded(monkeypatch, hidden):
-    """The detector finds nothing in the frames of these numbers; frames come in order on one worker."""
-    numbers, look = itertools.count(), FaceDetector.__call__
-    monkeypatch.setattr("faceanon_hub.threads.WORKERS", 1)
-    monkeypatch.setattr(
-        FaceDetector, "__call__", lambda self, image, t=None: [] if next(numbers) in hidden else look(self, image, t)
-    )
+    """The detector finds nothing in the frames of these numbers."""
+    find = _Window._find
+    monkeypatch.setattr(_Window, "_find", lambda self, frame: [] if frame.number in hidden else find(self, frame))
+
+
+def advance(window, batch, last=False):
+    return window.paint(window.track(batch, last))
 
 
 def test_every_frame_has_one_new_face(clip, done, places):
@@ -125,17 +121,27 @@ def test_faces_the_detector_misses_are_followed(pipe, clip, places, tmp_path, mo
     blinded(monkeypatch, {0, 1, 2, 9, 10, 11, 12, 20, 21})
     report = pipe.video(clip, tmp_path / "a.mp4", seed=1)
     (track,) = report.tracks
-    assert track["found"] == {"followed": 9, "detected": COUNT - 9} and track["frames"] == {"anonymized": COUNT}
+    searched = {number for number in range(0, COUNT, EVERY)} - {0, 1, 2, 9, 10, 11, 12, 20, 21}
+    assert track["found"] == {"followed": COUNT - len(searched), "detected": len(searched)}
+    assert track["frames"] == {"anonymized": COUNT}
     assert changes(clip, tmp_path / "a.mp4", places).min() > 8
 
 
 def test_frames_in_which_nothing_finds_the_face_are_filled(pipe, clip, places, tmp_path, monkeypatch):
     blinded(monkeypatch, {0, 1, 9, 10, 11, 12, 20, 21})
-    monkeypatch.setattr(_Window, "_seek", lambda self, frame, track, guess: None)
+    monkeypatch.setattr(_Window, "_seek", lambda *given: None)
     report = pipe.video(clip, tmp_path / "a.mp4", seed=1)
     (track,) = report.tracks
-    assert track["found"] == {"beyond": 4, "detected": COUNT - 8, "filled": 4}
+    assert track["found"] == {"beyond": 5, "detected": COUNT - 9, "filled": 4}
     assert changes(clip, tmp_path / "a.mp4", places).min() > 8
+
+
+def test_a_newcomer_between_two_searches_is_traced_back(pipe, portrait, tmp_path):
+    pictures = list(moving(portrait, 10))
+    clip = encode(tmp_path / "a.mp4", [np.full_like(pictures[0], 90)] * (2 * EVERY + 1) + pictures)
+    report = pipe.video(clip, tmp_path / "b.mp4", seed=1)
+    (track,) = report.tracks
+    assert track["frames"] == {"anonymized": 10} and track["first"] == pytest.approx((2 * EVERY + 1) / 25)
 
 
 def test_what_fails_half_way_is_obfuscated(pipe, clip, places, tmp_path, monkeypatch):
@@ -145,7 +151,7 @@ def test_what_fails_half_way_is_obfuscated(pipe, clip, places, tmp_path, monkeyp
     monkeypatch.setattr(FaceAnonGenerator, "render", broken)
     report = pipe.video(clip, tmp_path / "a.mp4", end=0.2, fallback="solid")
     assert report.frames == 5 and report.counts == {"obfuscated": 5}
-    assert report.tracks[0]["reasons"] == {"generation failed: out of memory": 5}
+    assert set(report.tracks[0]["reasons"]) <= {"generation failed: out of memory", "no drawn face fits"}
     left, top, right, bottom = places[2]
     assert decode(tmp_path / "a.mp4")[2][(top + bottom) // 2, (left + right) // 2].max() < 20
 
@@ -202,82 +208,74 @@ def test_no_more_frames_are_held_than_the_look_ahead(pipe):
     window = _Window(pipe, pipe.resolve(), 0, [], [])
     given = 0
     for number in range(3 * LOOKAHEAD):
-        given += len(window.advance([Frame(number, number / 25, number, np.full((32, 32, 3), 90, np.uint8))]))
+        given += len(advance(window, [Frame(number, number / 25, number, np.full((32, 32, 3), 90, np.uint8))]))
         assert len(window._frames) <= LOOKAHEAD and given == max(0, number + 1 - LOOKAHEAD)
-    assert len(window.advance([], last=True)) == LOOKAHEAD
+    assert len(advance(window, [], last=True)) == LOOKAHEAD
 
 
-def test_nothing_of_a_track_that_is_over_is_held(pipe, portrait):
+def test_few_people_are_held(pipe, portrait):
     window = _Window(pipe, pipe.resolve(), 0, [], [])
     frames = [*moving(portrait, 2), *[np.full((SIZE, SIZE, 3), 90, np.uint8)] * (3 * LOOKAHEAD)]
     with torch.no_grad():
         for number, pixels in enumerate(frames):
-            window.advance([Frame(number, number / 25, number, pixels)])
-    assert len(window.records) == 1
-    assert not window._keys and not window.tracker.tracks
+            advance(window, [Frame(number, number / 25, number, pixels)])
+    assert len(window.records) == 1 and not window.tracker.tracks and list(window._people) == [0]
+    entry = _Planned(None, None, "detected", size=128)
+    for number in range(1, 20):
+        entry.track = Track(number, person=number)
+        window._cast(entry.track, entry, number)
+    assert list(window._people) == list(window._tried) == list(range(20 - REMEMBERED, 20))
 
 
-class Sketch(NamedTuple):
-    """What stands for a drawn picture and for the face that is made of it."""
+class Casting:
+    """Counts the people whom a window has drawn, none of whom fits where told so."""
 
-    seed: int
-    number: int
-    faults: float = 0.0
-
-
-class Drawing:
-    """Counts what a window draws, of faces that all fit unless told otherwise."""
-
-    def __init__(self, pipe, monkeypatch, fits=lambda seed: True):
-        self.window, self.seeds, self.identities = _Window(pipe, pipe.resolve(), 0, [], []), [], []
-        monkeypatch.setattr(pipe, "sample", self.sample)
+    def __init__(self, pipe, monkeypatch, fits=True):
+        self.window, self.jobs, self.sizes = _Window(pipe, pipe.resolve(), 0, [], []), [], []
         monkeypatch.setattr(
-            pipe, "fit_face", lambda job, drawn: drawn if drawn is not None and fits(drawn[0]) else None
+            pipe, "draw_person", lambda job, options: self.jobs.append(job) or (self if fits else None)
         )
+        monkeypatch.setattr(pipe, "refine_person", lambda person, size: self.sizes.append(size) or self)
+        self.size = 128
 
-    def sample(self, jobs, seeds, options, attempt=0):
-        self.seeds += seeds
-        self.identities += [job.identity for job in jobs]
-        return [Sketch(seed, len(self.seeds)) for seed in seeds]
-
-    def __call__(self, *jobs):
-        return [face for _, face in self.window._draw(0, list(jobs))]
-
-
-def job_like(face, smile, size=128, identity=None):
-    goal = np.zeros(len(ROWS))
-    goal[AT["mouthSmileLeft"]] = smile
-    seen = FaceJob(dataclasses.replace(face, seed=5), np.eye(2, 3), size, face.landmarks, np.eye(3), goal=goal)
-    return dataclasses.replace(seen, identity=identity)
-
-
-def test_a_track_has_a_few_pictures_of_one_person_and_shows_the_nearest(pipe, face, monkeypatch):
-    draw = Drawing(pipe, monkeypatch)
-    neutral, smiling = (draw(job_like(face, smile, identity=smile))[0] for smile in (0, 1000))
-    assert draw.seeds == [5, 5] and draw.identities == [0, 0] and neutral != smiling
-    assert draw(job_like(face, 999), job_like(face, 1), job_like(face, 1000)) == [smiling, neutral, smiling]
-    for smile in range(2000, 40_000, 1000):
-        draw(job_like(face, smile))
-    assert len(draw.seeds) == MOST_KEYS and set(draw.seeds) == {5} and set(draw.identities) == {0}
+    def __call__(self, frames, person=0):
+        """Who plays a face that is seen in these frames, looking as the portrait with this much of a smile."""
+        self.window._frames.clear()
+        track = Track(len(self.jobs), person=person)
+        for number, pixels, face, smile in frames:
+            shapes = dict.fromkeys(face.blendshapes, 0.0) | {"mouthSmileLeft": smile}
+            seen = dataclasses.replace(face, blendshapes=shapes)
+            track.add(Sighting(number, number / 25, seen, "detected"))
+            self.window._frames.append(Frame(number, number / 25, number, pixels))
+        entry = _Planned(dataclasses.replace(seen, seed=5), track, "detected", size=128)
+        return self.window._cast(track, entry, frames[0][0])
 
 
-def test_a_face_that_comes_nearer_is_drawn_as_fine_as_it_is(pipe, face, monkeypatch):
-    draw = Drawing(pipe, monkeypatch)
-    far, near, far_again = draw(job_like(face, 0), job_like(face, 0, 512), job_like(face, 0))
-    assert near != far == far_again and draw.seeds == [5, 5]
+def test_one_person_is_drawn_once_for_the_calmest_frame(pipe, portrait, face, monkeypatch):
+    cast = Casting(pipe, monkeypatch)
+    frames = [(number, portrait, face, smile) for number, smile in enumerate((0.9, 0.1, 0.5))]
+    assert cast(frames) is cast and cast(frames[1:]) is cast
+    (job,) = cast.jobs
+    assert job.face.blendshapes["mouthSmileLeft"] == 0.1 and job.face.seed == 5
+    cast(frames, person=1)
+    assert len(cast.jobs) == 2
 
 
-def test_a_person_that_does_not_fit_is_another_and_stays(pipe, face, monkeypatch):
-    draw = Drawing(pipe, monkeypatch, lambda seed: seed == derived_seed(5, 2))
-    first, other = draw(job_like(face, 0), job_like(face, 1000))
-    assert first[0] == other[0] == derived_seed(5, 2) and draw.seeds == [5, derived_seed(5, 1), *[first[0]] * 2]
+def test_a_face_that_comes_nearer_is_drawn_as_fine_as_it_is(pipe, portrait, face, monkeypatch):
+    cast, large = Casting(pipe, monkeypatch), cv2.resize(portrait, None, fx=4, fy=4)
+    cast([(0, portrait, face, 0.0)])
+    assert not cast.sizes
+    near = carried(face, 4 * face.box)
+    near.blendshapes, near.pose = face.blendshapes, face.pose
+    cast([(1, large, near, 0.0)])
+    assert cast.sizes == [crop_size(near.landmarks)] and cast.sizes[0] > 128 and len(cast.jobs) == 1
 
 
-def test_where_nothing_fits_no_face_is_given_and_the_tries_end(pipe, face, monkeypatch):
-    draw = Drawing(pipe, monkeypatch, lambda seed: False)
-    jobs = [job_like(face, smile) for smile in (0, 0, *range(1000, 100_000, 1000))]
-    assert draw(*jobs) == [None] * len(jobs) and len(draw.seeds) == MOST_ATTEMPTS * MOST_TRIES
-    assert {job.face.reason for job in jobs} == {"no drawn face fits"}
+def test_where_nobody_fits_the_tries_end(pipe, portrait, face, monkeypatch):
+    cast = Casting(pipe, monkeypatch, fits=False)
+    for number in range(2 * MOST_TRIES * LOOKAHEAD):
+        assert cast([(number, portrait, face, 0.0)]) is None
+    assert len(cast.jobs) == MOST_TRIES
 
 
 def test_arguments_out_of_range(pipe, clip, tmp_path):
@@ -316,7 +314,17 @@ def test_a_missing_extra_is_told(pipe, clip, tmp_path, monkeypatch):
 
 def test_command_with_report(clip, tmp_path):
     result = run(
-        clip, tmp_path / "a.mp4", "--end", 0.2, "--seed", 1, "--no-audio", "--report", tmp_path / "r.json", "--json"
+        clip,
+        tmp_path / "a.mp4",
+        "--end",
+        0.2,
+        "--seed",
+        1,
+        "--voice",
+        "drop",
+        "--report",
+        tmp_path / "r.json",
+        "--json",
     )
     assert result.exit_code == 0 and "5 frames, faces of 1 in them: 5 anonymized" in without_blanks(result.stderr)
     record = json.loads(result.stdout)
