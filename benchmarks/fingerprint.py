@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         pipe.video(
-            options.clip, place / "clip.mkv", seed=1, end=SECONDS, audio=False, codec="ffv1", hide=[(0, 0, 40, 40)]
+            options.clip, place / "clip.mkv", seed=1, end=SECONDS, voice="drop", codec="ffv1", hide=[(0, 0, 40, 40)]
         )
         reader = VideoReader(place / "clip.mkv")
         result["video"] = digest(*(frame.pixels for frame in reader.read([])))

@@ -929,17 +929,22 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     def refine_person(self, person: Person, size: int) -> Person:
         """The same person in larger pictures; as they are, where these show no face."""
-        read, found = self.landmark_extractor.read, []
-        for picture in (person.face, person.mouth):
-            pixels = None if picture is None else self.generator.render(picture.styles[None], size)[0]
-            found.append((picture, pixels, None if pixels is None else read(pixels)))
-        (face, pixels, mesh), (mouth, inside, mouth_mesh) = found
-        if mesh is None:
+        read = self.landmark_extractor.read
+
+        def larger(picture: Picture) -> tuple[Picture, FaceMesh] | None:
+            pixels = self.generator.render(picture.styles[None], size)[0]
+            mesh = read(pixels)
+            return None if mesh is None else (Picture(pixels, mesh.points, picture.styles), mesh)
+
+        found = larger(person.face)
+        if found is None:
             return person
-        if mouth_mesh is not None:
-            mouth = Picture(inside, mouth_mesh.points, mouth.styles)
-        face = Picture(pixels, mesh.points, face.styles)
-        return replace(person, face=face, pose=mesh.pose, parts=self.parser.parse(pixels), mouth=mouth)
+        face, mesh = found
+        mouth = None if person.mouth is None else larger(person.mouth)
+        parts = self.parser.parse(face.pixels)
+        return replace(
+            person, face=face, pose=mesh.pose, parts=parts, mouth=person.mouth if mouth is None else mouth[0]
+        )
 
     def show_person(self, job: FaceJob, person: Person | None) -> NewFace | None:
         """A drawn person's face in the place of the original's; None, and a reason, where it would be torn."""

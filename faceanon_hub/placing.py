@@ -20,7 +20,8 @@ FLIP = np.diag([1.0, -1.0, -1.0])  # pose: y up, z to the camera; mesh: y down, 
 BONE = [33, 133, 362, 263, 168, 6, 1, 4, 61, 291, 152, 10, 234, 454, 127, 356]
 NOSE = sorted({*lm.NOSE_BRIDGE, *lm.NOSE_BASE})
 # Of each eye: upper lid and lower lid from one corner to the other, those at their middles, corners, iris.
-EYES = (
+Eye = tuple[list[int], list[int], int, int, list[int], list[int]]
+EYES: tuple[Eye, ...] = (
     ([246, 161, 160, 159, 158, 157, 173], [7, 163, 144, 145, 153, 154, 155], 159, 145, [33, 133], [*range(468, 473)]),
     (
         [466, 388, 387, 386, 385, 384, 398],

@@ -17,7 +17,11 @@ from .placing import EYES, FEATURES, FLIP, LIDS, LOWER_LIPS, flow, follow, openi
 UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
 LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 # What opens and shuts: edges above and below, their middles, corners.
-GAPS = (*(eye[:5] for eye in EYES), (UPPER[1:-1], LOWER[1:-1], *lm.LIP_MIDDLES, [UPPER[0], UPPER[-1]]))
+Gap = tuple[list[int], list[int], int, int, list[int]]
+GAPS: tuple[Gap, ...] = (
+    *(eye[:5] for eye in EYES),
+    (UPPER[1:-1], LOWER[1:-1], *lm.LIP_MIDDLES, [UPPER[0], UPPER[-1]]),
+)
 # Lips between their outer and their inner edge, the upper and the lower one.
 BETWEEN_UPPER = [76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292]
 BETWEEN_LOWER = [77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403, 319, 325]
@@ -140,9 +144,9 @@ def _with_own_eyes(person: Person, original: np.ndarray) -> np.ndarray:
     """The original's mesh, its eyes as open as the person's own would be."""
     shaped = original.copy()
     for _, _, upper, lower, corners, _ in EYES:
-        lids = [upper, lower, corners]
-        rest, own = opening(person.original, *lids), opening(person.face.points, *lids)
-        now = opening(original, *lids)
+        rest, own, now = (
+            opening(points, upper, lower, corners) for points in (person.original, person.face.points, original)
+        )
         share = max(0.0, now.gap) / now.width / max(rest.gap / rest.width, 1e-3)
         share = min(share, (max(share, CLOSED) - CLOSED) / (1 - CLOSED)) if share < 1 else min(share, WIDEST)
         more = share * own.gap / own.width * now.width - now.gap
@@ -244,8 +248,8 @@ def _lay_eye(
     x, y = new.inside(placed[iris[0]])
     drawn_x, drawn_y = old.inside(face.points[iris[0]])
     # The iris is moved as it is; the white on both sides gives way.
-    ends = [[0, max(1e-3, middle - IRIS), min(0.999, middle + IRIS), 1] for middle in (x, drawn_x)]
-    along = np.interp(slot.at[..., 0], *ends)
+    seen, drawn = ([0, max(1e-3, middle - IRIS), min(0.999, middle + IRIS), 1] for middle in (x, drawn_x))
+    along = np.interp(slot.at[..., 0], seen, drawn)
     high, low = _bounds(face.points, *lids, old, along)
     gap = low - high
     across = np.clip(slot.at[..., 1] + drawn_y - y, high + LASHES[0] * gap, low - LASHES[1] * gap)

@@ -354,22 +354,23 @@ class _Window:
         A frame that was not searched is searched after all where the mesh loses a face.
         """
         if found is None:
-            followed = {track.number: self._seek(frame, track) for track in self.tracker.live}
-            if all(followed.values()):
-                for track in self.tracker.live:
-                    self._fill(track, followed[track.number])
-                    track.add(followed[track.number])
+            live = [(track, self._seek(frame, track)) for track in self.tracker.live]
+            seen = [(track, sighting) for track, sighting in live if sighting is not None]
+            if len(seen) == len(live):
+                for track, sighting in seen:
+                    self._fill(track, sighting)
+                    track.add(sighting)
                 self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
                 return
             found = self._find(frame)
         tracks = self.tracker.match(frame.number, [sighting.face for sighting in found])
-        newcomers = []
+        newcomers: list[Track] = []
         for number, sighting in enumerate(found):
-            track = tracks.get(number)
-            if track is None:
+            if (known := tracks.get(number)) is None:
                 track = self.tracker.begin()
                 newcomers.append(track)
             else:
+                track = known
                 if sighting.face.landmarks is None:
                     sighting = self._seek(frame, track) or sighting
                 self._fill(track, sighting)
@@ -446,7 +447,7 @@ class _Window:
 
     def _cast(self, track: Track, entry: _Planned, number: int) -> Person | None:
         """Who plays a track's person: drawn once, for the calmest frame at hand, and in finer pictures when needed."""
-        assert track.person is not None and entry.size is not None
+        assert track.person is not None and entry.size is not None and entry.face.landmarks is not None
         person = self._people.pop(track.person, None)
         tried = self._tried.setdefault(track.person, [])
         try:

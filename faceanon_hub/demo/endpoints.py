@@ -146,8 +146,7 @@ class Jobs:
         target = retention.place(self.folder, "anonymized.mp4")
         report = self.pipe.video(
             source, target, seed=int(seed or 0), start=first, end=last, voice="keep" if audio else "drop",
-            threshold=threshold,
-            on_progress=on_progress, **options,
+            threshold=threshold, on_progress=on_progress, **options,
         )  # fmt: skip
         return target, report
 
