@@ -20,7 +20,7 @@ LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 Gap = tuple[list[int], list[int], int, int, list[int]]
 GAPS: tuple[Gap, ...] = (
     *(eye[:5] for eye in EYES),
-    (UPPER[1:-1], LOWER[1:-1], *lm.LIP_MIDDLES, [UPPER[0], UPPER[-1]]),
+    (UPPER[1:-1], LOWER[1:-1], lm.LIP_MIDDLES[0], lm.LIP_MIDDLES[1], [UPPER[0], UPPER[-1]]),
 )
 # Lips between their outer and their inner edge, the upper and the lower one.
 BETWEEN_UPPER = [76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292]

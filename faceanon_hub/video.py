@@ -447,14 +447,18 @@ class _Window:
 
     def _cast(self, track: Track, entry: _Planned, number: int) -> Person | None:
         """Who plays a track's person: drawn once, for the calmest frame at hand, and in finer pictures when needed."""
-        assert track.person is not None and entry.size is not None and entry.face.landmarks is not None
+        assert track.person is not None and entry.size is not None
         person = self._people.pop(track.person, None)
         tried = self._tried.setdefault(track.person, [])
         try:
             if person is None and len(tried) < MOST_TRIES and (not tried or number - tried[-1] >= LOOKAHEAD):
                 tried.append(number)
                 person = self._drawn(track, entry)
-            elif person is not None and person.size < (finer := crop_size(entry.face.landmarks)):
+            elif (
+                person is not None
+                and (landmarks := entry.face.landmarks) is not None
+                and person.size < (finer := crop_size(landmarks))
+            ):
                 person = self.pipe.refine_person(person, finer)
         except Exception as error:
             logger.exception("drawing a face failed; it is obfuscated")

@@ -28,7 +28,7 @@ def cosine(pipe, *pictures):
 
 def test_a_person_is_drawn_at_rest_and_with_the_mouth_open(pipe, person):
     ratios = [expression_ratios(picture.points)["mouth_open"] for picture in (person.face, person.mouth)]
-    assert ratios[0] < 8 < 12 < ratios[1] and person.size == len(person.mouth.pixels)
+    assert ratios[0] < 10 < 12 < ratios[1] and person.size == len(person.mouth.pixels)
     assert cosine(pipe, person.face.pixels, person.mouth.pixels) > 0.4
 
 
