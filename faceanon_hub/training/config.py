@@ -33,7 +33,7 @@ class TrainingConfig:
             Steps in all.
         batch_size (`int`, *optional*, defaults to `16`):
             Photos a step, and pictures, of each process.
-        learning_rate (`float`, *optional*, defaults to `1e-3`):
+        learning_rate (`float`, *optional*, defaults to `5e-4`):
             Adam's for the generator, as a share of the root mean square of each layer's weights.
         mapping_rate (`float`, *optional*, defaults to `0.01`):
             That of the mapping, as a share of the others'.
@@ -72,7 +72,7 @@ class TrainingConfig:
     size: int = 256
     steps: int = 20_000
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     mapping_rate: float = 0.01
     discriminator_learning_rate: float = 4e-4
     head_start: int = 200

@@ -30,7 +30,7 @@ from ..metrics.realism import EfficientNetFeatures, frechet_distance
 from ..preview import people_sheet
 from ..workers import load_quietly
 from .augmentation import augment
-from .bank import OnFace
+from .bank import OnFace, claim_bank
 from .config import RESUMABLE, TrainingConfig
 from .data import Draws, FaceShards
 from .discriminators import ProjectedDiscriminator, discriminator_loss, generator_loss, gradient_penalty
@@ -337,7 +337,10 @@ class Trainer:
                 generator.requires_grad_(False)
         pipe.register_modules(generator=generator.to(self.device))
         bank = self.folder / "bank"
-        shutil.rmtree(bank, ignore_errors=True)
+        try:
+            claim_bank(generator, bank)
+        except FaceAnonError:  # of other weights
+            shutil.rmtree(bank, ignore_errors=True)
         fit_pipeline(pipe, bank, config.bank, stage=self._stage)
         shutil.rmtree(bank)
         recognizer, read = pipe.recognizer, pipe.landmark_extractor.read
