@@ -154,9 +154,9 @@ def anonymize_video(
 
     Every third frame is searched, and every one in which a face is lost. A face is tracked by overlap and motion, and
     through frames in which it is not detected it is followed by its landmarks or filled in. One seed makes one new
-    person of a track, and of a later track whose landmarks are shaped alike: the person is drawn once, at rest and with
-    the mouth open, and moved in each frame by the motion of the original's mesh. Landmarks and coefficients are
-    smoothed over the frames around.
+    person of a track, and of a later track whose landmarks are shaped alike: drawn once, at rest and with the mouth
+    open, the person is moved in each frame as the original's mesh moves. Landmarks and coefficients are smoothed over
+    the frames around.
 
     Sound and subtitles are copied, chapters kept; metadata, covers, attachments and data streams, which may tell the
     place, are not. Frames come out upright, with 8 bits and, where they were odd, a side one pixel longer.
