@@ -918,18 +918,21 @@ class FaceAnonPipeline(DiffusionPipeline):
         return float(max(errors))
 
     def refine_person(self, person: Person, size: int) -> Person:
-        """The same person in larger pictures; as they are, where these show no face."""
-        read, found = self.landmark_extractor.read, []
-        for picture in (person.face, person.mouth):
-            pixels = None if picture is None else self.generator.render(picture.styles[None], size)[0]
-            found.append((picture, pixels, None if pixels is None else read(pixels)))
-        (face, pixels, mesh), (mouth, inside, mouth_mesh) = found
-        if mesh is None:
+        """The same person in pictures of this size, or as they are: as large, or the new ones show no face."""
+        if person.size >= size:
             return person
-        if mouth_mesh is not None:
-            mouth = Picture(inside, mouth_mesh.points, mouth.styles)
-        face = Picture(pixels, mesh.points, face.styles)
-        return replace(person, face=face, pose=mesh.pose, parts=self.parser.parse(pixels), mouth=mouth)
+        face = self._rendered(person.face.styles, size)
+        if face is None:
+            return person
+        picture, mesh = face
+        mouth = None if person.mouth is None else self._rendered(person.mouth.styles, size)
+        parts = self.parser.parse(picture.pixels)
+        return replace(person, face=picture, pose=mesh.pose, parts=parts, mouth=mouth[0] if mouth else person.mouth)
+
+    def _rendered(self, styles: torch.Tensor, size: int) -> tuple[Picture, FaceMesh] | None:
+        pixels = self.generator.render(styles[None], size)[0]
+        mesh = self.landmark_extractor.read(pixels)
+        return None if mesh is None else (Picture(pixels, mesh.points, styles), mesh)
 
     def show_person(self, job: FaceJob, person: Person | None) -> NewFace | None:
         """A drawn person's face in the place of the original's; None, and a reason, where it would be torn."""

@@ -354,32 +354,20 @@ class _Window:
         A frame that was not searched is searched after all where the mesh loses a face.
         """
         if found is None:
-            followed = {track.number: self._seek(frame, track) for track in self.tracker.live}
-            if all(followed.values()):
-                for track in self.tracker.live:
-                    self._fill(track, followed[track.number])
-                    track.add(followed[track.number])
-                self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
-                return
-            found = self._find(frame)
+            found = [] if self._follow(frame) else self._find(frame)
         tracks = self.tracker.match(frame.number, [sighting.face for sighting in found])
         newcomers = []
         for number, sighting in enumerate(found):
-            track = tracks.get(number)
-            if track is None:
-                track = self.tracker.begin()
+            known = tracks.get(number)
+            track = known or self.tracker.begin()
+            if known is None:
                 newcomers.append(track)
             else:
                 if sighting.face.landmarks is None:
                     sighting = self._seek(frame, track) or sighting
                 self._fill(track, sighting)
             track.add(sighting)
-        for track in self.tracker.live:
-            if track.last.frame < frame.number:
-                followed = self._seek(frame, track)
-                if followed is not None:
-                    self._fill(track, followed)
-                    track.add(followed)
+        self._follow(frame)
         for track in newcomers:
             for earlier in reversed([other for other in self._frames if track.start <= other.number < frame.number]):
                 followed = self._seek(earlier, track)
@@ -387,6 +375,14 @@ class _Window:
                     break
                 track.add(followed)
         self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
+
+    def _follow(self, frame: Frame) -> bool:
+        """Looks for the faces of tracks that are not seen in a frame yet; whether all were found."""
+        for track in self.tracker.live:
+            if track.last.frame < frame.number and (sighting := self._seek(frame, track)) is not None:
+                self._fill(track, sighting)
+                track.add(sighting)
+        return all(track.last.frame == frame.number for track in self.tracker.live)
 
     def _fill(self, track: Track, sighting: Sighting) -> None:
         """Finds or interpolates the face in the frames between its last sighting and this one."""
@@ -453,8 +449,8 @@ class _Window:
             if person is None and len(tried) < MOST_TRIES and (not tried or number - tried[-1] >= LOOKAHEAD):
                 tried.append(number)
                 person = self._drawn(track, entry)
-            elif person is not None and person.size < (finer := crop_size(entry.face.landmarks)):
-                person = self.pipe.refine_person(person, finer)
+            elif person is not None and entry.face.landmarks is not None:
+                person = self.pipe.refine_person(person, crop_size(entry.face.landmarks))
         except Exception as error:
             logger.exception("drawing a face failed; it is obfuscated")
             entry.face.reason = f"generation failed: {error}"
