@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,17 +12,11 @@ import torch
 
 from . import landmarks as lm
 from .lighting import mesh_triangles
-from .placing import EYES, FEATURES, FLIP, LIDS, LOWER_LIPS, flow, follow, opening, place, taken
+from .placing import EYES, FEATURES, FLIP, LIDS, LOWER_LIPS, Opening, flow, follow, opening, place, taken
 
 # Inner lips from corner to corner.
 UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
 LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
-# What opens and shuts: edges above and below, their middles, corners.
-Gap = tuple[list[int], list[int], int, int, list[int]]
-GAPS: tuple[Gap, ...] = (
-    *(eye[:5] for eye in EYES),
-    (UPPER[1:-1], LOWER[1:-1], lm.LIP_MIDDLES[0], lm.LIP_MIDDLES[1], [UPPER[0], UPPER[-1]]),
-)
 # Lips between their outer and their inner edge, the upper and the lower one.
 BETWEEN_UPPER = [76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292]
 BETWEEN_LOWER = [77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403, 319, 325]
@@ -39,6 +34,24 @@ TEETH = 0.4  # of a drawn mouth's opening, at either lip, that moves with the li
 LIP = 0.015  # widths of the mouth over which its inside runs out into the lips
 SHUT = 0.02  # opening in widths of the mouth, below which nothing of its inside is seen
 DARK, DEPTH = 5, 0.5  # percent of the pixels inside a mouth that are darker than its depth; and how dark that is
+
+
+class Gap(NamedTuple):
+    """What opens and shuts: vertices above and below without the corners, their middles, and the corners."""
+
+    upper: list[int]
+    lower: list[int]
+    top: int
+    bottom: int
+    corners: list[int]
+
+    def opening(self, points: np.ndarray) -> Opening:
+        """How far it is open, see [`placing.opening`]."""
+        return opening(points, self.top, self.bottom, self.corners)
+
+
+EYE_GAPS = [Gap(upper, lower, top, bottom, corners) for upper, lower, top, bottom, corners, _ in EYES]
+GAPS = [*EYE_GAPS, Gap(UPPER[1:-1], LOWER[1:-1], lm.LIP_MIDDLES[0], lm.LIP_MIDDLES[1], [UPPER[0], UPPER[-1]])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +146,9 @@ def trials(person: Person) -> list[np.ndarray]:
         below = np.isin(MOUTH, [*LOWER_LIPS, *LOWER[1:-1], *BETWEEN_LOWER])
         at[below, 1] += np.interp(at[below, 0], 0.5 + width * (bottom[:, 0] - 0.5), wanted - bottom[:, 1])
         mesh[MOUTH, :2] = line.outside(at)
-        for uppers, _, upper, lower, corners, _ in EYES:
-            eye = opening(mesh, upper, lower, corners)
-            mesh[uppers, :2] += shut * eye.gap * LIDS * eye.down
+        for lids in EYE_GAPS:
+            eye = lids.opening(mesh)
+            mesh[lids.upper, :2] += shut * eye.gap * LIDS * eye.down
         found.append(mesh.astype(np.float32))
     return found
 
@@ -143,15 +156,13 @@ def trials(person: Person) -> list[np.ndarray]:
 def _with_own_eyes(person: Person, original: np.ndarray) -> np.ndarray:
     """The original's mesh, its eyes as open as the person's own would be."""
     shaped = original.copy()
-    for _, _, upper, lower, corners, _ in EYES:
-        rest, own, now = (
-            opening(points, upper, lower, corners) for points in (person.original, person.face.points, original)
-        )
+    for lids in EYE_GAPS:
+        rest, own, now = (lids.opening(mesh) for mesh in (person.original, person.face.points, original))
         share = max(0.0, now.gap) / now.width / max(rest.gap / rest.width, 1e-3)
         share = min(share, (max(share, CLOSED) - CLOSED) / (1 - CLOSED)) if share < 1 else min(share, WIDEST)
         more = share * own.gap / own.width * now.width - now.gap
-        shaped[upper, :2] -= more / 2 * now.down
-        shaped[lower, :2] += more / 2 * now.down
+        shaped[lids.top, :2] -= more / 2 * now.down
+        shaped[lids.bottom, :2] += more / 2 * now.down
     return shaped
 
 
@@ -170,27 +181,26 @@ def show(person: Person, placed: np.ndarray, size: int) -> tuple[np.ndarray, np.
         `tuple`: picture `(size, size, 3)`, uint8; the mesh as placed; parts of the picture `(s, s, 7)`, float32.
     """
     where = flow(person.face.points, placed, size, irises=False)
-    for number in range(len(GAPS)):
-        _close(where, person.face.points, placed, number)
+    for number, gap in enumerate(GAPS):
+        _close(where, person.face.points, placed, gap, number)
     picture = taken(person.face.pixels, where)
     side = len(person.parts)
     coarse = cv2.resize(where, (side, side), interpolation=cv2.INTER_AREA) * (side / len(person.face.pixels))
     parts = cv2.remap(person.parts, coarse - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    for eye in EYES:
-        _lay_eye(picture, person.face, placed, *eye)
+    for eye, (*_, iris) in zip(EYE_GAPS, EYES, strict=True):
+        _lay_eye(picture, person.face, placed, eye, iris[0])
     if person.mouth is not None:
         _lay_mouth(picture, person.mouth, placed)
     return picture, placed, parts
 
 
-def _close(where: np.ndarray, points: np.ndarray, placed: np.ndarray, number: int) -> None:
+def _close(where: np.ndarray, points: np.ndarray, placed: np.ndarray, gap: Gap, number: int) -> None:
     """Moves the skin round what shuts by the triangles of the mesh: lids or lips that meet are no spline. In place."""
-    upper, lower, top, bottom, corners = GAPS[number]
-    rest, now = (opening(mesh, top, bottom, corners) for mesh in (points, placed))
+    rest, now = (gap.opening(mesh) for mesh in (points, placed))
     shut = 1 - now.gap / now.width / max(HALF_SHUT * rest.gap / rest.width, 1e-3)
     if shut <= 0:
         return
-    outline = placed[[*lower, *upper, *corners], :2]
+    outline = placed[[*gap.lower, *gap.upper, *gap.corners], :2]
     middle, reach = outline.mean(0), REACH * now.width
     low = np.floor(middle - reach).astype(int).clip(0, len(where))
     high = np.ceil(middle + reach).astype(int).clip(0, len(where))
@@ -218,43 +228,33 @@ def _close(where: np.ndarray, points: np.ndarray, placed: np.ndarray, number: in
 @functools.cache
 def _round(number: int) -> np.ndarray:
     """Triangles `(N, 3)` within four edges of an eye or the mouth, those of the upper lid or lip last."""
-    upper, lower, _, _, corners = GAPS[number]
-    triangles, reached = mesh_triangles(), {*upper, *lower, *corners}
+    gap = GAPS[number]
+    triangles, reached = mesh_triangles(), {*gap.upper, *gap.lower, *gap.corners}
     for _ in range(4):
         near = triangles[np.isin(triangles, list(reached)).any(1)]
         reached = {*near.ravel().tolist()}
-    return near[np.argsort(np.isin(near, upper).any(1), kind="stable")]
+    return near[np.argsort(np.isin(near, gap.upper).any(1), kind="stable")]
 
 
-def _lay_eye(
-    picture: np.ndarray,
-    face: Picture,
-    placed: np.ndarray,
-    upper: list[int],
-    lower: list[int],
-    top: int,
-    bottom: int,
-    corners: list[int],
-    iris: list[int],
-) -> None:
-    lids = [corners[0], *upper, corners[1]], [corners[0], *lower, corners[1]]
-    slot = _Slot(placed, *lids, LID, picture.shape)
+def _lay_eye(picture: np.ndarray, face: Picture, placed: np.ndarray, eye: Gap, middle: int) -> None:
+    lids = [[eye.corners[0], *group, eye.corners[1]] for group in (eye.upper, eye.lower)]
+    slot = _Slot(placed, lids[0], lids[1], LID, picture.shape)
     if slot.opacity is None:
         return
-    if opening(placed, top, bottom, corners).gap < 1:
+    if eye.opening(placed).gap < 1:
         slot.fill(picture, cv2.GaussianBlur(picture[slot.area], (0, 0), 1).astype(np.float32))  # lashes, not steps
         return
-    new, old = (_Line(points, *corners) for points in (placed, face.points))
-    x, y = new.inside(placed[iris[0]])
-    drawn_x, drawn_y = old.inside(face.points[iris[0]])
+    new, old = (_Line(points, eye.corners[0], eye.corners[1]) for points in (placed, face.points))
+    x, y = new.inside(placed[middle])
+    drawn_x, drawn_y = old.inside(face.points[middle])
     # The iris is moved as it is; the white on both sides gives way.
-    seen, drawn = ([0, max(1e-3, middle - IRIS), min(0.999, middle + IRIS), 1] for middle in (x, drawn_x))
-    along = np.interp(slot.at[..., 0], seen, drawn)
-    high, low = _bounds(face.points, *lids, old, along)
+    ends, drawn_ends = ([0, max(1e-3, at - IRIS), min(0.999, at + IRIS), 1] for at in (x, drawn_x))
+    along = np.interp(slot.at[..., 0], ends, drawn_ends)
+    high, low = _bounds(face.points, lids[0], lids[1], old, along)
     gap = low - high
     across = np.clip(slot.at[..., 1] + drawn_y - y, high + LASHES[0] * gap, low - LASHES[1] * gap)
     ball = _at(face.pixels, old.outside(np.dstack([along, across])))
-    rest, now = (opening(points, top, bottom, corners) for points in (face.points, placed))
+    rest, now = (eye.opening(points) for points in (face.points, placed))
     shut = 1 - now.gap / now.width / max(SQUINT * rest.gap / rest.width, 1e-3)
     if shut > 0:
         lashes = _at(face.pixels, old.outside(np.dstack([along, high])))

@@ -46,7 +46,7 @@ def test_low_voices_are_raised_and_high_ones_lowered_with_their_formants(pitch):
 
 
 def test_spans_join_without_a_break_and_however_the_sound_comes():
-    sound = speech(120, 18)
+    sound = speech(120, 10)
     whole, parts = VoiceDisguise(2), VoiceDisguise(2)
     first = np.concatenate([whole.feed(sound), whole.finish()])
     pieces = [parts.feed(sound[start : start + 1000]) for start in range(0, len(sound), 1000)]
