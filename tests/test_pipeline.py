@@ -164,7 +164,9 @@ def test_alpha_and_grey_come_back(quick, portrait):
     with_alpha = PIL.Image.fromarray(np.dstack([portrait, alpha]))
     image = quick(with_alpha, seed=0).images[0]
     rest = np.asarray(image)[..., 3] != alpha
-    assert image.mode == "RGBA" and rest.any() and (np.asarray(image)[..., :3][rest] != portrait[rest]).any(1).all()
+    # A new pixel may have the old one's colour by chance.
+    changed = (np.asarray(image)[..., :3][rest] != portrait[rest]).any(1)
+    assert image.mode == "RGBA" and rest.any() and changed.mean() > 0.999
     assert quick(with_alpha, seed=0, output_type="pt").images[0].shape == (4, 512, 512)
     grey = quick(PIL.Image.fromarray(portrait).convert("L"), seed=0)
     assert grey.images[0].mode == "L" and grey.faces[0][0].status is FaceStatus.ANONYMIZED
