@@ -557,6 +557,9 @@ class Estimator:
     def coarse_glasses(self, image, points):
         return np.array([np.nan, np.nan, -6.0])
 
+    def read_glasses(self, image, points):
+        return -6.0
+
     def read(self, image, points):
         self.drawn += 1
         return np.array([0.0, 50.0, -6.0])
