@@ -216,6 +216,7 @@ def main() -> None:
         columns += [f"variance along the track (original's), between seeds: {name}" for name in judges]
         columns += [*GROUPS]
         print("| " + " | ".join(columns) + " |" + "\n" + "|---" * len(columns) + "|")
+        tracks: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in judges}
         for clip in clips:
             before = frames(clip)
             pipe.video(clip, out / "warm.mp4", end=0.3, seed=0)
@@ -236,11 +237,17 @@ def main() -> None:
             row = [clip.stem, f"{rate:.1f}", f"{blurred:.1f}", str(report.counts.get("obfuscated", 0))]
             row += [f"{bad} of {len(before)} ({seen} faces seen)"]
             row += [f"{still[1]:.2f} / {still[0]:.2f} = {still[1] / still[0]:.2f}"]
-            for judge in judges.values():
+            for name, judge in judges.items():
                 along, own, apart = identity(judge, (before, originals), (after, renewed), others)
+                tracks[name].append((along, embeddings(judge, after, renewed).mean(0)))
                 row += [f"{along:.4f} ({own:.4f}), {apart:.4f}: {along / apart:.2f}"]
             row += [f"{value:.2f}" for value in correlations(originals, renewed).values()]
             print("| " + " | ".join(row) + " |", flush=True)
+        for name, found in tracks.items() if len(clips) > 1 else ():
+            along, apart = np.mean([one[0] for one in found]), between([one[1] for one in found])
+            print(
+                f"{name}: along a track {along:.4f}, between tracks of other people {apart:.4f}: {along / apart:.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -284,7 +284,7 @@ def _lay_mouth(picture: np.ndarray, mouth: Picture, placed: np.ndarray) -> None:
     new = _at(mouth.pixels, own.outside(np.dstack([along, high + seen * (low - high)])))
     if ratio > 1:
         depth = np.minimum(share - TEETH, ratio - TEETH - share) / (1 - 2 * TEETH)
-        dark = DEPTH * np.percentile(new[slot.opacity[..., 0] > 0.5], DARK, axis=0)
+        dark = DEPTH * np.percentile(new[slot.inside], DARK, axis=0)
         new += depth.clip(0, 1)[..., None] * (dark - new)
     slot.fill(picture, new)
 
@@ -325,6 +325,7 @@ class _Slot:
         cv2.fillPoly(mask, np.round((outline - low - 0.5) * 16).astype(np.int32)[None], 255, cv2.LINE_AA, 4)
         cv2.polylines(mask, [np.round((outline - low - 0.5) * 16).astype(np.int32)], True, 255, 1, cv2.LINE_AA, 4)
         self.opacity = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.5, soft))[..., None]
+        self.inside = self.opacity[..., 0] >= self.opacity.max() / 2
         y, x = np.mgrid[low[1] : high[1], low[0] : high[0]] + 0.5
         self.at = line.inside(np.dstack([x, y]))
 
