@@ -31,6 +31,7 @@ REASONS = {
     "no landmarks": "reason_landmarks",
     "no drawn face fits": "reason_unfit",
     "the new face did not come out": "reason_unfit",
+    "the new face would be torn": "reason_unfit",
     "cut by a zone": "reason_zone",
     "asked for by the caller": "reason_kept",
     "enlarged": "reason_enlarged",
