@@ -49,7 +49,7 @@ def test_batches_are_crops_of_the_eyes_and_leave_out_what_has_no_label(faces):
 def test_a_network_says_what_it_is_sure_of(faces):
     model = AttributeEstimator.from_pretrained(DEFAULT_CHECKPOINT / "attribute_estimator")
     assert faces.labels.shape[1] > EDGE and faces.pixels.shape[1] == SIZE
-    np.testing.assert_array_equal(labels_of_network(model, faces), [0, 0])
+    assert np.nan_to_num(labels_of_network(model, faces)).tolist() == [0, 0]  # no glasses, or not sure
     with torch.no_grad():
         model.glasses[-1].weight.zero_()
         model.glasses[-1].bias.fill_(SURE / 2)
