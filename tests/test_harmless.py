@@ -17,6 +17,7 @@ import skimage.data
 
 from faceanon_hub.harmless import MAX_NUMBERS, why_not
 
+ROOT = Path(__file__).parents[1]
 FACE = PIL.Image.fromarray(skimage.data.astronaut()[:256, 96:352]).resize((48, 48))
 GREY = np.asarray(FACE.convert("L"))
 
@@ -83,10 +84,10 @@ TEXTS = {
     ).encode(),
     "table": "\n".join(f"img_{n}.jpg,{n % 3},{n / 7:.3f},12,9" for n in range(500)).encode(),
     "mesh of 68": json.dumps(np.random.default_rng(0).random((68, 2)).round(4).tolist()).encode(),
-    "prose": (Path(__file__).parents[1] / "README.md").read_bytes(),
-    "licence": (Path(__file__).parents[1] / "LICENSE").read_bytes(),
+    "prose": (ROOT / "README.md").read_bytes(),
+    "licence": (ROOT / "LICENSE").read_bytes(),
     "Chinese": ("面部匿名化是一种保护隐私的方法，" * 40).encode(),
-    "Japanese": (Path(__file__).parents[1] / "faceanon_hub" / "translations.py").read_bytes(),
+    "Japanese": (ROOT / "faceanon_hub/demo/languages/ja.json").read_bytes(),
     "box": saved(np.array([1.0, 2, 3, 4])),
     "landmarks": saved(np.zeros((5, 2), np.float32)),
 }
