@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import torch
 
-from faceanon_hub import attributes, regions, surroundings
+from faceanon_hub import attributes, surroundings
 from faceanon_hub.alignment import transform
+from faceanon_hub.blending import regions
 from faceanon_hub.surroundings import APPEARANCE
 from faceanon_hub.training.crops import Crops, load_crops, warp_crop
 from faceanon_hub.training.fitting import to_tensor

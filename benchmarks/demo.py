@@ -20,7 +20,7 @@ from gradio_client import Client, handle_file
 from faceanon_hub import FaceAnonPipeline, PhotoEditor
 from faceanon_hub.demo import launch
 from faceanon_hub.demo.painter import painting
-from faceanon_hub.io import write_photo
+from faceanon_hub.io.photos import write_photo
 
 DROPS = 5
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

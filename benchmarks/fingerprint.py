@@ -19,10 +19,10 @@ import torch
 
 import faceanon_hub
 from faceanon_hub import FaceAnonPipeline
-from faceanon_hub.container import VideoReader
-from faceanon_hub.datasets import anonymize_dataset
-from faceanon_hub.folders import anonymize_folder
-from faceanon_hub.io import PHOTO_SUFFIXES, read_photo
+from faceanon_hub.bulk.datasets import anonymize_dataset
+from faceanon_hub.bulk.folders import anonymize_folder
+from faceanon_hub.io.photos import PHOTO_SUFFIXES, read_photo
+from faceanon_hub.video.container import VideoReader
 
 PHOTOS, SECONDS, FILES = 40, 1.5, 3
 

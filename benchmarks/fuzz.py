@@ -25,11 +25,11 @@ import numpy as np
 import PIL.Image
 
 from benchmarks.scenes import turned
-from faceanon_hub.container import DEMUXERS
 from faceanon_hub.errors import FaceAnonError
 from faceanon_hub.faces import FaceStatus
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
-from faceanon_hub.io import read_photo
+from faceanon_hub.io.photos import read_photo
+from faceanon_hub.video.container import DEMUXERS
 from faceanon_hub.workers import load, obey_parent
 
 SIDE, FRAMES = 128, 10

@@ -23,9 +23,9 @@ import PIL.Image
 from benchmarks.contact_sheet import photos
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.alignment import align, transform, warp_in
+from faceanon_hub.blending.regions import skin_region
 from faceanon_hub.metrics import median_skin, skin_tone
 from faceanon_hub.parsing import PARTS
-from faceanon_hub.regions import skin_region
 
 SIDE, COLUMNS, ROWS, RADIUS = 480, 3, 2, 7  # pixels of a crop, crops of a sheet, and pixels of a ring
 POINTS = {"other": 3, "skin": 3, "hair": 3, "brows": 1, "eyes": 1, "lips": 1, "mouth": 1}  # of each part in a crop

@@ -22,7 +22,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from benchmarks.contact_sheet import photos
 from faceanon_hub import FaceAnonPipeline, FaceStatus
 from faceanon_hub.alignment import align, transform, warp_in
-from faceanon_hub.seam import inner_face, silhouette
+from faceanon_hub.blending.seam import inner_face, silhouette
 
 SIZE, BAND, SECTORS = 256, 5, 24  # pixels of the crop and of a band
 CHEEKS = [50, 280, 205, 425, 36, 266, 151, 9, 8]

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from benchmarks.scenes import crowd
-from faceanon_hub import FaceAnonPipeline, regions
+from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.alignment import align, transform, warp_in
+from faceanon_hub.blending import regions
 from faceanon_hub.pipeline import SMALL
 
 # Of the pipeline, or of one of its components; those that hold another one are shown without it.

@@ -14,23 +14,23 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Where each public name lives; resolved on first use, because torch and diffusers take seconds to import.
 _HOMES = {
     "AnimatedImageError": "errors",
-    "AnonymizeBatch": "datasets",
+    "AnonymizeBatch": "bulk.datasets",
     "AttributeEstimator": "attributes",
-    "CheckReport": "checking",
+    "CheckReport": "evaluation.checking",
     "CheckpointError": "errors",
     "Component": "component",
-    "DatasetReport": "datasets",
+    "DatasetReport": "bulk.datasets",
     "DEFAULT_CHECKPOINT": "hub",
     "Face": "faces",
     "FaceAnonError": "errors",
-    "FaceAnonGenerator": "generator",
+    "FaceAnonGenerator": "generators.generator",
     "FaceAnonPipeline": "pipeline",
     "FaceAnonPipelineOutput": "pipeline",
     "FaceDetector": "detection",
     "FaceParser": "parsing",
     "FaceRecognizer": "recognition",
     "FaceStatus": "faces",
-    "FolderReport": "folders",
+    "FolderReport": "bulk.folders",
     "ImageTooLargeError": "errors",
     "LandmarkExtractor": "landmarks",
     "LightingTransfer": "lighting",
@@ -39,7 +39,7 @@ _HOMES = {
     "Options": "options",
     "PhotoEditor": "editor",
     "SkinColorTransfer": "color",
-    "StyleGAN2Generator": "stylegan2",
+    "StyleGAN2Generator": "generators.stylegan2",
     "StyleSampler": "sampling",
     "SurroundingsEncoder": "surroundings",
     "UnmeasuredError": "errors",
@@ -49,20 +49,20 @@ _HOMES = {
     "UnwritableError": "errors",
     "UnwritableImageError": "errors",
     "UnwritableVideoError": "errors",
-    "VideoReport": "video",
-    "anonymize_dataset": "datasets",
-    "anonymize_folder": "folders",
-    "check_results": "checking",
+    "VideoReport": "video.anonymize",
+    "anonymize_dataset": "bulk.datasets",
+    "anonymize_folder": "bulk.folders",
+    "check_results": "evaluation.checking",
 }
 
 __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
     from .attributes import AttributeEstimator
-    from .checking import CheckReport, check_results
+    from .bulk.datasets import AnonymizeBatch, DatasetReport, anonymize_dataset
+    from .bulk.folders import FolderReport, anonymize_folder
     from .color import SkinColorTransfer
     from .component import Component, ModelMixin
-    from .datasets import AnonymizeBatch, DatasetReport, anonymize_dataset
     from .detection import FaceDetector
     from .editor import PhotoEditor
     from .errors import (
@@ -79,9 +79,10 @@ if TYPE_CHECKING:
         UnwritableImageError,
         UnwritableVideoError,
     )
+    from .evaluation.checking import CheckReport, check_results
     from .faces import Face, FaceStatus
-    from .folders import FolderReport, anonymize_folder
-    from .generator import FaceAnonGenerator
+    from .generators.generator import FaceAnonGenerator
+    from .generators.stylegan2 import StyleGAN2Generator
     from .hub import DEFAULT_CHECKPOINT
     from .landmarks import LandmarkExtractor
     from .lighting import LightingTransfer
@@ -90,9 +91,8 @@ if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline, FaceAnonPipelineOutput
     from .recognition import FaceRecognizer
     from .sampling import StyleSampler
-    from .stylegan2 import StyleGAN2Generator
     from .surroundings import SurroundingsEncoder
-    from .video import VideoReport
+    from .video.anonymize import VideoReport
 
 
 def __getattr__(name: str) -> Any:

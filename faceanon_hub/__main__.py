@@ -1,5 +1,5 @@
 """`python -m faceanon_hub` is the `faceanon` command."""
 
-from .cli import app
+from .cli.app import app
 
 app()

@@ -10,8 +10,8 @@ import torch
 from .alignment import placement, similarity, warp_in
 from .diffusion import register_to_config
 from .landmarks import LEFT_CORNERS, RIGHT_CORNERS
+from .networks.residual import ResidualNetwork
 from .ranges import check_number, check_widths
-from .residual import ResidualNetwork
 
 EYES_SIZE, EYES_EXTENTS = 96, 0.9  # pixels, and longer sides of the mesh, that the crop of both eyes is wide
 EXTENTS = 1.4  # side of the crop over the longer side of the mesh

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 
-from .centerface import load_centerface
 from .component import Component
 from .diffusion import register_to_config
 from .faces import Face
+from .networks.centerface import load_centerface
 from .ranges import THRESHOLD, check_number
 
 # Width, in pixels of the network's input, from which faces are found as reliably as large ones (benchmarks/recall.py).

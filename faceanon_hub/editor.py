@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from . import metrics, regions
+from . import metrics
 from .alignment import warp_in
+from .blending import regions
 from .faces import Face, FaceStatus, derived_seed
-from .io import Photo, read_photo
+from .io.photos import Photo, read_photo
 from .options import Options
 from .pipeline import FaceAnonPipeline
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, deal_seeds, share_inside

@@ -112,7 +112,7 @@ def make_card(
         repo_id (`str`):
             Hub id of the checkpoint.
         summary (`dict`, *optional*):
-            What [`~faceanon_hub.report.summarize`] found of this checkpoint, for the card's results.
+            What [`~faceanon_hub.evaluation.report.summarize`] found of this checkpoint, for the card's results.
         licence (`str`, *optional*):
             Of the weights: the Hub's name of one, or `"other:NAME"`. None is that of the bundled checkpoint.
         sheet (`bool`, *optional*, defaults to `False`):
@@ -254,7 +254,7 @@ def renew_card(path: Path, summary: dict[str, Any]) -> None:
         path (`Path`):
             The card.
         summary (`dict`):
-            From [`~faceanon_hub.report.summarize`].
+            From [`~faceanon_hub.evaluation.report.summarize`].
 
     Raises:
         CheckpointError: the file is no card with the two marks.
@@ -277,7 +277,7 @@ def eval_results(summary: dict[str, Any]) -> list[EvalResult]:
 
     Args:
         summary (`dict`):
-            From [`~faceanon_hub.report.summarize`]: the row of the pipeline's defaults is taken.
+            From [`~faceanon_hub.evaluation.report.summarize`]: the row of the pipeline's defaults is taken.
     """
     results = []
     for title, path in MEASURES.items():

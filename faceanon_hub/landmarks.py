@@ -16,7 +16,7 @@ from .alignment import CROP_SCALE, align, invert, placement, similarity, transfo
 from .component import Component, component_file
 from .diffusion import register_to_config
 from .faces import Face
-from .landmarker import BUNDLED_TASK, DETECTOR_SIZE, MESH_SIZE, TASK, FaceLandmarker, landmarker_pool
+from .networks.landmarker import BUNDLED_TASK, DETECTOR_SIZE, MESH_SIZE, TASK, FaceLandmarker, landmarker_pool
 from .ranges import check_number
 
 # Indices of MediaPipe's face mesh (468 points and two irises of 5). Left and right are those of the picture.

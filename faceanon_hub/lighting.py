@@ -10,7 +10,7 @@ import numpy as np
 from . import landmarks as lm
 from .component import Component
 from .diffusion import register_to_config
-from .landmarker import BUNDLED_TASK, landmarker_pool
+from .networks.landmarker import BUNDLED_TASK, landmarker_pool
 from .ranges import check_number
 
 # Real spherical harmonics of second order; what a Lambertian surface keeps of each order (Ramamoorthi and Hanrahan

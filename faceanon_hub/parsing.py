@@ -12,8 +12,8 @@ from torch import nn
 
 from .component import Network
 from .diffusion import register_to_config
+from .networks.residual import Residual, convolution
 from .ranges import check_number, check_widths
-from .residual import Residual, convolution
 
 PARTS = ("other", "skin", "hair", "brows", "eyes", "lips", "mouth")
 OTHER, SKIN, HAIR = range(3)  # the first of them

@@ -19,34 +19,37 @@ import PIL.Image
 import torch
 from huggingface_hub import create_repo, file_exists
 
-from . import blending, grain, placing, reenactment, regions, seam, transparency
 from . import landmarks as lm
+from . import placing
 from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
+from .blending import compositing as blending
+from .blending import grain, regions, seam
 from .color import SkinColorTransfer
 from .component import component_file, loading
-from .crowds import crowd_note
 from .detection import SMALLEST, FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
 from .errors import CheckpointError, FaceAnonError
-from .faces import Face, FaceStatus, derived_seed
+from .faces import Face, FaceStatus, crowd_note, derived_seed
 from .files import read_json
-from .generator import Prior
+from .generators.generator import Prior
 from .hub import DEFAULT_CHECKPOINT, PIPELINE_CODE, PIPELINE_FILE, SHEET, check_measured, describe, make_card
-from .io import Photo, read_photo
+from .io import transparency
+from .io.photos import Photo, read_photo
 from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
 from .look import AT, at_rest, goal_of, grown_up, is_child, look, opened, strangeness
 from .options import Attributes, Fallback, Glasses, Options
 from .parsing import FaceParser
 from .recognition import FaceRecognizer
-from .reenactment import Person, Picture
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .surroundings import SurroundingsEncoder
 from .threads import each, start_work
-from .tracking import overlap
-from .video import VideoReport, anonymize_video
+from .video import reenactment
+from .video.anonymize import VideoReport, anonymize_video
+from .video.reenactment import Person, Picture
+from .video.tracking import overlap
 
 if TYPE_CHECKING:
     from .metrics import Recognizer

@@ -14,7 +14,7 @@ from .faces import Face, FaceStatus
 if TYPE_CHECKING:
     import torch
 
-    from .generator import Prior
+    from .generators.generator import Prior
 
 COLORS = {
     FaceStatus.FOUND: (200, 200, 200),

@@ -14,7 +14,7 @@ from torch import nn
 
 from .component import Network
 from .diffusion import register_to_config
-from .graphs import GraphModel
+from .networks.tfjs import GraphModel
 from .ranges import check_number, check_widths
 
 # Where a recognizer of 112 pixels expects eyes, nose tip and mouth corners (arXiv 1801.07698).

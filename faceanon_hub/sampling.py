@@ -19,7 +19,7 @@ from .look import ANGLES, AT, LIGHT, ROWS, SEEN, SKIN, Estimator, look
 from .ranges import check_number
 
 if TYPE_CHECKING:
-    from .generator import Prior
+    from .generators.generator import Prior
 
 EMBEDDING = 256
 LINEARIZED = 3  # times within a step: looks bend, see `_Model.jacobian`

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from . import blending
+from .blending import compositing as blending
+from .blending.seam import Cloth
 from .faces import Face, FaceStatus, derived_seed
-from .io import Photo
+from .io.photos import Photo
 from .options import Fallback
-from .seam import Cloth
 
 Zone: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels, inside the photo
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .alignment import invert, transform
 from .faces import Face, FaceStatus, derived_seed
-from .io import Photo
+from .io.photos import Photo
 from .metrics.expression import procrustes_error
 from .scene import Scene
 

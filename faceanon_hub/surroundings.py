@@ -12,8 +12,8 @@ import torch
 from .alignment import CROP_LIFT, placement, similarity, warp_in, window
 from .diffusion import register_to_config
 from .look import AT, LIGHT, SKIN
+from .networks.residual import ResidualNetwork
 from .ranges import check_number, check_widths
-from .residual import ResidualNetwork
 
 APPEARANCE = (*SKIN, *LIGHT, "forehead", "glasses", "beard", "sex", "age")  # rows of [`look.ROWS`]
 EXTENTS = 2.0  # side of the crop over the longer side of the mesh

@@ -115,7 +115,8 @@ def test_import_is_light():
         import sys
         import faceanon_hub
         faceanon_hub.__version__, dir(faceanon_hub)
-        from faceanon_hub import CheckpointError, UnreadableImageError
+        from faceanon_hub import CheckpointError
+        from faceanon_hub import UnreadableImageError
         heavy = "torch", "diffusers", "huggingface_hub", "ai_edge_litert", "onnxruntime", "cv2", "onnx", "numpy", "PIL"
         print([name for name in heavy if name in sys.modules])
     """

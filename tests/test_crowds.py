@@ -22,8 +22,8 @@ from faceanon_hub import (
     anonymize_dataset,
     anonymize_folder,
 )
-from faceanon_hub.cli import app
-from faceanon_hub.crowds import FAR, MANY, crowd_note
+from faceanon_hub.cli.app import app
+from faceanon_hub.faces import FAR, MANY, crowd_note
 
 WIDTH = 95  # of the portrait's face
 SMALL = "smaller than 12 px"
@@ -236,7 +236,7 @@ def test_a_row_that_shows_a_crowd_is_named(portrait, tmp_path):
 
 def test_a_video_hides_them_in_every_frame(pipe, portrait, tmp_path):
     pytest.importorskip("av")
-    from tests.test_container import encode
+    from helpers.clips import encode
 
     frames = [np.roll(crowd(portrait, 8, 6, (160, 200)), step, 1) for step in range(4)]
     clip = encode(tmp_path / "clip.mp4", frames)

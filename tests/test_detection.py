@@ -295,7 +295,8 @@ MEASURE = """
 import itertools, re
 from pathlib import Path
 import numpy as np
-from faceanon_hub import FaceDetector, detection
+from faceanon_hub import FaceDetector
+from faceanon_hub import detection
 whole = detection._tiles
 # Memory is that of one tile, so two of the many tell it; all of them take a minute.
 detection._tiles = lambda *a: itertools.islice(whole(*a), 2)

@@ -21,16 +21,16 @@ from faceanon_hub import (
     UnreadableVideoError,
     UnwritableError,
 )
-from faceanon_hub.container import VideoReader
-from faceanon_hub.datasets import AnonymizeBatch, anonymize_dataset
+from faceanon_hub.bulk.datasets import AnonymizeBatch, anonymize_dataset
+from faceanon_hub.bulk.folders import anonymize_folder
 from faceanon_hub.errors import FaceAnonError
 from faceanon_hub.files import PARTIAL, inside, open_regular, read_json, replacing
-from faceanon_hub.folders import anonymize_folder
-from faceanon_hub.graphs import GraphModel
 from faceanon_hub.hub import renew_card
-from faceanon_hub.io import read_photo, write_photo, write_text
+from faceanon_hub.io.photos import read_photo, write_photo, write_text
 from faceanon_hub.metrics.realism import InceptionFeatures
+from faceanon_hub.networks.tfjs import GraphModel
 from faceanon_hub.training.config import read_config
+from faceanon_hub.video.container import VideoReader
 
 SECONDS = 20
 
@@ -165,7 +165,7 @@ def test_a_graph_names_files_beside_it(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from faceanon_hub.container import replacing
+from faceanon_hub.video.container import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
     print(temporary, flush=True)

@@ -14,11 +14,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
+from helpers.clips import encode, ramp, read, rewrite
 from PIL import PngImagePlugin, TiffImagePlugin
 
-from faceanon_hub.container import DEMUXERS
-from faceanon_hub.io import WRITABLE, read_photo, write_photo
-from tests.test_container import encode, ramp, read, rewrite
+from faceanon_hub.io.photos import WRITABLE, read_photo, write_photo
+from faceanon_hub.video.container import DEMUXERS
 
 PHOTO = np.ascontiguousarray(skimage.data.astronaut()[::4, ::4])
 PAGE = Path(__file__).parents[1] / "docs" / "hiding.md"
@@ -231,7 +231,7 @@ def test_boxes_of_a_video_that_are_not_read_are_not_written(tmp_path):
 
 def test_the_page_names_every_format_and_only_tests_that_exist():
     page = PAGE.read_text()
-    tests = {name for path in Path(__file__).parent.glob("test_*.py") for name in named(path)}
+    tests = {name for path in Path(__file__).parent.rglob("test_*.py") for name in named(path)}
     cited = set(re.findall(r"`(test_\w+)`", page))
     assert len(cited) > 20 and cited <= tests
     for name in ("JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF", "AVIF", "HEIC", "JPEG 2000", "PPM", "Parquet", "tar"):

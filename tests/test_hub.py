@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from helpers.loopback_hub import OWNER, LoopbackHub
 from huggingface_hub import ModelCard, constants, hf_api
-from loopback_hub import OWNER, LoopbackHub
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -43,7 +43,7 @@ from faceanon_hub import (
     SurroundingsEncoder,
     UnmeasuredError,
 )
-from faceanon_hub.cli import app
+from faceanon_hub.cli.app import app
 from faceanon_hub.hub import describe
 
 COMPONENTS = {

@@ -18,9 +18,9 @@ from PIL import Image
 from faceanon_hub import CheckpointError, FaceDetector, LandmarkExtractor, landmarks
 from faceanon_hub.alignment import align, roll_of, transform
 from faceanon_hub.faces import Face
-from faceanon_hub.io import read_photo
-from faceanon_hub.landmarker import BUNDLED_TASK, TASK, landmarker_pool
+from faceanon_hub.io.photos import read_photo
 from faceanon_hub.landmarks import BLENDSHAPES
+from faceanon_hub.networks.landmarker import BUNDLED_TASK, TASK, landmarker_pool
 
 CLOSED = ["OVAL", "LEFT_EYE", "RIGHT_EYE", "LEFT_BROW", "RIGHT_BROW", "OUTER_LIPS", "INNER_LIPS"]
 GROUPS = [*CLOSED, "LEFT_IRIS", "RIGHT_IRIS", "NOSE_BRIDGE", "NOSE_BASE", "FIVE"]
@@ -314,7 +314,8 @@ def test_a_config_leads_nowhere_else(tmp_path, path):
 
 QUIET = """
 import threading, skimage.data
-from faceanon_hub import FaceDetector, LandmarkExtractor
+from faceanon_hub import FaceDetector
+from faceanon_hub import LandmarkExtractor
 photo = skimage.data.astronaut()
 extractor = LandmarkExtractor()
 threads = [threading.Thread(target=extractor.read, args=(photo,)) for _ in range(4)]

@@ -7,7 +7,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
-from drawn_faces import SIZE, drawn, lit, shaded, unit
+from helpers.drawn_faces import SIZE, drawn, lit, shaded, unit
 
 from faceanon_hub import LightingTransfer
 from faceanon_hub.alignment import align, transform, warp_in

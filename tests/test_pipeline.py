@@ -12,10 +12,10 @@ import PIL.Image
 import pytest
 import skimage.data
 import torch
+from helpers.photos import turned
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.scenes import turned
 from faceanon_hub import (
     Face,
     FaceAnonGenerator,
@@ -24,16 +24,15 @@ from faceanon_hub import (
     FaceDetector,
     FaceStatus,
     UnreadableImageError,
-    blending,
     pipeline,
     placing,
-    regions,
-    seam,
 )
 from faceanon_hub.alignment import align, transform, window
 from faceanon_hub.attributes import SURE_GLASSES
+from faceanon_hub.blending import compositing as blending
+from faceanon_hub.blending import regions, seam
 from faceanon_hub.faces import derived_seed
-from faceanon_hub.io import read_photo
+from faceanon_hub.io.photos import read_photo
 from faceanon_hub.look import AT
 from faceanon_hub.scene import NewFace
 

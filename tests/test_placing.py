@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from faceanon_hub import landmarks as lm
 from faceanon_hub import placing
 from faceanon_hub.alignment import align, transform
-from faceanon_hub.io import Photo
+from faceanon_hub.io.photos import Photo
 from faceanon_hub.lighting import mesh_triangles, vertex_normals
 from faceanon_hub.placing import (
     FEATURES,

@@ -7,9 +7,9 @@ import pytest
 
 from faceanon_hub import SurroundingsEncoder
 from faceanon_hub.alignment import transform
+from faceanon_hub.blending.seam import hidden as hidden_region
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.look import AT, ROWS
-from faceanon_hub.seam import hidden as hidden_region
 from faceanon_hub.surroundings import APPEARANCE, crop_matrix
 
 WEIGHTS = DEFAULT_CHECKPOINT / "surroundings_encoder"

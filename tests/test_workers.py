@@ -10,8 +10,8 @@ import pytest
 
 from faceanon_hub import CheckpointError, workers
 from faceanon_hub.attacks.capture import find_people, observe
-from faceanon_hub.evaluation import evaluate, find_photos
-from faceanon_hub.folders import anonymize_folder
+from faceanon_hub.bulk.folders import anonymize_folder
+from faceanon_hub.evaluation.evaluator import evaluate, find_photos
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from .. import blending, metrics
+from .. import metrics
 from ..alignment import warp_out, window
+from ..blending import compositing as blending
 from ..errors import FaceAnonError, UnreadableImageError
-from ..evaluation import STRENGTHS, Geometry, Task, find_photos
+from ..evaluation.evaluator import STRENGTHS, Geometry, Task, find_photos
 from ..faces import Face, largest_face
-from ..io import read_photo
+from ..io.photos import read_photo
 from ..pipeline import FaceAnonPipeline
 from ..scene import deal_seeds
 from ..workers import crew, work

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import metrics
 from ..errors import MissingDependencyError, UnwritableImageError
-from ..report import plain, table
+from ..evaluation.report import plain, table
 from .capture import EXPRESSION, SETTINGS, VIEWS, Observations
 from .coefficients import identify_numbers
 from .linkage import link

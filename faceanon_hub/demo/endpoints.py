@@ -15,12 +15,12 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from ..container import Frame, VideoReader
 from ..errors import FaceAnonError, cause_of
 from ..faces import Face
-from ..io import write_photo
+from ..io.photos import write_photo
 from ..pipeline import FaceAnonPipeline
-from ..video import VideoReport
+from ..video.anonymize import VideoReport
+from ..video.container import Frame, VideoReader
 from . import retention
 from .intake import RefusedError
 from .painter import stop_if_asked

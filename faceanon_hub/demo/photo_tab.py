@@ -14,7 +14,7 @@ import PIL.Image
 from ..editor import PhotoEditor
 from ..errors import FaceAnonError
 from ..faces import FaceStatus
-from ..io import write_photo
+from ..io.photos import write_photo
 from ..pipeline import FaceAnonPipeline
 from . import panel, retention
 from .endpoints import PHOTO_LIMIT, said_to

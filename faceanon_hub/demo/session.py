@@ -16,7 +16,7 @@ import PIL.Image
 
 from ..editor import PhotoEditor
 from ..faces import Face, FaceStatus, derived_seed
-from ..io import write_photo
+from ..io.photos import write_photo
 from .painter import stop_if_asked
 from .retention import place
 from .words import reason, status

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from ..container import VideoReader
 from ..editor import PhotoEditor
 from ..errors import FaceAnonError
+from ..video.container import VideoReader
 from .endpoints import MAX_SECONDS, PHOTO_LIMIT, Jobs, said_to, showing
 from .intake import RefusedError
 from .painter import in_turn

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..crowds import crowd_note
 from ..errors import (
     AnimatedImageError,
     FaceAnonError,
@@ -15,8 +14,8 @@ from ..errors import (
     UnreadableVideoError,
     cause_of,
 )
-from ..faces import Face, FaceStatus
-from ..io import MAX_PIXELS
+from ..faces import Face, FaceStatus, crowd_note
+from ..io.photos import MAX_PIXELS
 
 _FILES = sorted((Path(__file__).parent / "languages").glob("*.json"))
 _TEXTS = {file.stem: json.loads(file.read_text("utf-8")) for file in _FILES}

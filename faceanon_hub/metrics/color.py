@@ -19,7 +19,7 @@ def median_skin(image: np.ndarray, skin: np.ndarray) -> np.ndarray:
         image (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crop.
         skin (`np.ndarray` of shape `(S, S)`):
-            Where skin is, non-zero, see [`~faceanon_hub.regions.skin_region`].
+            Where skin is, non-zero, see [`~faceanon_hub.blending.regions.skin_region`].
 
     Returns:
         `np.ndarray` of shape `(3,)`, float64: CIELAB (D65), each channel's median; NaN without skin.

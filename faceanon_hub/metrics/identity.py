@@ -14,7 +14,7 @@ import torch
 
 from ..alignment import placement, similarity, warp_in
 from ..errors import MissingDependencyError
-from ..graphs import GraphModel
+from ..networks.tfjs import GraphModel
 from .bootstrap import drawn_people
 
 # Photo (H, W, 3) uint8 and landmarks (478, 3), which say where the face is, to an embedding (D,) float32.

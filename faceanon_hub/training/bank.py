@@ -15,13 +15,13 @@ import torch
 
 from ..errors import FaceAnonError, UnreadableImageError, UnwritableError
 from ..files import read_regular, replacing
-from ..io import write_text
+from ..io.photos import write_text
 from ..look import ROWS, Estimator, look
 from ..recognition import FaceRecognizer
 from ..sampling import Read
 
 if TYPE_CHECKING:
-    from ..generator import Prior
+    from ..generators.generator import Prior
 
 SIZE, QUALITY = 512, 94  # pixels, at most, and JPEG quality of the pictures
 SHARD = 100  # faces whose looks are kept in one file

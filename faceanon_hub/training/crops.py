@@ -22,7 +22,7 @@ from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnwritableError
 from ..faces import largest_face
 from ..files import replacing
-from ..io import PHOTO_SUFFIXES, read_photo
+from ..io.photos import PHOTO_SUFFIXES, read_photo
 from ..landmarks import LandmarkExtractor
 from ..look import ROWS, SEEN, appearance
 from ..metrics.attributes import FaceResJudge

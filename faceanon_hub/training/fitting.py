@@ -14,7 +14,7 @@ import torch
 
 from ..errors import UnwritableError
 from ..files import replacing
-from ..residual import ResidualNetwork
+from ..networks.residual import ResidualNetwork
 
 LEARNING_RATE, WEIGHT_DECAY = 3e-3, 0.02
 WARM_UP = 0.3  # share of the steps in which the rate rises

@@ -11,7 +11,7 @@ import torch
 
 from ..alignment import align, transform, warp_in
 from ..errors import FaceAnonError, UnreadableImageError
-from ..io import PHOTO_SUFFIXES, read_photo
+from ..io.photos import PHOTO_SUFFIXES, read_photo
 from ..look import ROWS, SEEN, SIZE, appearance
 from ..sampling import FOLLOWED, StyleSampler
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..conversion import convert
-from ..generator import FaceAnonGenerator, Head
+from ..generators.generator import FaceAnonGenerator, Head
+from .conversion import convert
 
 FACES, HELD_OUT = 240, 24
 PATCHES, PATCH = 4, 16  # of each face: their number, and their side in features

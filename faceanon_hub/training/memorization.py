@@ -12,7 +12,7 @@ from ..sampling import Read
 from .data import FaceShards
 
 if TYPE_CHECKING:
-    from ..generator import Prior
+    from ..generators.generator import Prior
 
 FIRST_SEED = 2**40  # of the draws: no face of a bank has these seeds
 SIZE = 256  # pixels of the drawn pictures, at most

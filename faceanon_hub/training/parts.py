@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from .. import landmarks as lm
+from ..blending.regions import filled
 from ..errors import FaceAnonError, UnwritableError
 from ..files import replacing
-from ..generator import FaceAnonGenerator
+from ..generators.generator import FaceAnonGenerator
 from ..hub import DEFAULT_CHECKPOINT
 from ..landmarks import FaceMesh, LandmarkExtractor
 from ..parsing import HAIR, PARTS, SKIN
-from ..regions import filled
 from .bank import bank_style
 
 SIZE, LABEL_SIZE = 320, 128  # pixels of a stored picture and of its labels

@@ -23,13 +23,13 @@ import numpy as np
 import PIL.Image
 import torch
 
-from .. import regions
 from ..alignment import align, transform, warp_in
+from ..blending import regions
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
 from ..faces import Face
 from ..files import read_json, read_regular
-from ..io import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
+from ..io.photos import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..workers import obey_parent
 

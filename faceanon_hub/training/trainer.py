@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 from .. import DEFAULT_CHECKPOINT, __version__
 from ..errors import FaceAnonError, MissingDependencyError, UnwritableError
 from ..files import open_regular, read_json, replacing_folder
-from ..generator import FaceAnonGenerator
-from ..io import write_photo, write_text
+from ..generators.generator import FaceAnonGenerator
+from ..io.photos import write_photo, write_text
 from ..metrics.realism import EfficientNetFeatures, frechet_distance
 from ..preview import people_sheet
 from ..workers import load_quietly

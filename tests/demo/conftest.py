@@ -8,8 +8,7 @@ import av
 import numpy as np
 import PIL.Image
 import pytest
-
-from benchmarks.scenes import turned
+from helpers.photos import turned
 
 
 @pytest.fixture(scope="session")

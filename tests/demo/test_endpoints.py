@@ -28,8 +28,8 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
+from helpers.photos import turned
 
-from benchmarks.scenes import turned
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.faces import FaceStatus
 

@@ -14,7 +14,7 @@ from faceanon_hub.demo.intake import MAX_BYTES, MAX_FILES
 from faceanon_hub.demo.words import LABELS, MESSAGES, REASONS, reason, summary, time_left, unusable, words
 from faceanon_hub.errors import UnwritableImageError
 from faceanon_hub.faces import Face, FaceStatus
-from faceanon_hub.io import MAX_PIXELS
+from faceanon_hub.io.photos import MAX_PIXELS
 from faceanon_hub.options import ATTRIBUTES, FALLBACKS, GLASSES
 
 SOURCES = Path(__file__).parents[2] / "faceanon_hub"

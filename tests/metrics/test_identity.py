@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from graph_models import FACERES, write_graph
+from helpers.graph_models import FACERES, write_graph
 
 from faceanon_hub.errors import FaceAnonError, UnreadableError
 from faceanon_hub.metrics import identity

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import PIL.Image
 import pytest
 import torch
-from small_runs import SIZE, little_prior, variant
+from helpers.small_runs import SIZE, little_prior, variant
 
 from faceanon_hub import FaceAnonPipeline, StyleSampler
 from faceanon_hub.training import TrainingConfig, fits, prepare_faces

@@ -1,0 +1,1 @@
+"""Many photos: folder trees and datasets, resumable, in several processes."""

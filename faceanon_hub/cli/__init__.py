@@ -1,0 +1,1 @@
+"""The `faceanon` command: one module a group of commands."""

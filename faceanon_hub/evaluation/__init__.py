@@ -1,0 +1,1 @@
+"""How well it works: photos measured, reports made of the results, and results checked against their originals."""

@@ -1,0 +1,1 @@
+"""Generators: a latent to a style, a style to a photograph of nobody."""

@@ -1,0 +1,1 @@
+"""Photos in and out: pixels, colour profiles, transparency, and what may be kept of everything else."""

@@ -1,0 +1,114 @@
+"""The commands: from photos to a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from helpers.small_runs import SIZE, little_prior
+from typer.testing import CliRunner
+
+from faceanon_hub import FaceAnonPipeline
+from faceanon_hub.cli import training as training_cli
+from faceanon_hub.cli.app import app
+from faceanon_hub.training import following
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def without_blanks(text):
+    return re.sub(r"[\s│]+", " ", text)
+
+
+def test_prepare(photos, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    for photo in sorted((photos / "person 1").iterdir())[:2]:
+        (few / photo.name).write_bytes(photo.read_bytes())
+    result = run("prepare", few, tmp_path / "out", "--licence", "CC0-1.0", "--size", SIZE, "--workers", 1)
+    assert result.exit_code == 0 and "few: 2 photos, 2 faces" in without_blanks(result.stderr)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["size"] == SIZE and manifest["sources"]["few"]["licence"] == "CC0-1.0"
+    again = run("prepare", few, tmp_path / "out", "--licence", "CC0-1.0", "--size", SIZE, "--json", "--quiet")
+    assert json.loads(again.stdout) == manifest
+
+
+def test_prepare_asks_for_licences(photos, tmp_path):
+    assert run("prepare", photos, tmp_path / "out").exit_code == 2
+    result = run("prepare", photos, photos / "person 1", tmp_path / "out", "--licence", "CC0-1.0")
+    assert result.exit_code == 1 and "licence" in result.stderr
+    assert run("prepare", tmp_path / "nowhere", tmp_path / "out", "--licence", "x").exit_code == 4
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("few_faces")
+def test_train_and_look_at_the_checkpoint(config, start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**config(steps=1).to_dict(), "start": None}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(settings))
+    result = run("train", "small.yaml", "--from", start)
+    checkpoint = tmp_path / "runs" / "small" / "checkpoint-000001"
+    assert result.exit_code == 0 and "checkpoint-000001: trained" in without_blanks(result.stderr)
+    told = json.loads(run("info", checkpoint, "--json").stdout)
+    assert told["prior"].startswith("StyleGAN2Generator, up to 128 px")
+    assert told["training"] == "1 steps, 2 photos shown" and told["started from"] == "little"
+    assert "CC0-1.0" in told["data"] and "median" in told["nearest training photo"]
+    result = run("push", checkpoint, "someone/some", "--licence", "mit")
+    assert result.exit_code == 1 and "6 drawn people is known, 1000 are needed" in without_blanks(result.stderr)
+
+
+@pytest.mark.usefixtures("few_faces")
+def test_another_prior_becomes_a_pipeline(portrait, start, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "FEWEST", 5)
+    little_prior(portrait).save_pretrained(tmp_path / "prior")
+    # The command refuses so few.
+    training_cli.fit(tmp_path / "bank", tmp_path / "out", tmp_path / "prior", photos, count=30, quiet=True)
+    made = FaceAnonPipeline.from_pretrained(tmp_path / "out")
+    assert made.sampler.config.bank == 30 and made.sampler.config.photos == 12
+    assert made.sampler.config.style_size == 16 and made.draw_people([1, 2]).shape == (2, 16)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".png", ".jpg", ".npz")]
+    result = made(portrait, seed=0)
+    assert result.faces[0][0].status.value in ("anonymized", "obfuscated")
+    assert (np.asarray(result.images[0]) != portrait).any()
+
+
+def test_fit_says_what_is_wrong(photos, tmp_path):
+    (tmp_path / "there").mkdir()
+    assert "exists" in without_blanks(run("fit", tmp_path / "bank", tmp_path / "there").stderr)
+    result = run("fit", tmp_path / "bank", tmp_path / "there", "--force")
+    assert result.exit_code == 2 and "no model_index.json" in without_blanks(result.stderr)
+    result = run("fit", tmp_path / "bank", tmp_path / "out", "--photos", photos)
+    assert result.exit_code == 1 and "shows 12 faces, and at least 30" in without_blanks(result.stderr)
+    result = run("fit", tmp_path / "bank", tmp_path / "out", "--photos", tmp_path / "there")
+    assert result.exit_code == 4 and "there: " in without_blanks(result.stderr)
+    assert run("fit", tmp_path / "bank", tmp_path / "out", "--generator", tmp_path / "there").exit_code == 4
+    assert not (tmp_path / "out").exists() and not (tmp_path / "bank").exists()
+
+
+def test_convert(tmp_path):
+    (tmp_path / "g.pt").write_text("no weights")
+    result = run("convert", tmp_path / "g.pt", tmp_path / "out")
+    assert result.exit_code == 1 and "no StyleGAN2 generator" in without_blanks(result.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_says_what_is_wrong(tmp_path, monkeypatch):
+    (tmp_path / "run.yaml").write_text("data: crops\nstepps: 3\n")
+    result = run("train", tmp_path / "run.yaml", tmp_path / "out")
+    assert result.exit_code == 1 and "'steps' meant" in without_blanks(result.stderr)
+    assert run("train", tmp_path / "nowhere.yaml", tmp_path / "out").exit_code == 4
+    (tmp_path / "run.yaml").write_text("data: crops\n")
+    result = run("train", tmp_path / "run.yaml", tmp_path / "out")
+    assert result.exit_code == 4 and "faceanon prepare" in without_blanks(result.stderr)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    result = run("train", tmp_path / "run.yaml", tmp_path / "out")
+    assert result.exit_code == 1 and "faceanon-hub[train]" in result.stderr
+    assert not (tmp_path / "out").exists()
