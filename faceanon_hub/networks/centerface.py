@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-WEIGHTS = Path(__file__).parent / "checkpoints" / "centerface.onnx"
+WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "centerface.onnx"
 OUTPUTS = ["537", "538", "539", "540"]  # heat map, log size, offset, keypoints, at a quarter of the resolution
 
 
