@@ -16,28 +16,37 @@ Force = Annotated[bool, typer.Option(help="Overwrite the folder OUT that is ther
 
 
 def fit(
-    bank: Annotated[Path, typer.Argument(help="Folder for drawn faces; what is there already is not drawn again.")],
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
-    generator: Annotated[
-        Path | None, typer.Option(help="Folder of a generator, in place of the checkpoint's.")
-    ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photos whose ages, tones and light the drawn people follow.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1000, help="Faces that are drawn.")] = 20000,
+    bank: Annotated[
+        Path | None,
+        typer.Option(help="Fit the sampler anew, on faces drawn into this folder; what is there is not drawn again."),
+    ] = None,
+    generator: Annotated[
+        Path | None, typer.Option(help="Folder of a generator, in place of the checkpoint's; needs --bank.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1000, help="Faces that are drawn into the bank.")] = 20000,
     checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
     force: Force = False,
     quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
 ) -> None:
-    """Draw faces, look at them, learn which style shows what: makes a checkpoint for any generator.
+    """Make a checkpoint whose people are like those of your photos, or one for another generator.
 
-    About an hour for 20,000 faces on two free cores. Stopped half-way, the same command goes on where it was.
+    `--photos` alone takes minutes. `--bank` draws 20,000 faces first: an hour or two on a CPU. Stopped half-way, the
+    same command goes on where it was.
     """
-    paths = {"BANK": bank, "OUT": out, "--generator": generator, "--photos": photos, "--checkpoint": checkpoint}
+    paths = {"OUT": out, "--photos": photos, "--bank": bank, "--generator": generator, "--checkpoint": checkpoint}
+    if photos is None and bank is None:
+        raise typer.BadParameter("--photos or --bank is needed")
+    if generator is not None and bank is None:
+        raise typer.BadParameter("another generator needs a fit of its own: --bank names a folder for it")
     _check(paths, out, "model_index.json", force)
     from .. import DEFAULT_CHECKPOINT
-    from ..training.fits import fit_pipeline, save_half
+    from ..training.fits import fit_pipeline, follow_photos, save_half
+    from ..training.following import look_at_photos
     from ..workers import load_quietly
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -47,25 +56,25 @@ def fit(
             pipe.register_modules(generator=_read_generator(generator).to(device))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    summary = []
     with Progress(*columns, transient=True, disable=quiet) as progress:
 
         def stage(name: str) -> Callable[[int, int], None]:
             task = progress.add_task(name, total=None)
             return lambda done, total: progress.update(task, completed=done, total=total)
 
-        explained = fit_pipeline(pipe, bank, count, photos, stage)
+        looks = None if photos is None else look_at_photos(photos, pipe, stage("looking at photos"))
+        if bank is not None:
+            explained = fit_pipeline(pipe, bank, count, stage)
+            shares = ", ".join(f"{name} {share:.2f}" for name, share in explained.items())
+            summary.append(f"{count} faces; share of each row that a style explains: {shares}")
+        if looks is not None:
+            share = follow_photos(pipe, looks)
+            summary.append(f"{len(looks)} faces of photos; {share:.1%} of the generator's are like them")
     with replacing_folder(out) as partial:
         save_half(pipe, partial)
     if not quiet:
-        followed = explained.pop("followed", None)
-        told = ", ".join(f"{name} {share:.2f}" for name, share in explained.items())
-        typer.echo(f"{pipe.sampler.config.bank} faces; share of each row that a style tells: {told}", err=True)
-        if followed is not None:
-            faces = pipe.sampler.config.photos
-            typer.echo(
-                f"{faces} faces of photos are followed; {followed:.1%} of the generator's are like them", err=True
-            )
-        typer.echo(f"{out}: load it with FaceAnonPipeline.from_pretrained", err=True)
+        typer.echo("\n".join([*summary, f"{out}: load it with FaceAnonPipeline.from_pretrained"]), err=True)
 
 
 def convert(
