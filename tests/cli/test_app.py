@@ -177,7 +177,7 @@ def test_the_commands_that_fit():
 def test_fit_says_what_is_wrong(tmp_path):
     bank = tmp_path / "bank"
     bank.write_text("a file")
-    result = run("fit", bank, tmp_path / "out")
+    result = run("fit", tmp_path / "out", "--bank", bank)
     assert result.exit_code == 5 and "bank" in without_blanks(result.stderr)
     assert not (tmp_path / "out").exists()
 
