@@ -1,8 +1,10 @@
-"""What README and docs/ say: links that lead somewhere, files that exist, examples that run, figures that were measured."""
+"""What README and docs/ say: links lead somewhere, files exist, examples run, figures were measured."""
 
 from __future__ import annotations
 
+import inspect
 import re
+import tomllib
 import types
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.attacks import cross_examine
 from faceanon_hub.component import Component
 
@@ -18,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 FOLDERS = ("", "faceanon_hub", "faceanon_hub/demo", "tests", "docs")  # that a page may leave out before a file's name
 NEW = ("/sharpness.py", "/test_sharpness.py", "/cosine.py", "/contrast.py")  # of docs/extending.md
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name if page.parent == ROOT else f"docs/{page.name}")
+pages = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.name if page.parent == ROOT else f"docs/{page.name}"
+)
 
 
 def anchors(page: Path) -> set[str]:
@@ -54,6 +59,23 @@ def test_tests_that_are_cited_exist(page):
     assert cited <= set(re.findall(r"^def (test_\w+)", source, re.M))
 
 
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert {page.name for page in PAGES if page.parent != ROOT} - {"README.md"} <= set(re.findall(r"\((\S+)\)", index))
+
+
+def test_every_argument_and_every_extra_has_its_row():
+    rows = " ".join(re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs" / "options.md").read_text(), re.M))
+    arguments = set(inspect.signature(FaceAnonPipeline.__call__).parameters)
+    assert {f"`{name}`" for name in arguments if "callback" not in name} - {
+        "`self`",
+        "`image`",
+        "`return_dict`",
+    } <= set(re.findall(r"`\w+`", rows))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {f"`{name}`" for name in extras} - {"`dev`"} <= set(re.findall(r"`\w+`", rows))
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
@@ -75,6 +97,17 @@ def test_the_first_example_of_the_readme_runs(portrait, tmp_path, monkeypatch):
     (code, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     exec(code, {})
     assert PIL.Image.open("anonymized.jpg").size == (170, 220)
+
+
+def test_the_example_of_the_editor_runs(pipe, portrait, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(FaceAnonPipeline, "from_pretrained", lambda: pipe)
+    PIL.Image.fromarray(portrait).save("photo.jpg", quality=95)
+    (*_, code) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "page.md").read_text(), re.S)
+    exec(code, {})
+    before, after = (np.asarray(PIL.Image.open(name)).astype(int) for name in ("photo.jpg", "new.jpg"))
+    changed = np.abs(before - after).mean(2)
+    assert changed[300:500, :400].mean() > 10 > 4 > changed[60:180, 180:270].mean()  # the zone; the face
 
 
 @pytest.fixture(scope="module")
