@@ -377,12 +377,17 @@ def _spline(
 
 def _squares(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Squared distances (M, N), at least a little: kernels take their logarithm and root."""
-    squares = (points**2).sum(1)[:, None] + (others**2).sum(1) - 2 * points @ others.T
-    return squares.clip(1e-10)
+    squares = (-2 * points) @ others.T
+    squares += (points**2).sum(1)[:, None]
+    squares += (others**2).sum(1)
+    return np.maximum(squares, squares.dtype.type(1e-10), out=squares)
 
 
 def _thin_plate(squares: np.ndarray) -> np.ndarray:
-    return 0.5 * squares * np.log(squares)
+    kernel = cv2.log(squares)
+    kernel *= squares
+    kernel *= squares.dtype.type(0.5)
+    return kernel
 
 
 def _biharmonic(squares: np.ndarray) -> np.ndarray:
