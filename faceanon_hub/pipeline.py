@@ -969,7 +969,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         if placing.distortion(person.face.points, placed) > MOST_MOVED:
             job.face.reason = "the new face would be torn"
             return None
-        return NewFace(*reenactment.show(person, placed, job.size))
+        return NewFace(*reenactment.show(person, placed, job.size), luminance=person.luminance)
 
     def compose(
         self,
@@ -991,7 +991,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             checked (`bool`, *optional*, defaults to `True`):
                 Look at each new face, and obfuscate what did not come out as one.
             small (`int`, *optional*, defaults to `256`):
-                Side of the crop at most, in pixels, in which light, colour and everything smooth is worked out.
+                Side of the crop at most, in pixels, in which light and colour are worked out.
 
         Returns:
             [`Scene`]: a copy whose canvas shows the new faces; those that failed are obfuscated.
@@ -1006,9 +1006,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 if new.grain is None:
                     new.grain = grain.measure(picture, job.surroundings, job.hidden, new.points)
                 picture = grain.match(picture, new.grain)
-                crop, opacity = seam.compose(
-                    job.surroundings, job.hidden, job.skin, picture, new.parts, new.points, small
-                )
+                crop, opacity = seam.compose(job.surroundings, job.hidden, job.skin, picture, new.parts, new.points)
                 if checked and self._is_broken(job, crop, opacity, new):
                     job.face.reason = "the new face did not come out as one"
                     return replace(job, new=None, composed=None), job.hidden
@@ -1052,7 +1050,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         points, changed = new.points * (size / job.size), before
         region = cv2.GaussianBlur(regions.face_region(points, size).astype(np.float32), (0, 0), 0.012 * size)
         if self.lighting_transfer is not None and job.lighting is not None and options.lighting_strength:
-            changed = self.lighting_transfer(changed, points, region, job.lighting, options.lighting_strength)
+            changed = self.lighting_transfer(
+                changed, points, region, job.lighting, options.lighting_strength, new.luminance
+            )
         if self.skin_color_transfer is not None and job.color is not None and options.color_strength:
             skin, neutral = regions.skin_region(points, size), regions.eyes_and_mouth(points, size)
             changed = self.skin_color_transfer(changed, skin, region, job.color, options.color_strength, neutral)

@@ -271,7 +271,6 @@ def compose(
     face: np.ndarray,
     parts: np.ndarray,
     placed: np.ndarray,
-    small: int = SMALL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fits the new face to what is left of the photo.
 
@@ -291,15 +290,13 @@ def compose(
             Its parts, from [`FaceParser.parse`].
         placed (`np.ndarray` of shape `(478, >= 2)`):
             Its mesh in pixels of the crop.
-        small (`int`, *optional*, defaults to `256`):
-            Side of the crop at most in which everything smooth is worked out.
 
     Returns:
         `tuple`: the crop to be laid into the photo `(S, S, 3)`, uint8, and its opacity `(S, S)`, float32, 1 where
         `hidden` is.
     """
     size = len(face)
-    small = min(size, small)
+    small = min(size, SMALL)
     placed = placed * (small / size)
     shown = silhouette(placed, small)
     strange = _sized(_strange(parts), small)

@@ -49,7 +49,7 @@ SURE = 3  # detections after which a face is painted, not obfuscated, just befor
 EVERY = 3
 AHEAD = 4  # frames per core that are tracked while others are painted
 GRAIN_EVERY = 15  # one in so many frames tells what grain a track's new face gets
-SMALL = 128  # side of the crop in which light, colour and everything smooth is worked out
+SMALL = 128  # side of the crop in which light and colour are worked out: seams in it would flicker
 # Sides of the crop in which a face is worked on, in pixels.
 SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
 VOICE = 1 << 20  # the number, beyond those of people, by which the voices' seed is derived
