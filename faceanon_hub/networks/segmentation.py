@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from torch import nn
@@ -26,13 +26,15 @@ def parser_session(parser: FaceParser) -> Any:
         `onnxruntime.InferenceSession`: its input `crops` is of shape `(1, 3, S, S)`, float32.
     """
     graph = Graph()
-    x = graph.add("Relu", _convolved(graph, parser.stem[0], "crops"))
+    stem, downs = cast(Any, parser.stem), cast(Any, parser.down)
+    x = graph.add("Relu", _convolved(graph, stem[0], "crops"))
     levels = [x]
-    for down in parser.down:
+    for down in downs:
         x = _residual(graph, down[2], graph.add("Relu", _convolved(graph, down[0], x)))
         levels.append(x)
     twice = graph.constant(np.array([1, 1, 2, 2], np.float32))
-    nearest = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    nearest: dict[str, Any] = {"mode": "nearest", "nearest_mode": "floor"}
+    nearest["coordinate_transformation_mode"] = "asymmetric"
     for level, across, up in reversed(list(zip(levels, parser.across, parser.up, strict=False))):
         wide = graph.add("Resize", _convolved(graph, across, x), "", twice, **nearest)
         x = _residual(graph, up, graph.add("Relu", graph.add("Add", level, wide)))
