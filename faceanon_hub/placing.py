@@ -99,8 +99,9 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
     def followed(held: list[int], group: list[int] | slice) -> np.ndarray:
         return turned[group, :2] + follow(turned, held, (opened - turned)[held, :2], group)
 
-    # A brow goes along with what is round it, but whole: it is not bent.
-    free = sorted({*FEATURES, *edge} - {*lm.LEFT_BROW, *lm.RIGHT_BROW})
+    # A brow goes along with what is round it, but whole: it is not bent. A lid that shuts takes none along.
+    lids = {vertex for uppers, lowers, *_ in EYES for vertex in (*uppers, *lowers)}
+    free = sorted({*FEATURES, *edge} - {*lm.LEFT_BROW, *lm.RIGHT_BROW} - lids)
     for brow in (lm.LEFT_BROW, lm.RIGHT_BROW):
         near = similarity(turned[brow, :2], followed(free, brow))
         opened[brow, :2] = transform(turned[brow, :2], near)
@@ -202,7 +203,9 @@ def warp(picture: np.ndarray, mesh: np.ndarray, placed: np.ndarray, size: int) -
     return taken(picture, flow(mesh, placed, size))
 
 
-def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -> np.ndarray:
+def flow(
+    mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True, smoothing: float = SMOOTHING
+) -> np.ndarray:
     """Where in a drawn picture each pixel of the crop comes from: a thin-plate spline.
 
     Only what is seen in both meshes says where skin goes; beyond the face the spline runs out into their similarity.
@@ -212,6 +215,8 @@ def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -
             As for [`warp`].
         irises (`bool`, *optional*, defaults to `True`):
             Whether irises go where they are placed, or along with the lids.
+        smoothing (`float`, *optional*, defaults to `0.0002`):
+            How much smoother the spline is than the meshes say; less where a face moves.
 
     Returns:
         `np.ndarray` of shape `(size, size, 2)`, float32: in pixels of the picture, counted from its edge.
@@ -228,8 +233,8 @@ def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -
     nodes = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     away = nodes - center
     away *= np.minimum(1, REACH * extent / np.linalg.norm(away, axis=1).clip(1e-9))[:, None]
-    held, smoothing = (np.r_[targets, ring] - center) / extent, np.r_[SMOOTHING / trust**2, np.zeros(RING)]
-    coarse = _spline(held, rest, away / extent, _thin_plate, smoothing).reshape(count, count, 2).astype(np.float32)
+    held, slack = (np.r_[targets, ring] - center) / extent, np.r_[smoothing / trust**2, np.zeros(RING)]
+    coarse = _spline(held, rest, away / extent, _thin_plate, slack).reshape(count, count, 2).astype(np.float32)
     # Pixels are looked at in their middles; a mesh counts from the edge of a pixel, a picture from its middle.
     pixel = np.arange(size, dtype=np.float32) + 0.5
     at = pixel * np.float32((count - 1) / size)
@@ -377,12 +382,17 @@ def _spline(
 
 def _squares(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Squared distances (M, N), at least a little: kernels take their logarithm and root."""
-    squares = (points**2).sum(1)[:, None] + (others**2).sum(1) - 2 * points @ others.T
-    return squares.clip(1e-10)
+    squares = (-2 * points) @ others.T
+    squares += (points**2).sum(1)[:, None]
+    squares += (others**2).sum(1)
+    return np.maximum(squares, squares.dtype.type(1e-10), out=squares)
 
 
 def _thin_plate(squares: np.ndarray) -> np.ndarray:
-    return 0.5 * squares * np.log(squares)
+    kernel = cv2.log(squares)
+    kernel *= squares
+    kernel *= squares.dtype.type(0.5)
+    return kernel
 
 
 def _biharmonic(squares: np.ndarray) -> np.ndarray:

@@ -35,15 +35,17 @@ from ..errors import (
 )
 from ..faces import Face, FaceStatus, crowd_note
 from ..files import APPLE_DOUBLE, SPECIAL, check_name, open_regular
-from ..hub import DEFAULT_CHECKPOINT
+from ..hub import DEFAULT_CHECKPOINT, weights_digest
 from ..io.harmless import why_not
 from ..io.photos import MAX_PIXELS, PHOTO_SUFFIXES, Photo, encode_photo, is_media, photo_kind, read_photo
 from ..options import Options
 from ..ranges import check_number
+from ..runs import check_settings, settle_seed
 from ..threads import start_work
 from ..workers import check_dtype, load
 from .cells import can_hold_photos, is_photo, is_plain, mapped, refusal
-from .folders import COUNTED, matches, weights_digest
+from .folders import COUNTED
+from .tree import matches
 
 if TYPE_CHECKING:
     from ..pipeline import FaceAnonPipeline
@@ -590,19 +592,12 @@ def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int
     """Marks the folder as that of a run. Returns its seed, and whether it was drawn."""
     system, root = _system(target)
     place = f"{root}/{SIDE}/run.json"
-    drawn = seed is None
-    if system.exists(place):
-        before = _read_json(system, place)
-        other = [name for name, value in promised.items() if before.get(name) != value]
-        if seed is not None and before["seed"] != seed:
-            other.append("seed")
-        if other:
-            raise FaceAnonError(f"{target}: holds a run with another {', '.join(other)}; choose another folder")
-        if before["seed"] is not None:
-            seed, drawn = before["seed"], before["drawn"]
+    before = _read_json(system, place) if system.exists(place) else None
+    if before is not None:
+        check_settings(target, before, promised if seed is None else {**promised, "seed": seed})
     elif system.exists(root) and not all(_is_partial(path, root) for path in system.find(root)):
         raise FaceAnonError(f"{target}: holds files that were not made here; choose another folder")
-    seed = secrets.randbits(63) if seed is None else seed
+    seed, drawn = settle_seed(before, seed)
     _put_json(target, f"{SIDE}/run.json", {**promised, "seed": seed, "drawn": drawn})
     return seed, drawn
 
