@@ -134,7 +134,11 @@ class BatchTab:
         lines = [f"{short(item.record['input'])}: {item.line}" for item in batch.items]
         return {
             self.start: gr.update(variant="secondary" if done else "primary"),
-            self.status: message([first], "good" if done == batch.total else "warning", lines),
+            self.status: message(
+                [first, *([said["batch_next"]] if pictures else [])],
+                "good" if done == batch.total else "warning",
+                lines,
+            ),
             self.archive: gr.update(value=str(batch.pack()) if done else None, visible=done > 0),
             self.results: gr.update(value=pictures, visible=bool(pictures)),
         }

@@ -56,7 +56,7 @@ class VideoTab:
             self.last = gr.Number(
                 MAX_SECONDS, label=text("end"), minimum=0, maximum=LATEST, min_width=120, elem_id="end"
             )
-            self.audio = gr.Checkbox(True, label=text("sound"), info=text("sound_info"), min_width=160)
+            self.audio = gr.Checkbox(True, label=text("sound"), info=text("sound_info"), min_width=220)
         with gr.Row():
             self.start = gr.Button(text("anonymize"), variant="primary", elem_id="film")
             self.peek = gr.Button(text("preview"), elem_id="peek")

@@ -46,7 +46,11 @@ function render() {
   viewer.hidden = !view;
   if (!view) return;
   const before = viewer.dataset;
-  if (before.token !== view.token) slider.value = 0;
+  if (before.token !== view.token) {
+    slider.value = 0;
+    // One that opens beside others lies out of sight.
+    if (!view.words.look) setTimeout(() => viewer.scrollIntoView({ block: "nearest", behavior: "smooth" }), 200);
+  }
   else if (view.chosen !== null && before.chosen !== String(view.chosen)) showChosen();
   before.chosen = view.chosen;
   viewer.dataset.token = view.token;
