@@ -19,11 +19,15 @@ from .faces import Face, FaceStatus, derived_seed
 from .io.photos import Photo, read_photo
 from .options import Options
 from .pipeline import FaceAnonPipeline
-from .scene import FaceJob, NewFace, Scene, Zone, check_zones, deal_seeds, share_inside
+from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, share_inside
 
 SIZE = 256  # pixels of the crops in which light and colour are compared
 SAME = 0.6  # share of their boxes that two detections of one face have in common
 WHOLE = 0.99  # share of a box from which on it is in a zone
+LOOKED = 0.1  # confidence from which on the detector counts where somebody says that there is a face
+SIDE = 384  # pixels of the longer side of such a box, enlarged
+ROUND = 0.5  # of the box, seen on each side
+FILLED = 0.15  # share of the box that a face fills at least: less may be a part of the face that is meant
 FIXED = "asked for by the caller"
 
 
@@ -53,6 +57,8 @@ class PhotoEditor:
             Numbers of the faces that stay as they are, see [`keep`].
         zones (`list[tuple[int, int, int, int]]`):
             Those that are hidden, see [`hide`].
+        looked (`list[tuple[int, int, int, int]]`):
+            Those in which a face was found by [`look`].
         pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
             The last rendering; before the first one the original.
 
@@ -82,6 +88,7 @@ class PhotoEditor:
         self.pipe = pipe
         self.photo: Photo = read_photo(photo)
         self.zones: list[Zone] = []
+        self.looked: list[Zone] = []
         self._asked: dict[str, Any] = {"threshold": threshold, "hide_small": hide_small}
         self.faces = self._find()
         self._reasons = [face.reason for face in self.faces]
@@ -121,6 +128,31 @@ class PhotoEditor:
         """
         self.zones = check_zones(zones, self.photo.pixels.shape)
         self._find_again()
+
+    def look(self, box: Any) -> int | None:
+        """Looks for a face that was missed, inside a box, at a larger scale. Where none is found, the box is hidden.
+
+        Args:
+            box (`Sequence[float]`):
+                (left, top, right, bottom) in pixels.
+
+        Returns:
+            `int`: the number of the face, which will be replaced; `None` where none was found.
+
+        Raises:
+            ValueError: the box is empty, or outside of the photo.
+        """
+        (zone,) = check_zones([box], self.photo.pixels.shape)
+        face = self._face_in(zone)
+        if face is None:
+            self.hide([*self.zones, zone])
+            return None
+        for known, why in zip(self.faces, self._reasons, strict=True):
+            known.reason = why
+        before = self.faces
+        self.looked.append(zone)
+        self._settle(before, self._joined(before, [face]))
+        return len(self.faces) - 1
 
     def search(self, threshold: float | None = None, hide_small: bool = False) -> None:
         """Looks for faces again, otherwise. Those that are found again stay who they are, and kept where they were.
@@ -163,14 +195,54 @@ class PhotoEditor:
         return result.photo.with_pixels(result.canvas)
 
     def _find(self) -> list[Face]:
+        found = self._find_unaided()
+        seen = {zone: self._face_in(zone) for zone in self.looked}
+        if lost := [zone for zone, face in seen.items() if face is None]:  # another zone lies over it: hidden, too
+            self.zones += lost
+            self.looked = [zone for zone in self.looked if zone not in lost]
+            return self._find()
+        return self._joined(found, [face for face in seen.values() if face is not None])
+
+    def _joined(self, found: Sequence[Face], looked: Sequence[Face]) -> list[Face]:
+        """Faces, and those that somebody pointed at, which count where both are the same."""
+        return [face for face in found if all(_overlap(face, other) < SAME for other in looked)] + list(looked)
+
+    def _face_in(self, zone: Zone) -> Face | None:
+        """The face that fills a box, seen enlarged; None where there is none, or none that could be replaced."""
+        box = np.asarray(zone, float)
+        sides = box[2:] - box[:2]
+        height, width = self.photo.pixels.shape[:2]
+        start = np.floor(box[:2] - ROUND * sides).clip(0).astype(int)
+        end = np.ceil(np.minimum(box[2:] + ROUND * sides, (width, height))).astype(int)
+        covered = cover_zones(self.photo.pixels, self.zones, self.pipe.config.fallback)
+        part = covered[start[1] : end[1], start[0] : end[0]]
+        scale = SIDE / sides.max()
+        size = tuple(max(1, round(scale * side)) for side in (part.shape[1], part.shape[0]))
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        for face in sorted(self.pipe.detector(part, LOOKED), key=lambda face: -face.score):
+            face.box = (face.box / scale + np.tile(start, 2)).astype(np.float32)
+            face.keypoints = (face.keypoints / scale + start).astype(np.float32)
+            if share_inside(face.box, box) < SAME or share_inside(box, face.box) < FILLED:
+                continue
+            self.pipe.mark_small([face], self._asked["hide_small"])
+            if not face.reason:
+                self.pipe.find_landmarks(covered, face)
+            return face if face.landmarks is not None else None
+        return None
+
+    def _find_unaided(self) -> list[Face]:
         found = self.pipe.find_faces(self.photo.pixels, hide=self.zones, alpha=self.photo.alpha, **self._asked)
         # A blurred face may be taken for one.
         hidden = [np.asarray(zone, float) for zone in self.zones]
         return [face for face in found if not any(share_inside(face.box, zone) > WHOLE for zone in hidden)]
 
     def _find_again(self) -> None:
-        before, kept = self.faces, self.kept
-        self.faces = self._find()
+        self._settle(self.faces, self._find())
+
+    def _settle(self, before: Sequence[Face], faces: list[Face]) -> None:
+        """Takes other faces, of which those that were there before stay who they are, and kept where they were."""
+        kept = self.kept
+        self.faces = faces
         self._reasons, self.kept, self._prepared = [face.reason for face in self.faces], set(), None
         others = {face.seed for face in before}
         free = (seed for number in itertools.count() if (seed := derived_seed(self._seed, number)) not in others)

@@ -185,3 +185,34 @@ def test_another_search_keeps_who_is_found_again(editor):
     assert [face.status for face in editor.faces] == [FaceStatus.FOUND] * 2
     kept = np.asarray(editor.render())
     assert np.array_equal(kept[:, :256], first[:, :256]) and editor.faces[1].status is FaceStatus.KEPT
+
+
+def test_a_face_that_was_missed_is_replaced_where_somebody_points_at_it(pipe, two):
+    editor = PhotoEditor(pipe, two, seed=5)
+    left, right = (tuple(face.box) for face in editor.faces)
+    editor = PhotoEditor(pipe, two, seed=5, threshold=0.9)
+    editor.faces = editor.faces[:1]  # the other one was missed
+    editor._reasons = editor._reasons[:1]
+    seed = editor.faces[0].seed
+    editor.keep(0)
+    assert editor.look(right) == 1 and editor.zones == [] and len(editor.looked) == 1
+    before = np.asarray(editor.photo.pixels).astype(int)
+    after = np.asarray(editor.render()).astype(int)
+    assert [face.status for face in editor.faces] == [FaceStatus.KEPT, FaceStatus.ANONYMIZED]
+    assert editor.faces[0].seed == seed != editor.faces[1].seed
+    changed = np.abs(after - before).max(2) > 8
+    assert changed[:, 256:].mean() > 0.05 and not changed[:, :250].any()
+    editor.search(0.9)  # it stays
+    assert len(editor.looked) == 1 and sum(face.box[0] > 256 for face in editor.faces) == 1
+    editor.hide([right])  # a zone counts more
+    assert not any(face.box[0] > 256 for face in editor.faces)
+
+
+def test_where_no_face_is_found_the_place_is_hidden(editor):
+    for box in ((10, 180, 60, 250), (0, 0, 250, 250)):  # nothing, and far too large for what is in it
+        assert editor.look(box) is None and box in editor.zones
+    assert editor.looked == []
+    after = np.asarray(editor.render()).astype(int)
+    assert np.abs(after - editor.photo.pixels)[185:245, 15:55].mean() > 0.5
+    with pytest.raises(ValueError, match="nothing of it lies"):
+        editor.look((600, 0, 700, 100))

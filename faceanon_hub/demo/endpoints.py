@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
+from ..editor import PhotoEditor
 from ..errors import FaceAnonError, cause_of
 from ..faces import Face
 from ..io.photos import write_photo
@@ -22,6 +20,7 @@ from ..pipeline import FaceAnonPipeline
 from ..video.anonymize import VideoReport
 from ..video.container import Frame, VideoReader
 from . import retention
+from .batch import Batch, Item
 from .intake import RefusedError
 from .painter import stop_if_asked
 from .session import SHOWN, small
@@ -61,30 +60,6 @@ def showing(progress: gr.Progress, said: dict[str, str], total: int | None = Non
     return show
 
 
-@dataclass
-class Batch:
-    """What became of several photos.
-
-    Args:
-        archive (`Path`):
-            Of the anonymized photos, with `report.json`.
-        records (`list[dict]`):
-            An entry a file.
-        lines (`list[str]`):
-            What became of each file, in words.
-        pictures (`list[tuple[PIL.Image.Image, str]]`):
-            Those that could be read, as large as the page shows them, and what became of each.
-        done (`int`):
-            Photos in the archive.
-    """
-
-    archive: Path
-    records: list[dict[str, Any]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
-    pictures: list[tuple[Any, str]] = field(default_factory=list)
-    done: int = 0
-
-
 class Jobs:
     """What can be asked for.
 
@@ -99,55 +74,90 @@ class Jobs:
         self.pipe, self.folder = pipe, folder
 
     def replace_photo(
-        self, photo: str, seed: float, threshold: float, options: dict[str, Any]
+        self, photo: str, seed: float, threshold: float, options: dict[str, Any], hide: Any = None, look: Any = None
     ) -> tuple[Path, list[Face], Any]:
-        """Anonymizes a file: the new one, its faces, and its picture."""
-        result = self.pipe(photo, seed=int(seed or 0), threshold=threshold, **options)
-        (image,), (faces,) = result.images, result.faces
-        kind = "png" if image.mode in ("LA", "RGBA") else "jpg"
-        return write_photo(image, retention.place(self.folder, f"anonymized.{kind}")), faces, image
+        """Anonymizes a file: the new one, its faces, and its picture.
+
+        Args:
+            photo (`str`):
+                The file.
+            seed, threshold, options:
+                As for [`PhotoEditor`].
+            hide, look (`list`, *optional*):
+                Boxes that are hidden, and boxes in which there is a face, see [`PhotoEditor.look`].
+
+        Raises:
+            RefusedError: a box lies outside the photo, or is none.
+        """
+        with _boxes_named("hide"):
+            if look:
+                editor = PhotoEditor(
+                    self.pipe, photo, int(seed or 0), threshold=threshold, hide_small=options["hide_small"]
+                )
+                editor.hide(hide or [])
+                with _boxes_named("look"):
+                    for box in look:
+                        editor.look(box)
+                image, faces = editor.render(**options), editor.faces
+            else:
+                result = self.pipe(photo, seed=int(seed or 0), threshold=threshold, hide=hide, **options)
+                (image,), (faces,) = result.images, result.faces
+        return written(image, self.folder), faces, image
 
     def replace_photos(
-        self, files: Sequence[str], seed: float, threshold: float, options: dict[str, Any], said: dict[str, str],
-        on_progress: Told,
-    ) -> Batch:  # fmt: skip
-        """Anonymizes several files. One without a face is not among the results, one that is no photo stops none."""
-        batch = Batch(retention.place(self.folder, "anonymized.zip"))
-        with zipfile.ZipFile(batch.archive, "w") as archive:
-            for number, file in enumerate(files):
-                on_progress(number / len(files))
-                name = Path(file).name
-                record: dict[str, Any] = {"input": name}
-                try:
-                    path, faces, image = self.replace_photo(file, seed, threshold, options)
-                except FaceAnonError as error:
-                    record["error"], line = cause_of(error), unusable(error, said)
-                else:
-                    record["faces"] = records(faces)
-                    line = summary(faces, said) if faces else said["batch_no_face"]
-                    if faces:
-                        record["output"] = f"{number + 1:03d}-{Path(file).stem}{path.suffix}"
-                        archive.write(path, record["output"])
-                        batch.done += 1
-                    shutil.rmtree(path.parent)
-                    shown = small(np.asarray(image.convert("RGB")), SHOWN // 2)
-                    batch.pictures.append((shown, f"{_short(name)}: {line}"))
-                batch.records.append(record)
-                batch.lines.append(f"{_short(name)}: {line}")
-            archive.writestr("report.json", json.dumps(batch.records, indent=2))
-        return batch
+        self, batch: Batch, files: Sequence[str], seed: float, threshold: float, options: dict[str, Any],
+        said: dict[str, str], on_progress: Told, hide: Sequence[Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Anonymizes several files. One without a face is not among the results, one that is no photo stops none.
+
+        Args:
+            batch ([`Batch`]):
+                Each file is added to it once it is done, so that those stay when the job is stopped.
+            hide (`list`, *optional*):
+                For each file, the boxes that are hidden.
+        """
+        batch.total, batch.asked = len(files), {"seed": int(seed or 0), "threshold": threshold, **options}
+        for number, file in enumerate(files):
+            on_progress(number / len(files))
+            zones = hide[number] if hide else []
+            item = Item(file, {"input": Path(file).name}, "", hide=zones)
+            try:
+                path, faces, image = self.replace_photo(file, seed, threshold, options, zones)
+            except FaceAnonError as error:
+                item.record["error"], item.line = cause_of(error), unusable(error, said)
+            except RefusedError as refused:  # a place that was to be hidden is not: no result
+                item.record["error"] = item.line = said[refused.key].format(*refused.values)
+            else:
+                self.finish(item, number, path, faces, image, said)
+            batch.add(item)
+
+    def finish(
+        self, item: Item, number: int, path: Path, faces: Sequence[Face], image: Any, said: dict[str, str]
+    ) -> None:
+        """Notes what became of a file that could be read. It is a result where a face, or a place, was hidden."""
+        item.record["faces"] = records(faces)
+        item.record["hide"] = [list(map(float, box)) for box in item.hide]
+        item.picture = small(np.asarray(image.convert("RGB")), SHOWN // 2)
+        if faces or item.hide:
+            item.path, item.line = path, summary(faces, said, len(item.hide))
+            item.record["output"] = f"{number + 1:03d}-{Path(item.file).stem}{path.suffix}"
+        else:
+            shutil.rmtree(path.parent)
+            item.path, item.line = None, said["batch_no_face"]
+            item.record.pop("output", None)
 
     def replace_video(
         self, file: str | None, start: float | None, end: float | None, audio: bool, seed: float, threshold: float,
-        options: dict[str, Any], on_progress: Told,
+        options: dict[str, Any], on_progress: Told, hide: Any = None,
     ) -> tuple[Path, VideoReport]:  # fmt: skip
-        """Anonymizes a part of a video; errors are those of [`span`]."""
+        """Anonymizes a part of a video, with boxes that are hidden in every frame; errors are those of [`span`]."""
         source, first, last = self.span(file, start, end)
         target = retention.place(self.folder, "anonymized.mp4")
-        report = self.pipe.video(
-            source, target, seed=int(seed or 0), start=first, end=last, voice="keep" if audio else "drop",
-            threshold=threshold, on_progress=on_progress, **options,
-        )  # fmt: skip
+        with _boxes_named("hide"):
+            report = self.pipe.video(
+                source, target, seed=int(seed or 0), start=first, end=last, voice="keep" if audio else "drop",
+                threshold=threshold, on_progress=on_progress, hide=hide, **options,
+            )  # fmt: skip
         return target, report
 
     def first_frame(self, file: str | None, start: float | None, end: float | None) -> np.ndarray:
@@ -182,7 +192,7 @@ class Jobs:
     def anonymize(
         self, photo: str | None, seed: float, threshold: float, light: float, color: float, truncation: float,
         fallback: Any, margin: float, privacy: float, attributes: Any, glasses: Any, blur: float, tiny: bool,
-        request: gr.Request,
+        request: gr.Request, hide: Any = None, look: Any = None,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a photo by a realistic face of nobody; expression, pose, light and colour stay.
 
@@ -200,6 +210,8 @@ class Jobs:
             glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
             tiny: Whether faces down to 6 pixels are looked for, and small ones hidden.
+            hide: Boxes [left, top, right, bottom] in pixels that are hidden, whatever is in them.
+            look: Boxes in which a face was missed: it is replaced or, where none is found, the box is hidden.
 
         Returns:
             The anonymized photo, and what was done to each face.
@@ -209,7 +221,7 @@ class Jobs:
             raise RefusedError("choose_photo")
         options = _options(light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)
         with told(said):
-            path, faces, _ = self.replace_photo(photo, seed, threshold, options)
+            path, faces, _ = self.replace_photo(photo, seed, threshold, options, hide, look)
         return str(path), {"faces": records(faces)}
 
     def batch(
@@ -217,6 +229,7 @@ class Jobs:
         fallback: Any, margin: float, privacy: float, attributes: Any, glasses: Any, blur: float, tiny: bool,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        hide: Any = None,
     ) -> str:  # fmt: skip
         """Replaces every face of several photos. Photos without a face are in the report alone.
 
@@ -234,6 +247,7 @@ class Jobs:
             glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
             tiny: Whether faces down to 6 pixels are looked for, and small ones hidden.
+            hide: For each photo, a list of boxes [left, top, right, bottom] in pixels that are hidden.
 
         Returns:
             An archive of the anonymized photos with a report.
@@ -242,15 +256,21 @@ class Jobs:
         if not files:
             raise RefusedError("choose_photo")
         options = _options(light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)
-        return str(
-            self.replace_photos(files, seed, threshold, options, said, showing(progress, said, len(files))).archive
-        )
+        if hide and len(hide) != len(files):
+            raise RefusedError("bad_value", "hide")
+        done = Batch(self.folder)
+        try:
+            self.replace_photos(done, files, seed, threshold, options, said, showing(progress, said, len(files)), hide)
+            return str(done.pack())
+        finally:
+            done.delete()
 
     def video(
         self, file: str | None, start: float | None, end: float | None, audio: bool, seed: float,
         threshold: float, light: float, color: float, truncation: float, fallback: Any, margin: float, privacy: float,
         attributes: Any, glasses: Any, blur: float, tiny: bool,
         request: gr.Request, progress: gr.Progress = gr.Progress(),  # noqa: B008
+        hide: Any = None,
     ) -> tuple[str, dict[str, Any]]:  # fmt: skip
         """Replaces every face of a video; one person stays one new person.
 
@@ -271,6 +291,7 @@ class Jobs:
             glasses: original, keep or remove: whether the new face wears some.
             blur: Blur of hair, ears and neck, 0 to 0.3 of the face's height.
             tiny: Whether faces down to 6 pixels are looked for, and small ones hidden.
+            hide: Boxes [left, top, right, bottom] in pixels that are hidden in every frame.
 
         Returns:
             The anonymized video, and what was done to each face.
@@ -279,9 +300,24 @@ class Jobs:
         options = _options(light, color, truncation, fallback, margin, privacy, attributes, glasses, blur, tiny)
         with told(said):
             path, report = self.replace_video(
-                file, start, end, audio, seed, threshold, options, showing(progress, said)
+                file, start, end, audio, seed, threshold, options, showing(progress, said), hide
             )
         return str(path), report.to_dict()
+
+
+@contextlib.contextmanager
+def _boxes_named(name: str) -> Iterator[None]:
+    """Refuses boxes that lie outside. The other values were checked when they came."""
+    try:
+        yield
+    except ValueError:
+        raise RefusedError("bad_value", name) from None
+
+
+def written(image: Any, folder: Path) -> Path:
+    """An anonymized photo as a file of its own, in full size."""
+    kind = "png" if image.mode in ("LA", "RGBA") else "jpg"
+    return write_photo(image, retention.place(folder, f"anonymized.{kind}"))
 
 
 def _options(
@@ -301,5 +337,6 @@ def records(faces: Sequence[Face]) -> list[dict[str, Any]]:
     return [{"number": number, **face.to_dict()} for number, face in enumerate(faces)]
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A file's name, cut to what fits into a line."""
     return name if len(name) <= NAME else f"{name[: NAME - 1]}…"

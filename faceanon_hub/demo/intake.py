@@ -20,6 +20,8 @@ from .words import words
 
 MAX_FILES = 50  # of a batch
 MAX_BYTES = 50 * 2**20  # of a file
+MAX_BOXES = 100  # of a photo
+FARTHEST = 10**6  # pixels, a side of a box
 MAX_NAME = 40  # characters of a field
 MAX_JSON = 2**18  # bytes of a request that names files and values
 MAX_INLINE = MAX_BYTES * 4 // 3 + MAX_JSON  # of a language model's, which holds the file
@@ -106,6 +108,8 @@ def checked(block: Any, value: Any, folder: Path) -> Any:
             fits = isinstance(value, str) and len(value) <= MAX_NAME
         case gr.Dropdown():
             fits = isinstance(value, str) and value in [choice for _, choice in block.choices]
+        case gr.JSON():  # boxes, or a list of them for each of several files
+            fits = value is None or _boxes(value) or isinstance(value, list) and all(map(_boxes, value))
         case gr.Dataset():
             fits = type(value) is int and 0 <= value < len(block.samples or [])
         case _:
@@ -119,6 +123,15 @@ def _in_range(value: Any, low: float | None, high: float | None) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return (low is None or value >= low) and (high is None or value <= high) and math.isfinite(value)
+
+
+def _boxes(value: Any) -> bool:
+    """Whether it is a list of boxes: left, top, right and bottom in pixels."""
+    return isinstance(value, list) and len(value) <= MAX_BOXES and all(map(_box, value))
+
+
+def _box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(_in_range(side, -FARTHEST, FARTHEST) for side in value)
 
 
 def _file(value: Any, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,9 @@ from .words import LABELS
 HOUR = 3600
 QUEUE = 200  # jobs that wait, of everybody
 SAMPLES = Path(__file__).parent / "samples"
+# Said by a script: Gradio translates labels alone.
+WAITING = {language: [labels["queue"], labels["queue_working"]] for language, labels in LABELS.items()}
+SCRIPT = (Path(__file__).parent / "waiting.js").read_text("utf-8").replace("WORDS", json.dumps(WAITING), 1)
 CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
 
 
@@ -56,9 +60,9 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
             with gr.Tab(text("photo")):
                 photo = PhotoTab(pipe, folder, text, settings, photos, lifetime)
             with gr.Tab(text("batch")):
-                batch = BatchTab(jobs, text, settings)
+                batch = BatchTab(jobs, text, settings, lifetime)
             with gr.Tab(text("clip"), visible=find_spec("av") is not None):
-                video = VideoTab(jobs, text, settings, clip)
+                video = VideoTab(jobs, text, settings, clip, lifetime)
         # One network at a time; whoever waits sees the place in the queue.
         one: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network"}
         photo.wire(**one)
@@ -68,16 +72,32 @@ def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple
         with gr.Row(visible=False):
             new_photo, new_photos, new_video = (gr.File(label=name) for name in ("photo", "archive", "video"))
             report, asked = gr.JSON(label="report"), gr.Button()
+            hide, look, hides = boxes("hide"), boxes("look"), boxes("hide", several=True)
         fields = [settings.seed, settings.threshold, *settings.options.values()]
         part = [video.clip, video.first, video.last, video.audio]
         for job, limit, inputs, outputs, name in (
-            (jobs.anonymize, endpoints.PHOTO_LIMIT, [photo.photo, *fields], [new_photo, report], "anonymize"),
-            (jobs.batch, endpoints.BATCH_LIMIT, [batch.files, *fields], [new_photos], "batch"),
-            (jobs.video, endpoints.BATCH_LIMIT, [*part, *fields], [new_video, report], "video"),
+            (
+                jobs.anonymize,
+                endpoints.PHOTO_LIMIT,
+                [photo.photo, *fields, hide, look],
+                [new_photo, report],
+                "anonymize",
+            ),
+            (jobs.batch, endpoints.BATCH_LIMIT, [batch.files, *fields, hides], [new_photos], "batch"),
+            (jobs.video, endpoints.BATCH_LIMIT, [*part, *fields, hide], [new_video, report], "video"),
         ):
             asked.click(in_turn(limit)(job), inputs, outputs, api_name=name, **one)
     page.queue(max_size=QUEUE, api_open=False)  # no way round the queue
     return page, text
+
+
+def boxes(name: str, several: bool = False) -> gr.JSON:
+    """A field that takes boxes of a photo, or a list of them for each of several photos."""
+    field, kind = gr.JSON(label=name), {"type": "array", "items": {"type": "number"}}
+    for _ in range(1 + several):
+        kind = {"type": "array", "items": kind}
+    field.api_info = lambda: kind  # type: ignore[method-assign]  # Gradio's own is no schema
+    return field
 
 
 def samples(folder: Path) -> list[Path]:

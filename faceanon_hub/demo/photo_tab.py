@@ -150,6 +150,7 @@ class PhotoTab:
         on(self.suggest.click, self._suggest, mine)
         on(self.several.select, self._take, mine)
         on(self.viewer.input, self._hide, [self.session], trigger_mode="multiple")  # none is lost while one is at work
+        on(self.viewer.submit, self._look, [self.session], trigger_mode="multiple")
         on(self.viewer.clear, self._uncover, [self.session])
         chosen = [self.picked, self.face, self.title, self.keep, self.several, self.viewer, self.strip]
         for event in (self.viewer.select, self.strip.select):
@@ -282,6 +283,18 @@ class PhotoTab:
         session.hide(area(event))
         return self._show(session, request, *values)
 
+    def _look(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
+        """A rectangle was drawn round a face that was missed."""
+        if session is None:
+            return self._expired(request)
+        if event.value != session.token:
+            return self.same
+        found, said = session.look(area(event)), said_to(request)
+        session.render(**self._asked(values))
+        number = session.chosen
+        new = said["look_none"] if not found or number is None else said["look_found"].format(number + 1)
+        return self._shown(session, said, new)
+
     def _uncover(self, session: Session | None, event: gr.SelectData, request: gr.Request, *values: Any) -> Changes:
         """A rectangle was taken away."""
         if session is None:
@@ -328,12 +341,12 @@ class PhotoTab:
     def _asked(self, values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip(self.settings.options, values, strict=True))
 
-    def _shown(self, session: Session, said: dict[str, str]) -> Changes:
-        """The last rendering, and what was done."""
+    def _shown(self, session: Session, said: dict[str, str], new: str = "") -> Changes:
+        """The last rendering, and what was done; first what is new."""
         if session.deleted:  # meanwhile
             return self.same
         view, faces, zones = session.view(said), session.editor.faces, len(session.editor.zones)
-        told = [summary(faces, said, zones), *advice(faces, said, zones)]
+        told = [*([new] if new else []), summary(faces, said, zones), *advice(faces, said, zones)]
         replaced = bool(faces or zones) and all(face.status is FaceStatus.ANONYMIZED for face in faces)
         gone = gr.update(visible=False)
         return {

@@ -19,7 +19,7 @@ from ..hub import DEFAULT_CHECKPOINT
 from ..pipeline import FaceAnonPipeline
 from . import retention
 from .intake import MAX_BYTES, Gate
-from .page import CSS, HOUR, build, samples
+from .page import CSS, HOUR, SCRIPT, build, samples
 from .painter import painting
 
 
@@ -73,6 +73,7 @@ def launch(
         max_file_size=MAX_BYTES,
         i18n=text,
         css=CSS,
+        js=SCRIPT,
         mcp_server=mcp,
         enable_monitoring=False,
         app_kwargs={"lifespan": retention.sweeping(lifetime), "middleware": [Middleware(Gate, page=page)]},

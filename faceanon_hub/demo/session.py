@@ -105,10 +105,19 @@ class Session:
 
     def hide(self, box: tuple[float, float, float, float]) -> None:
         """Hides a rectangle, in shares of the photo's sides."""
-        height, width = self.editor.photo.pixels.shape[:2]
-        zone = [value * side for value, side in zip(box, (width, height) * 2, strict=True)]
-        self.editor.hide([*self.editor.zones, zone])
+        self.editor.hide([*self.editor.zones, self._zone(box)])
         self._found_again()
+
+    def look(self, box: tuple[float, float, float, float]) -> bool:
+        """Looks for a missed face in a rectangle, in shares of the photo's sides: whether there is one."""
+        number = self.editor.look(self._zone(box))
+        self._found_again()
+        self.chosen = number
+        return number is not None
+
+    def _zone(self, box: tuple[float, float, float, float]) -> list[float]:
+        height, width = self.editor.photo.pixels.shape[:2]
+        return [value * side for value, side in zip(box, (width, height) * 2, strict=True)]
 
     def uncover(self, which: int) -> None:
         """Shows the place of a rectangle again."""
@@ -141,12 +150,14 @@ class Session:
             return None
         return int(number)
 
-    def view(self, said: dict[str, str]) -> dict[str, Any]:
+    def view(self, said: dict[str, str], plain: str = "") -> dict[str, Any]:
         """What `viewer.js` and `strip.js` show.
 
         Args:
             said (`dict[str, str]`):
                 From [`words.words`].
+            plain (`str`, *optional*):
+                Places can be hidden, and nothing else be done; this says what for.
         """
         height, width = self.editor.pixels.shape[:2]
         return {
@@ -162,18 +173,19 @@ class Session:
                     "label": f"{said['face'].format(number + 1)}: {described(face, said)}",
                     "caption": f"{number + 1}: {status(face, said)}",
                 }
-                for number, face in enumerate(self.editor.faces)
+                for number, face in enumerate([] if plain else self.editor.faces)
             ],
             "zones": [_shares(zone, width, height) for zone in self.editor.zones],
-            "chosen": self.chosen,
+            "chosen": None if plain else self.chosen,
             "words": {
                 "after": said["result"],
                 "before": said["original"],
                 "compare": said["compare"],
                 "draw": said["draw"],
-                "drawing": said["drawing"],
-                "unhide": said["unhide"],
-                "hint": said["hint"] if len(self.editor.faces) > 1 else "",
+                "look": "" if plain else said["look"],
+                **{name: said[name] for name in ("drawing", "drawing_touch", "looking", "looking_touch", "unhide")},
+                "hint": plain or (said["hint"] if len(self.editor.faces) > 1 else ""),
+                "hint_touch": plain or (said["hint_touch"] if len(self.editor.faces) > 1 else ""),
             },
         }
 

@@ -1,8 +1,10 @@
 // The result. A face is a button in the picture; a slider uncovers the original, without frames; a rectangle that is
-// drawn is hidden. `element`, `trigger`, `props` and `watch` are Gradio's.
+// drawn is hidden, or searched for a face. `element`, `trigger`, `props` and `watch` are Gradio's.
 const STEP = 0.02; // of the picture, an arrow key moves the rectangle
 const find = (name) => element.querySelector(`.${name}`);
-const [viewer, frame, marks, slider, draw] = ["viewer", "frame", "marks", "slider", "draw"].map(find);
+const [viewer, frame, marks, slider, draw, look] = ["viewer", "frame", "marks", "slider", "draw", "look"].map(find);
+const touched = matchMedia("(pointer: coarse)").matches ? "_touch" : "";
+let means = draw; // the button that says what a rectangle is for
 let drawn = null; // the rectangle: left, top, right, bottom, 0 to 1
 let anchor = null;
 
@@ -11,7 +13,8 @@ const percent = (value) => `${100 * value}%`;
 const make = (kind, name, text = "") => Object.assign(document.createElement(kind), { className: name, textContent: text });
 // Numbers are those of the last search; a place is one of the photo, whatever was found in it.
 const send = (event, index) => trigger(event, { index, value: props.value.faces_token });
-const hide = (box) => trigger("input", { index: box, value: props.value.token });
+const point = (box) => trigger(means === look ? "submit" : "input", { index: box, value: props.value.token });
+const hint = () => (find("hint").textContent = props.value.words[`hint${touched}`]);
 
 function lay(mark, [left, top, right, bottom]) {
   Object.assign(mark.style, {
@@ -43,7 +46,11 @@ function render() {
   viewer.hidden = !view;
   if (!view) return;
   const before = viewer.dataset;
-  if (before.token !== view.token) slider.value = 0;
+  if (before.token !== view.token) {
+    slider.value = 0;
+    // One that opens beside others lies out of sight.
+    if (!view.words.look) setTimeout(() => viewer.scrollIntoView({ block: "nearest", behavior: "smooth" }), 200);
+  }
   else if (view.chosen !== null && before.chosen !== String(view.chosen)) showChosen();
   before.chosen = view.chosen;
   viewer.dataset.token = view.token;
@@ -58,7 +65,8 @@ function render() {
   find("word-before").textContent = view.words.before;
   slider.setAttribute("aria-label", view.words.compare);
   draw.textContent = view.words.draw;
-  find("hint").textContent = view.words.hint;
+  look.textContent = view.words.look;
+  look.hidden = !view.words.look;
   marks.replaceChildren();
   view.faces.forEach((face, number) => {
     const mark = lay(faceButton(`face ${face.status}`, number, face.label), face.box);
@@ -76,7 +84,7 @@ function render() {
     zone.append(remove);
     marks.append(zone);
   });
-  choose(view.chosen);
+  if (view.faces.length) choose(view.chosen);
   stopDrawing();
   compare();
 }
@@ -91,20 +99,21 @@ function compare() {
   frame.classList.toggle("comparing", slider.value > 0);
 }
 
-function startDrawing() {
+function startDrawing(button) {
+  means = button;
   slider.value = 0;
   compare();
   viewer.classList.add("drawing");
-  draw.setAttribute("aria-pressed", "true");
-  find("hint").textContent = props.value.words.drawing;
+  for (const other of [draw, look]) other.setAttribute("aria-pressed", String(other === button));
+  find("hint").textContent = props.value.words[`${button === look ? "looking" : "drawing"}${touched}`];
   frame.tabIndex = 0;
   frame.focus({ preventScroll: true });
 }
 
 function stopDrawing() {
   viewer.classList.remove("drawing");
-  draw.setAttribute("aria-pressed", "false");
-  find("hint").textContent = props.value.words.hint;
+  for (const button of [draw, look]) button.setAttribute("aria-pressed", "false");
+  hint();
   frame.removeAttribute("tabindex");
   element.querySelector(".draft")?.remove();
   drawn = anchor = null;
@@ -124,9 +133,9 @@ function place(event) {
 
 function done() {
   if (!drawn || drawn[2] - drawn[0] < 0.005 || drawn[3] - drawn[1] < 0.005) return;
-  hide(drawn);
+  point(drawn);
   stopDrawing(); // the place is seen as it is until it is hidden
-  draw.focus({ preventScroll: true });
+  means.focus({ preventScroll: true });
 }
 
 frame.addEventListener("pointerdown", (event) => {
@@ -158,11 +167,13 @@ frame.addEventListener("keydown", (event) => {
   } else return;
   event.preventDefault();
 });
-draw.addEventListener("click", () => (viewer.classList.contains("drawing") ? stopDrawing() : startDrawing()));
+for (const button of [draw, look]) {
+  button.addEventListener("click", () => (button.ariaPressed === "true" ? stopDrawing() : startDrawing(button)));
+}
 slider.addEventListener("input", compare);
 // What was worked on is lost with the page: a photo, a job that runs, a result that may not be stored yet.
 window.onbeforeunload = (event) => {
-  if (document.querySelector("#result .viewer:not([hidden]), #stop, #stop-film, #archive, #movie-file")) event.preventDefault();
+  if (document.querySelector(".viewer:not([hidden]), #stop, #stop-film, #archive, #movie-file")) event.preventDefault();
 };
 watch("value", render);
 render();

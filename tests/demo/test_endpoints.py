@@ -121,6 +121,30 @@ def test_several_photos_come_back_as_an_archive(client, head, nobody, tmp_path):
     assert np.abs(pixels(archive.open("001-head.jpg")) - pixels(head)).max() > 30
 
 
+def test_boxes_are_hidden_and_looked_at_through_the_client(client, head, nobody, clip):
+    path, report = client.predict(handle_file(head), hide=[[0, 0, 319.5, 300]], api_name="/anonymize")
+    assert report["faces"] == [] and np.abs(pixels(path) - pixels(head)).mean() > 2
+    path, report = client.predict(handle_file(nobody), look=[[20, 20, 90, 90]], api_name="/anonymize")
+    assert report["faces"] == []
+    hide = [[], [[0, 0, 100, 100]]]
+    files = [handle_file(nobody), handle_file(nobody)]
+    archive = zipfile.ZipFile(client.predict(files, hide=hide, api_name="/batch"))
+    assert archive.namelist() == ["002-nobody.jpg", "report.json"]  # a result, now that something is hidden
+    assert [entry["hide"] for entry in json.loads(archive.read("report.json"))] == [[], [[0, 0, 100, 100]]]
+    archive = zipfile.ZipFile(client.predict(files, hide=[[[900, 0, 999, 9]], []], api_name="/batch"))
+    assert "hide" in json.loads(archive.read("report.json"))[0]["error"]  # it cannot be hidden: no result
+    for wrong in (hide[:1], [[0, 0, 1, 1]] * 3):
+        with pytest.raises(AppError, match="hide"):
+            client.predict(files, hide=wrong, api_name="/batch")
+    answer, report = client.predict(handle_file(clip), 0, 0.2, hide=[[0, 0, 320, 320]], api_name="/video")
+    with av.open(str(answer["video"] if isinstance(answer, dict) else answer)) as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+    assert np.abs(frame - turned(0).astype(int))[100:200, 130:200].mean() > 5 and report["tracks"] == []
+    for name, sent in (("anonymize", head), ("video", clip)):
+        with pytest.raises(AppError, match="hide"):
+            client.predict(handle_file(sent), hide=[[900, 0, 999, 9]], api_name=f"/{name}")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"just text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x89PNG\r\n\x1a\n"]
 )
@@ -194,6 +218,8 @@ def asked(server: str, photo: str | Path) -> str:
         "original",
         0,
         False,
+        None,
+        None,
     ]
     event = httpx.post(f"{server}gradio_api/call/anonymize", json={"data": data}).json()["event_id"]
     return httpx.get(f"{server}gradio_api/call/anonymize/{event}", timeout=60).text
@@ -423,6 +449,10 @@ def test_what_language_models_send_stays_in_the_private_folder(server, head):
         ("number", ["1e400", -1, 2**63, 10**400, "1", True, [0], {}]),
         ("checkbox", [1, "yes", None, []]),
         ("dropdown", ["nobody", 1, None, [], ["blur"], {}]),
+        (
+            "json",
+            ["1", 7, {}, [[0, 0, 1]], [[0, 0, "1", 1]], [[0, 0, True, 1]], [["1e400", 0, 1, 1]], [[0, 0, 1, 1]] * 200],
+        ),
         ("dataset", [4, -1, None, "0", True, 0.0]),
     ],
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import threading
 import time
 import zipfile
 from pathlib import Path
 
+import av
 import numpy as np
 import PIL.Image
 import pytest
@@ -17,6 +19,7 @@ gradio = pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 
 from faceanon_hub.demo import launch  # noqa: E402
+from faceanon_hub.demo.painter import painting  # noqa: E402
 from faceanon_hub.demo.words import LABELS, MESSAGES  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -79,6 +82,21 @@ def act(page, element: str) -> None:
     page.wait_for_function("b => document.querySelector('#result .after').getAttribute('src') !== b", arg=before)
 
 
+def drag(page, where: str, button: str, *box: float) -> None:
+    """Draws a rectangle, in shares of the picture's sides."""
+    page.locator(f"{where} {button}").click()
+    frame = page.locator(f"{where} .frame")
+    frame.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # it may be scrolling already
+    area = frame.bounding_box()
+    left, right = (area["x"] + x * area["width"] for x in box[::2])
+    top, bottom = (area["y"] + y * area["height"] for y in box[1::2])
+    page.mouse.move(left, top)
+    page.mouse.down()
+    page.mouse.move(right, bottom, steps=4)
+    page.mouse.up()
+
+
 def downloaded(page, element: str, target: Path) -> Path:
     page.wait_for_selector(f"{element}:not([disabled])")
     with page.expect_download() as download:
@@ -89,6 +107,11 @@ def downloaded(page, element: str, target: Path) -> Path:
 
 def pixels(file: Path) -> np.ndarray:
     return np.asarray(PIL.Image.open(file).convert("RGB")).astype(int)
+
+
+def frames_of(file: Path) -> np.ndarray:
+    with av.open(str(file)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(int)
 
 
 def top(page, element: str) -> float:
@@ -212,9 +235,20 @@ def test_several_photos_are_named_shown_and_told_apart(open_page, head, nobody, 
     assert re.search(r"head\.png: 1 face: 1 replaced", told) and re.search(r"nobody\.png: no face found", told)
     assert re.search(r"broken\.jpg: This file cannot be used", told)
     page.wait_for_selector("#results img >> nth=1")
+    assert "see it large" in told
     archive = zipfile.ZipFile(downloaded(page, "#archive", tmp_path / "a.zip"))
     assert archive.namelist() == ["001-head.jpg", "report.json"]
     assert len(json.loads(archive.read("report.json"))) == 3
+    page.locator("#results button").nth(1).click()
+    page.wait_for_selector("#look .after:visible")
+    assert "nobody.png" in page.locator("#look .hint").inner_text()
+    drag(page, "#look", ".draw", 0.2, 0.2, 0.6, 0.6)
+    line(page, "2 of 3 photos anonymized", "#batch-status")
+    archive = zipfile.ZipFile(downloaded(page, "#archive", tmp_path / "b.zip"))
+    assert archive.namelist() == ["001-head.jpg", "002-nobody.jpg", "report.json"]
+    assert json.loads(archive.read("report.json"))[1]["hide"] == [[60, 40, 180, 120]]
+    page.locator("#look .remove").click()
+    line(page, "1 of 3 photos anonymized", "#batch-status")
 
 
 def test_a_video_tells_the_time_left_and_can_be_cancelled(open_page, clip, tmp_path):
@@ -231,25 +265,69 @@ def test_a_video_tells_the_time_left_and_can_be_cancelled(open_page, clip, tmp_p
     page.set_input_files("#clip input[type=file]", clip)
     page.wait_for_selector("#clip video")
     page.locator("#peek").click()
-    page.wait_for_selector("#still img")
+    page.wait_for_selector("#still .after:visible")
+    drag(page, "#still", ".draw", 0, 0.75, 0.25, 1)
+    line(page, "Places hidden by hand: 1", "#film-status")
     page.locator("#film").click()
-    assert "People: 1. Faces replaced: 10, hidden: 0, in 10 frames." in line(page, "Done", "#film-status")
-    assert downloaded(page, "#movie-file", tmp_path / "a.mp4").stat().st_size > 1000
+    told = line(page, "Done", "#film-status")
+    assert "People: 1. Faces replaced: 10, hidden: 0, in 10 frames. Places hidden by hand: 1." in told
+    frames = [frames_of(file) for file in (clip, downloaded(page, "#movie-file", tmp_path / "a.mp4"))]
+    changed = np.abs(frames[0] - frames[1])
+    assert all(picture[242:318, 2:78].mean() > 4 * picture[2:78, 2:78].mean() for picture in changed)
 
 
-def test_a_batch_can_be_cancelled(open_page, head, tmp_path):
+def test_a_batch_that_is_cancelled_keeps_what_was_done(open_page, head, tmp_path):
     page = open_page()
     page.get_by_role("tab", name="Several photos").click()
     page.set_input_files("#files input[type=file]", [head] * 12)
     page.wait_for_selector("#files >> text=head >> nth=11")
     page.locator("#start").click()
-    line(page, "of 12, about", "#files")
+    line(page, "2 of 12, about", "#files")
     page.locator("#stop").click()
-    line(page, "Cancelled", "#batch-status")
+    told = line(page, "Cancelled", "#batch-status")
+    done = int(re.search(r"Cancelled: (\d+) of 12 photos are anonymized", told)[1])
+    assert 2 <= done < 12 and page.locator("#start").is_visible()
+    archive = zipfile.ZipFile(downloaded(page, "#archive", tmp_path / "a.zip"))
+    assert len(archive.namelist()) == done + 1 and len(json.loads(archive.read("report.json"))) == done
+    page.wait_for_selector(f"#results img >> nth={done - 1}")
     start = time.monotonic()
     page.get_by_role("tab", name="Photo", exact=True).click()
     send(page, head)
-    assert time.monotonic() - start < 20 and not page.locator("#archive").is_visible()
+    assert time.monotonic() - start < 20
+
+
+def test_a_missed_face_is_pointed_at(open_page, two):
+    page = open_page(**PHONE)
+    send(page, two)
+    line(page, "2 faces: 2 replaced.")
+    assert page.locator("#result .hint").inner_text() == MESSAGES["en"]["hint_touch"]
+    drag(page, "#result", ".draw", 0.05, 0.05, 0.45, 0.9)  # as if one had been missed
+    line(page, "1 face: 1 replaced. Places hidden by hand: 1.")
+    act(page, "#result .zone .remove")
+    line(page, "2 faces: 2 replaced.")
+    drag(page, "#result", ".look", 0.15, 0.2, 0.35, 0.75)
+    assert "2 faces: 2 replaced." in line(page, "The face was found, and replaced like the others: no. 2.")
+    page.wait_for_selector("#chosen >> text=Face 2 of 2")
+    drag(page, "#result", ".look", 0.01, 0.85, 0.1, 0.99)
+    assert "Places hidden by hand: 1." in line(page, "No face can be made out there, so the place is hidden.")
+
+
+def test_german_visitors_wait_in_german(open_page, head, nobody):
+    let_go = threading.Event()
+    holding = threading.Thread(target=painting(let_go.wait), args=(60,))
+    holding.start()
+    try:
+        first, second = open_page(locale="de-DE"), open_page(locale="de-DE")
+        first.set_input_files(SENT, head)
+        first.wait_for_selector("#photo [data-testid=status-tracker] >> text=/[0-9]s/")
+        second.set_input_files(SENT, nobody)
+        second.wait_for_selector("#photo >> text=In der Schlange: Nr. 1 von 1")
+        seen = first.locator("body").inner_text() + second.locator("body").inner_text()
+        assert "queue" not in seen and "processing" not in seen
+    finally:
+        let_go.set()
+        holding.join()
+    line(second, "Kein Gesicht gefunden")
 
 
 def test_on_a_phone_the_result_is_under_the_photo_and_settings_are_below(open_page, two):

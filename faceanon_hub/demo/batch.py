@@ -1,0 +1,122 @@
+"""Several photos of a visitor, and what became of each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from . import retention
+from .session import Session
+
+
+@dataclass(eq=False)
+class Item:
+    """A file of a batch.
+
+    Args:
+        file (`str`):
+            As it was sent.
+        record (`dict`):
+            Its entry in the report.
+        line (`str`):
+            What became of it, in words.
+        path (`Path`, *optional*):
+            The anonymized photo, where there is one.
+        picture (`PIL.Image.Image`, *optional*):
+            As large as a gallery shows it; only of a file that could be read.
+        hide (`list`, *optional*):
+            Zones that are hidden, in pixels.
+    """
+
+    file: str
+    record: dict[str, Any]
+    line: str
+    path: Path | None = None
+    picture: PIL.Image.Image | None = None
+    hide: list[Any] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Batch:
+    """The files that are done so far, in their order. What one thread adds, another may pack meanwhile.
+
+    Args:
+        folder (`Path`):
+            Where files lie, see [`retention.private_folder`].
+        total (`int`, *optional*, defaults to `0`):
+            Number of files.
+    """
+
+    folder: Path
+    total: int = 0
+    items: list[Item] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)  # seed, threshold and options of the run
+    closed: bool = False  # nothing is added any more
+    cancelled: bool = False
+    opened: tuple[Item, Session] | None = None  # the one that is looked at
+
+    def add(self, item: Item) -> None:
+        """Takes a file that is done, unless the batch was closed meanwhile."""
+        if self.closed:
+            _remove(item.path)
+        else:
+            self.items.append(item)
+
+    def forget(self, item: Item) -> None:
+        """Removes the anonymized photo of a file, for which another one comes."""
+        _remove(item.path)
+        item.path = None
+
+    @property
+    def done(self) -> int:
+        """Photos in the archive."""
+        return sum(item.path is not None for item in self.items)
+
+    @property
+    def shown(self) -> list[Item]:
+        """Files that could be read."""
+        return [item for item in self.items if item.picture is not None]
+
+    def pack(self) -> Path:
+        """Writes a new archive of the anonymized photos, with `report.json`.
+
+        Raises:
+            OSError: a file was deleted, as all are after a while.
+        """
+        target = retention.place(self.folder, "anonymized.zip")
+        with zipfile.ZipFile(target, "w") as archive:
+            for item in self.items:
+                if item.path is not None:
+                    archive.write(item.path, item.record["output"])
+            archive.writestr("report.json", json.dumps([item.record for item in self.items], indent=2))
+        return target
+
+    def open(self, item: Item, session: Session) -> None:
+        """Looks at one file, and no longer at the one before."""
+        self.close()
+        self.opened = item, session
+
+    def close(self) -> None:
+        """Looks at none."""
+        if self.opened is not None:
+            self.opened[1].delete()
+        self.opened = None
+
+    def delete(self) -> None:
+        """Removes the files."""
+        self.closed = True
+        self.close()
+        for item in self.items:
+            _remove(item.path)
+        self.items = []
+
+
+def _remove(path: Path | None) -> None:
+    if path is not None:
+        shutil.rmtree(path.parent, ignore_errors=True)
