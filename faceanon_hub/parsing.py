@@ -20,6 +20,7 @@ from .ranges import check_number, check_widths
 
 PARTS = ("other", "skin", "hair", "brows", "eyes", "lips", "mouth")
 OTHER, SKIN, HAIR = range(3)  # the first of them
+LIPS, MOUTH = 5, 6  # the last
 _building = threading.Lock()
 
 
@@ -118,3 +119,8 @@ class FaceParser(Network):
             if self._session is None:
                 self._session = parser_session(self)
             return self._session
+
+
+def teeth_shown(parts: np.ndarray) -> float:
+    """What a mouth shows between its lips, in shares of their area: parts `(s, s, 7)`, from [`FaceParser.parse`]."""
+    return float(parts[..., MOUTH].sum() / max(float(parts[..., LIPS].sum()), 1e-6))

@@ -40,7 +40,7 @@ from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
 from .look import AT, at_rest, goal_of, grown_up, is_child, look, opened, strangeness
 from .options import Attributes, Fallback, Glasses, Options
-from .parsing import FaceParser
+from .parsing import FaceParser, teeth_shown
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
@@ -77,6 +77,7 @@ MOST_MOVED = 0.6  # distortion of a face that is moved
 EXPRESSIVE = [*lm.OUTER_LIPS, *lm.INNER_LIPS, *lm.LEFT_EYE, *lm.RIGHT_EYE]
 # People who are tried for a video at most; how far lips and lids may be off, in parts of the mesh's longer side.
 AUDITIONS, GOOD_STIFF, MAX_STIFF = 3, 0.016, 0.04
+BARE = 0.25  # of the lips' area, from which on teeth that are seen at rest call for another person
 CALM = 1.0  # standard deviations of expression that a person who is to be moved is drawn with at most
 EXPRESSIVE_LAYERS = 1, 6  # styles that tell pose and expression: of 8 to 32 px; what follows is texture and colour
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
@@ -912,7 +913,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             if person is None:
                 job.face.reason = face.reason
                 continue
-            stiff = self._stiffness(person)
+            stiff = self._stiffness(person) + min(GOOD_STIFF, max(0.0, teeth_shown(person.parts) - BARE) / 10)
             if stiff < least:
                 best, least = person, stiff
             if least < GOOD_STIFF:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 
 from . import landmarks as lm
 from .alignment import CROP_SCALE, placement, transform
@@ -365,38 +366,43 @@ def _spline(
     points: np.ndarray,
     values: np.ndarray,
     at: np.ndarray,
-    kernel: Callable[[np.ndarray], np.ndarray],
+    kernel: Callable[[torch.Tensor], torch.Tensor],
     smoothing: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """The smoothest field with given values (N, 2) at points (N, D), linear far away, evaluated at (M, D)."""
+    """The smoothest field with given values (N, 2) at points (N, D), linear far away, evaluated at (M, D).
+
+    By PyTorch: it can be kept from taking threads of its own, where several faces are worked on side by side.
+    """
     count, dimensions = points.shape
-    linear = np.c_[np.ones(count), points]
-    system = np.zeros((count + dimensions + 1,) * 2)
-    system[:count, :count] = kernel(_squares(points, points)) + smoothing * np.eye(count)
-    system[:count, count:], system[count:, :count] = linear, linear.T
-    weights = np.linalg.solve(system, np.r_[values, np.zeros((dimensions + 1, 2))])
+    held, wanted, places = (torch.from_numpy(np.ascontiguousarray(v, float)) for v in (points, values, at))
+    system = torch.zeros((count + dimensions + 1,) * 2, dtype=torch.float64)
+    system[:count, :count] = kernel(_squares(held, held))
+    system.diagonal()[:count] += torch.as_tensor(smoothing)
+    system[:count, count] = system[count, :count] = 1
+    system[:count, count + 1 :] = held
+    system[count + 1 :, :count] = held.T
+    right = torch.zeros((len(system), 2), dtype=torch.float64)
+    right[:count] = wanted
+    weights = torch.linalg.solve(system, right)
     # A thousandth of a pixel is enough where it is evaluated many times.
-    near = kernel(_squares(at, points).astype(np.float32)) @ weights[:count].astype(np.float32)
-    return near + np.c_[np.ones(len(at)), at] @ weights[count:]
+    near = kernel(_squares(places, held).float()) @ weights[:count].float()
+    return (near + weights[count] + places @ weights[count + 1 :]).numpy()
 
 
-def _squares(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _squares(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Squared distances (M, N), at least a little: kernels take their logarithm and root."""
     squares = (-2 * points) @ others.T
-    squares += (points**2).sum(1)[:, None]
+    squares += (points**2).sum(1, keepdim=True)
     squares += (others**2).sum(1)
-    return np.maximum(squares, squares.dtype.type(1e-10), out=squares)
+    return squares.clamp_(min=1e-10)
 
 
-def _thin_plate(squares: np.ndarray) -> np.ndarray:
-    kernel = cv2.log(squares)
-    kernel *= squares
-    kernel *= squares.dtype.type(0.5)
-    return kernel
+def _thin_plate(squares: torch.Tensor) -> torch.Tensor:
+    return squares.log().mul_(squares).mul_(0.5)
 
 
-def _biharmonic(squares: np.ndarray) -> np.ndarray:
-    return -np.sqrt(squares)
+def _biharmonic(squares: torch.Tensor) -> torch.Tensor:
+    return squares.sqrt().neg_()
 
 
 def _sides(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:

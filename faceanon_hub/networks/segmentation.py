@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
@@ -12,7 +12,6 @@ from .synthesis import Graph, array, session
 
 if TYPE_CHECKING:
     from ..parsing import FaceParser
-    from .residual import Residual
 
 
 def parser_session(parser: FaceParser) -> Any:
@@ -26,15 +25,18 @@ def parser_session(parser: FaceParser) -> Any:
         `onnxruntime.InferenceSession`: its input `crops` is of shape `(1, 3, S, S)`, float32.
     """
     graph = Graph()
-    stem, downs = cast(Any, parser.stem), cast(Any, parser.down)
-    x = graph.add("Relu", _convolved(graph, stem[0], "crops"))
+    x = graph.add("Relu", _convolved(graph, parser.stem[0], "crops"))
     levels = [x]
-    for down in downs:
-        x = _residual(graph, down[2], graph.add("Relu", _convolved(graph, down[0], x)))
+    for down in parser.down:
+        filters, _, block = down.children()
+        x = _residual(graph, block, graph.add("Relu", _convolved(graph, filters, x)))
         levels.append(x)
     twice = graph.constant(np.array([1, 1, 2, 2], np.float32))
-    nearest: dict[str, Any] = {"mode": "nearest", "nearest_mode": "floor"}
-    nearest["coordinate_transformation_mode"] = "asymmetric"
+    nearest: dict[str, Any] = {
+        "mode": "nearest",
+        "nearest_mode": "floor",
+        "coordinate_transformation_mode": "asymmetric",
+    }
     for level, across, up in reversed(list(zip(levels, parser.across, parser.up, strict=False))):
         wide = graph.add("Resize", _convolved(graph, across, x), "", twice, **nearest)
         x = _residual(graph, up, graph.add("Relu", graph.add("Add", level, wide)))
@@ -44,14 +46,14 @@ def parser_session(parser: FaceParser) -> Any:
     return session(graph.model({"crops": [1, 3, size, size]}))
 
 
-def _residual(graph: Graph, block: Residual, x: str) -> str:
+def _residual(graph: Graph, block: Any, x: str) -> str:
     inner = graph.add("Relu", _convolved(graph, block.first, x))
     return graph.add("Relu", graph.add("Add", x, _convolved(graph, block.second, inner)))
 
 
-def _convolved(graph: Graph, layers: nn.Sequential, x: str) -> str:
+def _convolved(graph: Graph, layers: nn.Module, x: str) -> str:
     """A convolution and its batch norm."""
-    filters, norm = layers
+    filters, norm = layers.children()
     assert isinstance(filters, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None and norm.running_var is not None
     weight, bias = fuse_conv_bn_weights(
