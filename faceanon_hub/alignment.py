@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# Mesh indices that tell a face's tilt. Left and right are those of the picture.
+# Mesh indices that give a face's tilt. Left and right are those of the picture.
 FOREHEAD, CHIN, LEFT_EYE_CORNER, RIGHT_EYE_CORNER = 10, 152, 33, 263
 # Side of the crop over the longer side of the mesh, and how far the crop's centre sits above the mesh's, in sides.
 CROP_SCALE = 1.5

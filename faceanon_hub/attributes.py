@@ -1,4 +1,4 @@
-"""A face to its apparent sex and age and its glasses: as exact as networks tell, and as coarse as may be kept."""
+"""A face to its apparent sex, age and glasses: as estimated, and as coarse as may be kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTENTS = 1.4  # side of the crop over the longer side of the mesh
 UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
 SURE = 4.5  # log odds that stand for the others: with 3, a judge takes more drawn faces for the other sex
 EYE_CORNERS = [*LEFT_CORNERS, *RIGHT_CORNERS]
-SURE_GLASSES = 6.0  # log odds that stand for glasses: the most that are told, which is what most drawn faces show
+SURE_GLASSES = 6.0  # log odds that stand for glasses: the limit of the estimate, which most drawn faces reach
 YEARS = 5  # to which an age is rounded
 MIDDLE_AGE, SPREAD_AGE = 35.0, 15.0  # mean and deviation of the network's unit of age, in years
 
@@ -27,7 +27,7 @@ class AttributeEstimator(ResidualNetwork):
     r"""Tells apparent sex and age of an upright face, and whether it wears glasses.
 
     Of sex and age its teacher was HSE-FaceRes (arXiv 1807.07718), see [`training.attributes`]: it says what a network
-    takes a face for, not what a person is. Glasses are told by a network of their own, see [`training.glasses`].
+    takes a face for, not what a person is. Glasses have a network of their own, see [`training.glasses`].
 
     Args:
         sample_size (`int`, *optional*, defaults to `112`):
@@ -35,7 +35,7 @@ class AttributeEstimator(ResidualNetwork):
         channels (`list[int]`, *optional*, defaults to `(16, 32, 64, 96, 144)`):
             Width of each resolution, see [`ResidualNetwork.layers`].
         glasses_channels (`list[int]`, *optional*, defaults to `(16, 32, 48, 64)`):
-            The same of the network that tells glasses.
+            The same of the glasses network.
 
     Raises:
         ValueError: a value is out of its range.

@@ -56,7 +56,7 @@ def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) ->
 
 
 def _why(checkpoint: str, error: BaseException) -> str:
-    """What kept a checkpoint from being loaded; diffusers tells of ids where a folder is missing, of files offline."""
+    """What kept a checkpoint from being loaded; diffusers names ids for folders, and files when offline."""
     if "://" in checkpoint:
         return "an address: give the name of a repository, as owner/name, or a folder"
     is_path = checkpoint.startswith(("/", "./", "../", "~")) or checkpoint.count("/") > 1
@@ -67,7 +67,7 @@ def _why(checkpoint: str, error: BaseException) -> str:
         if isinstance(link, HTTPError | LocalEntryNotFoundError | OfflineModeIsEnabled):
             return f"not in the cache, and the Hub cannot be reached ({_line(link)}): load it once with a network"
         link = link.__cause__ or link.__context__
-    # Where the Hub refused, diffusers tells of its cache.
+    # Where the Hub refused, diffusers speaks of its cache.
     return _line(error.__cause__ if isinstance(error.__cause__, HTTPError) else error)
 
 

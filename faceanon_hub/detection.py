@@ -186,7 +186,7 @@ class FaceDetector(Component):
     def _tilt(self, rows: np.ndarray, angle: float | None = None) -> float | None:
         """By how many degrees to the left small faces are tilted, where most are against `angle` or a quarter turn.
 
-        The keypoints of a tilted face are nearer to upright than it is, so they only tell the side.
+        The keypoints of a tilted face are nearer to upright than it is, so they only give the side.
         """
         little = self._little(rows)
         if not len(little):

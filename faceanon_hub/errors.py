@@ -22,7 +22,7 @@ def _again(kind: type[FaceAnonError], arguments: tuple[Any, ...], state: dict[st
 
 
 def cause_of(error: Exception) -> str:
-    """What went wrong, in words, without the name of the file: that of a server or a worker tells nobody anything."""
+    """What went wrong, in words, without the file's name, which on a server means nothing to the caller."""
     return str(getattr(error, "cause", None) or error or type(error).__name__)
 
 

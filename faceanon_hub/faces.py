@@ -137,7 +137,7 @@ def crowd_note(faces: Sequence[Face], hide_small: bool = False) -> str:
     """
     if len(faces) < MANY or (middle := float(np.median([face.width for face in faces]))) >= FAR:
         return ""
-    told = f"a crowd of {len(faces)} faces, half of them narrower than {middle:.0f} px"
+    text = f"a crowd of {len(faces)} faces, half of them narrower than {middle:.0f} px"
     if hide_small:
-        return f"{told}: some of the smallest may be missed"
-    return f"{told}: smaller ones may be missed; hide_small (--hide-small) looks for them, and hides them"
+        return f"{text}: some of the smallest may be missed"
+    return f"{text}: smaller ones may be missed; hide_small (--hide-small) looks for them, and hides them"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The checkpoint that comes with the package: what `FaceAnonPipeline.from_pretrained()` loads.
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoints" / "base"
 
-DEFAULT_ROW = "default"  # of an evaluation: what the pipeline does unless told otherwise
+DEFAULT_ROW = "default"  # of an evaluation: the pipeline's default settings
 
 # Lets `DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)` find our class. For a Hub id diffusers
 # checks the components' library before it reads this: there, import FaceAnonPipeline.
@@ -150,7 +150,7 @@ def make_card(
 
 
 def describe(pipe: FaceAnonPipeline) -> dict[str, str]:
-    """What a pipeline tells of itself, in words: prior, data, training, draws, nearest photos.
+    """A pipeline in words: prior, data, training, draws, nearest photos.
 
     Records come from whoever made the checkpoint: only known entries are read, as numbers or as short plain text.
     """
@@ -179,7 +179,7 @@ def describe(pipe: FaceAnonPipeline) -> dict[str, str]:
 
 
 def card_facts(checkpoint: str | os.PathLike[str]) -> dict[str, str]:
-    """Licence and evaluation of a checkpoint, as its card tells them; empty where it has none."""
+    """Licence and evaluation of a checkpoint, as its card gives them; empty where it has none."""
     try:
         path = component_file(checkpoint, None, "README.md")
         open_regular(path).close()
@@ -212,23 +212,23 @@ def check_measured(pipe: FaceAnonPipeline, checkpoint: str) -> None:
     if lacking:
         raise UnmeasuredError(checkpoint, f"its record lacks the nearest training photos: {', '.join(lacking)}")
     if nearest["asked"] < FEWEST_DRAWS:
-        told = f"the nearest photo of {nearest['asked']} drawn people is known, {FEWEST_DRAWS} are needed"
-        raise UnmeasuredError(checkpoint, f"{told}: train it with `draws: {FEWEST_DRAWS}` or more")
+        text = f"the nearest photo of {nearest['asked']} drawn people is known, {FEWEST_DRAWS} are needed"
+        raise UnmeasuredError(checkpoint, f"{text}: train it with `draws: {FEWEST_DRAWS}` or more")
 
 
 def _nearest(nearest: dict[str, Any]) -> str:
     if not all(_is_number(nearest.get(name)) for name in NEAREST):
         return "not measured"
-    told = (
+    text = (
         "of {draws} drawn people, the cosine of embeddings to the nearest of {photos} training photos has the median "
     )
-    told += "{median}, 99 % lie below {p99}, the most is {most}"
+    text += "{median}, 99 % lie below {p99}, the most is {most}"
     if all(_is_number(nearest.get(name)) for name in STRANGERS):
-        told += (
+        text += (
             "; of {strangers} held-out photos {strangers_median}, {strangers_p99} and {strangers_most}; {nearer:.1%} "
         )
-        told += "of the drawn are nearer than 99 % of these (chance is 1 %)"
-    return told.format_map({name: nearest[name] for name in (*NEAREST, *STRANGERS) if _is_number(nearest.get(name))})
+        text += "of the drawn are nearer than 99 % of these (chance is 1 %)"
+    return text.format_map({name: nearest[name] for name in (*NEAREST, *STRANGERS) if _is_number(nearest.get(name))})
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a picture of a face shows, in a few dozen numbers: all that a new face is told of the original."""
+"""What a picture of a face shows, in a few dozen numbers: all that is taken from the original for the new face."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .lighting import fit_lamp, skin_luminance, vertex_normals
 ANGLES = ("yaw", "pitch", "roll")
 SKIN = ("skinL", "skinA", "skinB")
 LIGHT = ("lightX", "lightY", "lightZ")
-TOLD = ("sex", "age", "glasses")  # by an estimator of the caller's
-ROWS = (*ANGLES, *BLENDSHAPES, *SKIN, *LIGHT, "forehead", "beard", *TOLD)
+ESTIMATED = ("sex", "age", "glasses")  # by an estimator of the caller's
+ROWS = (*ANGLES, *BLENDSHAPES, *SKIN, *LIGHT, "forehead", "beard", *ESTIMATED)
 AT = {name: number for number, name in enumerate(ROWS)}
 SEEN = slice(0, len(ANGLES) + len(BLENDSHAPES))  # pose and expression
 
@@ -58,8 +58,8 @@ def look(image: np.ndarray, mesh: FaceMesh, estimator: Estimator | None = None) 
         (hair on it); lightness of chin and upper lip less that of the cheeks; log odds of a man, years, log odds of
         glasses.
     """
-    told = np.full(len(TOLD), np.nan) if estimator is None else estimator(image, mesh.points)
-    return np.concatenate([pose_and_shapes(mesh), appearance(image, mesh.points), told])
+    attributes = np.full(len(ESTIMATED), np.nan) if estimator is None else estimator(image, mesh.points)
+    return np.concatenate([pose_and_shapes(mesh), appearance(image, mesh.points), attributes])
 
 
 def goal_of(original: np.ndarray) -> np.ndarray:
@@ -153,7 +153,7 @@ def log_odds(score: Any) -> Any:
 
 
 def appearance(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The rows between `SEEN` and `TOLD`; arguments as of [`look`]."""
+    """The rows between `SEEN` and `ESTIMATED`; arguments as of [`look`]."""
     if image.shape[0] > SIZE:
         scale = SIZE / image.shape[0]
         image, points = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA), points * np.float32(scale)

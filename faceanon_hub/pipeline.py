@@ -79,7 +79,7 @@ EXPRESSIVE = [*lm.OUTER_LIPS, *lm.INNER_LIPS, *lm.LEFT_EYE, *lm.RIGHT_EYE]
 AUDITIONS, GOOD_STIFF, MAX_STIFF = 3, 0.016, 0.04
 BARE = 0.25  # of the lips' area, from which on teeth that are seen at rest call for another person
 CALM = 1.0  # standard deviations of expression that a person who is to be moved is drawn with at most
-EXPRESSIVE_LAYERS = 1, 6  # styles that tell pose and expression: of 8 to 32 px; what follows is texture and colour
+EXPRESSIVE_LAYERS = 1, 6  # styles that hold pose and expression: of 8 to 32 px; what follows is texture and colour
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
 SURE = 0.35  # from this confidence of the detector on, a face is replaced; below, it is obfuscated
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
@@ -674,8 +674,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         if job.cloth is not None:
             crop = job.cloth.off(crop)
         mesh = FaceMesh(points, face.presence or 0.0, job.pose, np.array(list(face.blendshapes.values()), np.float32))
-        told = self.attribute_estimator
-        estimator = told and (told.coarse if options.attributes == "face" else told.coarse_glasses)
+        network = self.attribute_estimator
+        estimator = network and (network.coarse if options.attributes == "face" else network.coarse_glasses)
         job.goal = goal_of(look(crop, mesh, estimator))
         if options.glasses != "original":
             job.goal[AT["glasses"]] = SURE_GLASSES if options.glasses == "keep" else -SURE_GLASSES
@@ -1089,7 +1089,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike[str]) -> dict[str, Any]:
-        """Reads a folder's index. Diffusers would run its `pipeline.py` even where it is told the class: this one."""
+        """Reads a folder's index. Diffusers would run its `pipeline.py` even where the class is given: this one."""
         config = super()._dict_from_json_file(json_file)
         if isinstance(config.get("_class_name"), list):
             config["_class_name"] = config["_class_name"][-1]
@@ -1125,8 +1125,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             for tensor, value in zip(tensors, values, strict=True):
                 tensor.data = value
         index = Path(save_directory, self.config_name)
-        told = {**read_json(index), "_class_name": [Path(PIPELINE_FILE).stem, type(self).__name__]}
-        index.write_text(json.dumps(told, indent=2) + "\n")
+        content = {**read_json(index), "_class_name": [Path(PIPELINE_FILE).stem, type(self).__name__]}
+        index.write_text(json.dumps(content, indent=2) + "\n")
         Path(save_directory, PIPELINE_FILE).write_text(PIPELINE_CODE)
         if push_to_hub:  # diffusers' own push would leave out what is ours: pipeline.py and the card
             self.push_to_hub(hub.pop("repo_id", Path(save_directory).name), **hub, variant=kwargs.get("variant"))
@@ -1180,7 +1180,7 @@ class FaceAnonPipeline(DiffusionPipeline):
 
 
 def _of_old_kind(checkpoint: str, options: dict[str, Any]) -> bool:
-    """Whether a checkpoint that cannot be loaded has a generator, but no sampler that tells it what to draw."""
+    """Whether a checkpoint that cannot be loaded has a generator, but no sampler for it."""
     try:  # what there is of it has been downloaded
         index = component_file(checkpoint, None, "model_index.json", **{**options, "local_files_only": True})
         parts = read_json(index)

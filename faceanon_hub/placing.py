@@ -79,7 +79,7 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
         mesh (`np.ndarray` of shape `(478, 3)`, float32):
             Of the drawn face, in pixels of its picture.
         pose (`np.ndarray` of shape `(3, 3)`):
-            Rotation of the drawn head, y up and z towards the camera, as MediaPipe's FaceLandmarker tells it.
+            Rotation of the drawn head, y up and z towards the camera, as MediaPipe's FaceLandmarker gives it.
         original (`np.ndarray` of shape `(478, 3)`, float32):
             Mesh of the original, in pixels of the crop.
         original_pose (`np.ndarray` of shape `(3, 3)`):
@@ -108,7 +108,7 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
         opened[brow, :2] = transform(turned[brow, :2], near)
     placed = turned.copy()
     placed[:, :2] = followed(sorted({*FEATURES, *edge}), slice(None))
-    # An iris goes where it was put, which its lids do not tell.
+    # An iris goes where it was put; lids do not determine it.
     placed[IRISES, :2] = opened[IRISES, :2]
     return placed.astype(np.float32)
 

@@ -32,7 +32,7 @@ POSE_TRUST = 4.0  # a wrong angle tears the placed face
 LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
 POSE_LIMIT, ROW_LIMIT, AGE_LIMIT = 2.6, 2.5, 4.0  # standard deviations of a row that are asked for at most
 AGED = 1.3  # times as far from the mean is asked for of an age: faces come out too near to it
-UNTOLD = 0.95  # a row of which more than this share is missed is left free
+UNPREDICTED = 0.95  # a row of which more than this share is missed is left free
 ONE_SIDED = ("glasses",)  # rows that may be clearer than what is asked for
 FOLLOWED, CANDIDATES = ("age", *SKIN, *LIGHT), 24  # rows in which photos can be followed; people drawn for one
 SHRINK = 0.8  # of a style whose picture shows no face
@@ -74,7 +74,7 @@ class Drawn:
 class StyleSampler(Network):
     r"""Finds styles of people who do not exist and look as asked.
 
-    What a style shows is told by a fit of drawn faces, a linear map and a small network on top: `look = f(w) + e`. A
+    The look of a style is predicted by a fit to drawn faces, a linear map and a small network: `look = f(w) + e`. A
     step moves a style by the least, in the prior's own covariance, that brings the look to the goal: the conditional
     mean of a Gaussian, linearized anew at what it gives (the iterated extended Kalman filter, Bell and Cathey 1993).
     Then the picture is looked at, and what the fit misses there is taken off in the next step.
@@ -251,7 +251,7 @@ class StyleSampler(Network):
             truncation (`float`, *optional*):
                 In place of the configured one.
             describe (`Describe`, *optional*):
-                [`FaceRecognizer.describe`], which tells how like a picture is to the identity; without it, the first
+                [`FaceRecognizer.describe`], which compares a picture with the identity; without it, the first
                 push is believed to do.
 
         Returns:
@@ -297,7 +297,7 @@ class StyleSampler(Network):
                 if score < scores[number]:
                     best[number], scores[number] = Drawn(styles[number], picture, mesh, seen, error, likeness), score
                 if k < self.config.rounds:
-                    # Rows that nobody looked at are believed as the fit tells them.
+                    # Rows that were not measured are taken as predicted.
                     shown = np.where(np.isnan(shown), model.predict(job.style), shown)
                     job.style = model.step(job, shown)
         return best
@@ -319,7 +319,7 @@ class StyleSampler(Network):
         read: Read,
         estimator: Estimator | None = None,
     ) -> tuple[torch.Tensor, np.ndarray, FaceMesh] | None:
-        """The same person with another look: only styles of coarse layers are moved, which tell pose and expression.
+        """The same person with another look: only styles of coarse layers are moved, which hold pose and expression.
 
         Args:
             drawn ([`Drawn`]):
@@ -399,7 +399,7 @@ class _Model(NamedTuple):
 
     def goal(self, look: np.ndarray) -> np.ndarray:
         scaled = (look - self.middle) / self.spread
-        scaled[self.missed > UNTOLD] = np.nan
+        scaled[self.missed > UNPREDICTED] = np.nan
         scaled[self.age] *= AGED
         limit = np.where(self.pose, POSE_LIMIT, np.where(self.age, AGE_LIMIT, ROW_LIMIT))
         return scaled.clip(-limit, limit)

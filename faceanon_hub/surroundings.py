@@ -48,7 +48,7 @@ class SurroundingsEncoder(ResidualNetwork):
         channels (`list[int]`, *optional*, defaults to `(16, 32, 64, 128, 224)`):
             Width of each resolution, see [`ResidualNetwork.layers`].
         styles (`int`, *optional*, defaults to `16`):
-            Number of coordinates of the prior's style that it tells: rows `style0` and on are
+            Number of coordinates of the prior's style that it predicts: rows `style0` and on are
             `basis @ (w - middle)`.
 
     Raises:

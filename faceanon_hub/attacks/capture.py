@@ -180,11 +180,11 @@ class Capture:
         return record
 
     def _numbers(self, geometry: Geometry) -> dict[str, np.ndarray]:
-        """All that the new face is told of the original one, each for itself."""
+        """All that is taken from the original for the new face, each for itself."""
         job = self.pipe.place_face(geometry.face)
         self.pipe.measure_face(geometry.photo.pixels, job, self.pipe.resolve())
         numbers = {
-            "look": np.nan_to_num(job.goal),  # what is not told is the same for all
+            "look": np.nan_to_num(job.goal),  # unknown values are the same for all
             "light": job.lighting,
             "color": job.color,
             "shape": geometry.points[:, :2].ravel(),
@@ -295,8 +295,8 @@ def gather(tasks: list[Task], records: list[dict[str, Any]]) -> Observations:
     counts = Counter(task.identity for task, _ in seen)
     mated = sum(count > 1 for count in counts.values())
     if mated < PEOPLE:
-        told = "; ".join(f"{count} left out: {reason}" for reason, count in left_out.items()) or "none left out"
-        raise FaceAnonError(f"attackers need {PEOPLE} people with a face on two photos; there are {mated} ({told})")
+        reasons = "; ".join(f"{count} left out: {reason}" for reason, count in left_out.items()) or "none left out"
+        raise FaceAnonError(f"attackers need {PEOPLE} people with a face on two photos; there are {mated} ({reasons})")
     seen = [(task, record) for task, record in seen if counts[task.identity] > 1]
     left_out |= Counter({"no second photo of the person is left": len(tasks) - len(seen) - left_out.total()})
     settings = {name: [record["settings"][name] for _, record in seen] for name in seen[0][1]["settings"]}

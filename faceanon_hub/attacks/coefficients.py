@@ -11,7 +11,7 @@ from .scores import Scores, cross_examine
 
 
 def identify_numbers(numbers: dict[str, np.ndarray], people: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    """How well people are told apart by numbers taken from their original faces, learning from other people.
+    """How well people are recognized by numbers taken from their original faces, learning from other people.
 
     Args:
         numbers (`dict`):

@@ -229,7 +229,7 @@ class Chooser(Attacker, Protocol):
 def held_out(
     attacker: Chooser, choices: Sequence[Any], probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray
 ) -> Any:
-    """The choice with which an attacker best tells apart people whom he knows and did not learn from.
+    """The choice with which an attacker best separates people whom he knows and was not trained on.
 
     Args:
         attacker ([`Chooser`]):

@@ -17,7 +17,7 @@ SHRINKAGE = 0.3
 def compare_seeds(
     originals: np.ndarray, one: np.ndarray, each: np.ndarray, people: np.ndarray, seed: int = 0
 ) -> dict[str, Any]:
-    """Whether one seed makes strangers alike, and whether it can be told from a face.
+    """Whether one seed makes strangers alike, and whether a face gives it away.
 
     Args:
         originals (`np.ndarray` of shape `(N, D)`):

@@ -196,7 +196,7 @@ def cover(canvas: np.ndarray, zone: tuple[int, int, int, int], method: Fallback)
             Left, top, right, bottom in pixels, inside the photo and not empty.
         method (`"blur"`, `"mosaic"` or `"solid"`):
             Blur and mosaic leave at most six by six colours, each the mean of several pixels; solid leaves black, and
-            so do all in a zone of less than 16 pixels, of which a mean would tell too much.
+            so do all in a zone of less than 16 pixels, whose mean would show too much.
     """
     left, top, right, bottom = zone
     part = canvas[top:bottom, left:right]

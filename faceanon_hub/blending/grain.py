@@ -14,8 +14,8 @@ RING = 0.07  # sides of the crop beyond the face's outline where photo and drawn
 BLURS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)  # standard deviations in pixels that are tried
 LENIENCE = 0.5  # share by which a new face may be sharper than a photo that is nearly as sharp
 LEAST = 0.2  # below, nothing is seen of a blur
-FINE, MIDDLE = 1.0, 3.0  # of the two bands whose ratio tells how sharp a picture is
-FEWEST = 200  # pixels that tell something
+FINE, MIDDLE = 1.0, 3.0  # of the two bands whose ratio measures sharpness
+FEWEST = 200  # pixels of a measurement
 FLAT = 25  # percent of the ring's pixels that are taken for flat: what is left there is noise
 MOST_NOISE = 8.0  # levels
 
@@ -101,7 +101,7 @@ def measure(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, plac
 
 
 class _Surroundings:
-    """Measures grey pictures (S, S), float32, in a ring; pixels that are not seen tell nothing."""
+    """Measures grey pictures (S, S), float32, in a ring; pixels that are not seen do not count."""
 
     def __init__(self, seen: np.ndarray, ring: np.ndarray) -> None:
         self.seen, self.ring = seen, ring

@@ -69,7 +69,7 @@ def inner_face(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def frames_as_skin(parts: np.ndarray, points: np.ndarray, size: int) -> np.ndarray:
-    """Parts of a face with glasses, whose frame is told as skin inside the outline: it goes where the face goes.
+    """Parts of a face with glasses, whose frame counts as skin inside the outline: it goes where the face goes.
 
     Args:
         parts (`np.ndarray` of shape `(s, s, 7)`, float32):
@@ -300,16 +300,16 @@ def compose(
     placed = placed * (small / size)
     shown = silhouette(placed, small)
     strange = _sized(_strange(parts), small)
-    old, told = _shrunk(surroundings, small), _shrunk(face, small).astype(np.float32)
-    filling, filled = _filling(told, strange, placed, shown)
-    told += filled * (filling - told)
+    old, drawn = _shrunk(surroundings, small), _shrunk(face, small).astype(np.float32)
+    filling, filled = _filling(drawn, strange, placed, shown)
+    drawn += filled * (filling - drawn)
     erased = _shrunk(hidden, small) > 0
     away, depth = (cv2.distanceTransform(v, cv2.DIST_L2, 5) / small for v in (1 - shown, shown))
     # Resampled, the erased colour bleeds a little.
     clear = cv2.dilate(erased.astype(np.uint8), _square(small / 100)) == 0
     left = _sized(skin, small)
     ring = (away > 0) & (away < RING) & clear & (left > SURELY) & (strange < UNSURE)
-    difference = (old.astype(np.float32) - told).clip(-LARGEST, LARGEST)
+    difference = (old.astype(np.float32) - drawn).clip(-LARGEST, LARGEST)
     change = _spread(difference, ring.astype(np.float32)) * np.exp(-((depth / DEPTH) ** 2))[..., None]
     kept = cv2.dilate((1 - _shrunk(hidden, small)) * (depth > 2 / small), _square(small / 40))
     seen = cv2.GaussianBlur(np.dstack([left * clear, clear]).astype(np.float32), (0, 0), small / 120)
@@ -349,12 +349,12 @@ def _matted(crop: np.ndarray, mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _filling(
-    told: np.ndarray, strange: np.ndarray, points: np.ndarray, shown: np.ndarray
+    drawn: np.ndarray, strange: np.ndarray, points: np.ndarray, shown: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is laid over what is strange in a drawn face, and how much of it: skin, as smooth as from beside.
 
     Args:
-        told (`np.ndarray` of shape `(s, s, 3)`, float32):
+        drawn (`np.ndarray` of shape `(s, s, 3)`, float32):
             The drawn face.
         strange (`np.ndarray` of shape `(s, s)`, float32):
             0 to 1.
@@ -366,15 +366,15 @@ def _filling(
     Returns:
         `tuple`: colours `(s, s, 3)` and opacity `(s, s, 1)`, float32.
     """
-    small = len(told)
+    small = len(drawn)
     inner = inner_face(points, small)
     # Beyond the outline, too: there the new skin runs out into the photo's.
     near = cv2.dilate(shown, _square(4 * FADE * small))
     wide = cv2.dilate((near * (strange > UNSURE)).astype(np.uint8), _square(small / 32)) * (1 - inner)
     known = (shown > 0) & (wide == 0) & (inner == 0) & (strange < UNSURE)
     if known.sum() < 10 or not wide.any():
-        return told, np.zeros((small, small, 1), np.float32)
-    smooth = _spread(told, known.astype(np.float32), told[known].mean(0))
+        return drawn, np.zeros((small, small, 1), np.float32)
+    smooth = _spread(drawn, known.astype(np.float32), drawn[known].mean(0))
     return smooth, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), small / 80)[..., None]
 
 

@@ -38,7 +38,7 @@ class AnonymizeBatch:
     r"""Anonymizes the photos of rows, batch by batch: what `datasets.Dataset.map` and `map_batches` call.
 
     A row's new identity depends on the seed and on the photo alone, so that batches, shards, order and retries change
-    nothing. A photo that fails is None afterwards, never the original, and its row tells why.
+    nothing. A photo that fails is None afterwards, never the original, and its row says why.
 
     Args:
         column (`str`, *optional*, defaults to `"image"`):
@@ -62,7 +62,7 @@ class AnonymizeBatch:
             as with `num_proc`.
         trust (`list[str]`, *optional*):
             Patterns of columns that pass unlooked-at. **They may show faces.** Without, what is neither a photo nor
-            text or few numbers, see [`harmless.why_not`], is None afterwards, and the row tells why.
+            text or few numbers, see [`harmless.why_not`], is None afterwards, and the row says why.
         max_pixels (`int`, *optional*, defaults to `100_000_000`):
             Photos of more pixels fail before they are decoded.
         options (*optional*):
@@ -186,7 +186,7 @@ class AnonymizeBatch:
             answers.append(new)
         following = iter(answers)
         columns = {name: [mapped(value, lambda _: next(following)) for value in old[name]] for name in looked}
-        return {**batch, **columns}, ["; ".join(told) or None for told in errors], faces
+        return {**batch, **columns}, ["; ".join(causes) or None for causes in errors], faces
 
     def rows(self, values: Sequence[Any], source: str | None = None) -> list[tuple[Any, str | None, list[Face]]]:
         """New values, errors and faces of a few photos; what fails does so alone.

@@ -578,16 +578,16 @@ def _photos(
         try:
             entries = [{"number": n, **face.to_dict(seed=settings.report_seeds)} for n, face in enumerate(faces)]
             note = crowd_note(faces, settings.options["hide_small"])
-            told = {"faces": entries, "small": sum(face.small for face in faces), "crowd": note}
+            outcome = {"faces": entries, "small": sum(face.small for face in faces), "crowd": note}
             write_photo(image, job.partial, quality=settings.quality)
-            yield _finish(job, record, told, settings)
+            yield _finish(job, record, outcome, settings)
         except Exception as error:
             yield _failed(job, error)
 
 
 def _video(pipe: FaceAnonPipeline, settings: _Settings, job: _Job) -> dict[str, Any]:
     record = _record(job, job.source.stat().st_size, digest_of(job.source))
-    told = pipe.video(
+    outcome = pipe.video(
         job.source,
         job.partial,
         seed=job.seed,
@@ -597,7 +597,7 @@ def _video(pipe: FaceAnonPipeline, settings: _Settings, job: _Job) -> dict[str, 
         batch_size=settings.batch_size,
         **settings.options,
     )
-    return _finish(job, record, told.to_dict(seed=settings.report_seeds), settings)
+    return _finish(job, record, outcome.to_dict(seed=settings.report_seeds), settings)
 
 
 def _copy(job: _Job) -> dict[str, Any]:
@@ -625,7 +625,7 @@ def _record(job: _Job, size: int, digest: str) -> dict[str, Any]:
     return {"path": job.path, "kind": job.kind, "size": size, "sha256": digest, "asked": job.asked}
 
 
-def _finish(job: _Job, record: dict[str, Any], told: dict[str, Any], settings: _Settings | None) -> dict[str, Any]:
+def _finish(job: _Job, record: dict[str, Any], outcome: dict[str, Any], settings: _Settings | None) -> dict[str, Any]:
     """Moves the result to its place, and its report beside it."""
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
@@ -636,14 +636,14 @@ def _finish(job: _Job, record: dict[str, Any], told: dict[str, Any], settings: _
         raise UnwritableImageError(job.target, error.strerror or str(error)) from error
     if job.report is not None and settings is not None:
         head = {"input": job.path, "output": job.output, "version": __version__, "checkpoint": settings.checkpoint}
-        text = json.dumps({**told, **head, "keep": job.keep, "hide": job.hide}, indent=2)
+        text = json.dumps({**outcome, **head, "keep": job.keep, "hide": job.hide}, indent=2)
         # Always the same name: what a killed run leaves of it is written over.
         write_text(job.report, text + "\n", job.report.with_name(f".{job.report.name}.partial"))
-    entries = [entry for value in told.values() if isinstance(value, list) for entry in value]
+    entries = [entry for value in outcome.values() if isinstance(value, list) for entry in value]
     seen = [entry for entry in entries if isinstance(entry, dict) and "status" in entry]
     faces = Counter(entry["status"] for entry in seen)
     faces["small"] = sum(bool(entry["small"]) for entry in seen)
-    return {**record, "faces": {name: faces[name] for name in COUNTED}, "crowd": told.get("crowd", "")}
+    return {**record, "faces": {name: faces[name] for name in COUNTED}, "crowd": outcome.get("crowd", "")}
 
 
 def _failed(job: _Job, error: Exception | str) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def find_shards(source: str) -> tuple[list[Shard], list[str]]:
     for kind in ("parquet", "tar"):
         found = [path for path in files if path.lower().endswith(f".{kind}")]
         if photos and all(PurePosixPath(path).name == "metadata.parquet" for path in found):
-            continue  # what is told of photos, which are the rows
+            continue  # metadata of photos, which are the rows
         if found:
             _refuse(source, set(special).intersection(found))
             return [Shard(path, kind, (path,)) for path in found], sorted(set(files) - set(found))
@@ -88,7 +88,7 @@ def _refuse(source: str, special: set[str]) -> None:
 
 
 def copy_metadata(places: tuple[str, str], path: str, done: set[str]) -> str | None:
-    """Copies what an image folder tells of photos, without the rows of those that failed; or says why not."""
+    """Copies the metadata of an image folder's photos, without the rows of those that failed; or says why not."""
     system, root = system_of(places[0])
     content = read_file(system, f"{root}/{path}")
     why = why_not(content)
@@ -157,8 +157,8 @@ class ShardWork:
                     raise
             except OSError as error:
                 if error.errno in FULL:
-                    told = f"{error.strerror} in the folder for temporary files"
-                    raise UnwritableImageError(f"{self.places[1]}/{shard.paths[0]}", told) from error
+                    cause = f"{error.strerror} in the folder for temporary files"
+                    raise UnwritableImageError(f"{self.places[1]}/{shard.paths[0]}", cause) from error
                 if attempt == self.retries:
                     return {"shard": shard.name, "error": error.strerror or str(error)}
         return mark

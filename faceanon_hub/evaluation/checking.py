@@ -60,7 +60,7 @@ class UnchangedFace:
     pictures: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """A record ready for JSON; it tells nothing of the face but where it is."""
+        """A record ready for JSON; of the face it holds the place alone."""
         return {"path": self.path, "time": self.time, "box": list(self.box), "reason": self.reason}
 
 
@@ -91,8 +91,8 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         """All of it but the pictures, ready for JSON."""
         counts = {"photos": self.photos, "videos": self.videos, "faces": self.faces}
-        told = {"failures": self.failures, "notes": self.notes}
-        return {**counts, "unchanged": [face.to_dict() for face in self.unchanged], **told}
+        others = {"failures": self.failures, "notes": self.notes}
+        return {**counts, "unchanged": [face.to_dict() for face in self.unchanged], **others}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Match:
         box, place (`np.ndarray` of shape `(4,)`):
             Left, top, right, bottom in pixels, in the original and in the result.
         reason (`str`):
-            What tells so, in words.
+            The reason, in words.
     """
 
     box: np.ndarray
@@ -228,7 +228,7 @@ def check_results(
             A photo or video and its result; or two folders, of originals and results as `anonymize_folder` makes
             them, under the same paths.
         suffix, photo_format (`str`, *optional*):
-            How the names of results differ, as `anonymize_folder` was told.
+            How the names of results differ, as given to `anonymize_folder`.
         max_pixels (`int`, *optional*, defaults to `100_000_000`):
             Photos of more pixels are refused before they are decoded.
         on_progress (`Callable`, *optional*):
@@ -313,11 +313,11 @@ def _compare_pixels(
 ) -> None:
     if before.shape != after.shape:
         (height, width), (high, wide) = before.shape[:2], after.shape[:2]
-        told = f"{width} x {height} pixels became {wide} x {high}"
+        others = f"{width} x {height} pixels became {wide} x {high}"
         if same_shape(before, after):
-            report.notes[path] = told
+            report.notes[path] = others
         else:
-            report.failures[path] = f"{told}: of another shape, only what a recognizer knows was looked for"
+            report.failures[path] = f"{others}: of another shape, only what a recognizer knows was looked for"
     count, matches = checker(before, after)
     report.faces += count
     for match in matches:

@@ -53,7 +53,7 @@ class Method:
     options: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
-DEFAULT = DEFAULT_ROW  # what the pipeline does unless told otherwise
+DEFAULT = DEFAULT_ROW  # the pipeline's default settings
 METHODS: dict[str, Method] = {
     "original": Method("original"),
     "shuffled pairs": Method("shuffled"),
@@ -134,7 +134,7 @@ class Evaluator:
         inception (`str`, *optional*):
             File of the network for FID and KID, see [`metrics.InceptionFeatures`].
         judge (`str`, *optional*):
-            File of the network that tells apparent sex and age, see [`metrics.FaceResJudge`].
+            File of the network that estimates apparent sex and age, see [`metrics.FaceResJudge`].
     """
 
     def __init__(
@@ -438,7 +438,7 @@ def evaluate(
         inception (`str`, *optional*):
             File of the network for FID and KID, see [`metrics.InceptionFeatures`].
         judge (`str`, *optional*):
-            File of the network that tells apparent sex and age, see [`metrics.FaceResJudge`].
+            File of the network that estimates apparent sex and age, see [`metrics.FaceResJudge`].
 
     Returns:
         `list[dict]`: the records of [`Evaluator`], in the order of the tasks.

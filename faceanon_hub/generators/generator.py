@@ -126,7 +126,7 @@ class FaceAnonGenerator(Prior):
             Those of the features that each size is read off: its own or half of it; for the last size, half of it,
             which is the last level's.
         record (`dict`, *optional*):
-            What a training run tells of itself, see [`training.trainer`]; None of weights that were not trained here.
+            The record of a training run, see [`training.trainer`]; None of weights that were not trained here.
 
     Raises:
         ValueError: sizes, resolutions and levels do not fit together, or a value is out of range.

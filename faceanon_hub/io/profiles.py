@@ -59,7 +59,7 @@ def rebuilt(profile: bytes) -> bytes | None:
             An ICC profile for RGB or grey.
 
     Returns:
-        `bytes`, *optional*: None for one that is made of tables, of which nobody can tell what they hold, or damaged.
+        `bytes`, *optional*: None for one that is made of tables, whose content cannot be checked, or a damaged one.
     """
     with suppress(struct.error, KeyError, ValueError):
         tags, space = _tags(profile), profile[16:20]
@@ -169,7 +169,7 @@ def code_of(stream: IO[bytes]) -> tuple[int, int] | None:
             The file; what has been read of it does not matter.
 
     Returns:
-        `tuple[int, int]`, *optional*: primaries and transfer characteristics, if the file tells them.
+        `tuple[int, int]`, *optional*: primaries and transfer characteristics, if the file has them.
     """
     stream.seek(0)
     head = stream.read(12)

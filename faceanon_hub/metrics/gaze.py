@@ -9,7 +9,7 @@ from .expression import as_complex
 
 # Of both eyes: the corners to the left and to the right of the picture.
 LEFT_ENDS, RIGHT_ENDS = np.transpose([LEFT_CORNERS, RIGHT_CORNERS])
-# Width of an eye over that of the wider one below which the view is too much from the side to tell where it looks.
+# Width of an eye over that of the wider one below which the view is too much from the side to measure gaze.
 NARROW = 0.2
 
 

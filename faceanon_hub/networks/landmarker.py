@@ -26,7 +26,7 @@ CANONICAL = "geometry_pipeline_metadata_landmarks.binarypb"
 DETECTOR_SIZE, MESH_SIZE = 128, 256
 # The detector's grids: cells of 8 pixels with two guesses each, then cells of 16 with six.
 GRIDS = ((8, 2), (16, 6))
-# The points that tell expression, in the order in which the network takes them.
+# The points of the blendshape network, in the order in which the network takes them.
 EXPRESSIVE = [0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70]
 EXPRESSIVE += [78, 80, 81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149]
 EXPRESSIVE += [150, 152, 153, 154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195]

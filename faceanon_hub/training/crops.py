@@ -141,7 +141,7 @@ def cut(image: np.ndarray, points: np.ndarray, judge: Judge) -> tuple[Any, ...]:
     seen = similarity(center + CROP_LIFT * extent * up, LOOK_EXTENTS * extent, roll, LOOK_SIZE)
     crop, placed = warp_in(image, seen, LOOK_SIZE), transform(points, seen)
     looks = [*appearance(crop, placed), *judge(image, points), frame_edge(crop, placed)]
-    told = dict(zip(ROWS[SEEN.stop :], looks, strict=True))
+    look = dict(zip(ROWS[SEEN.stop :], looks, strict=True))
     height, width = image.shape[:2]
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float) - 0.5
     return (
@@ -149,7 +149,7 @@ def cut(image: np.ndarray, points: np.ndarray, judge: Judge) -> tuple[Any, ...]:
         transform(points[:, :2], matrix),
         transform(corners, matrix),
         np.float32(extent),
-        np.array([told[name] for name in APPEARANCE], np.float32),
+        np.array([look[name] for name in APPEARANCE], np.float32),
     )
 
 

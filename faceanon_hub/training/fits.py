@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RIDGE, IDENTITY_RIDGE = 0.1, 0.3  # of the variance of each number of a style
 EPOCHS, RATE, DECAY, DROPOUT, JITTER, BATCH = 50, 3e-4, 0.3, 0.3, 0.1, 128
-HELD_OUT = 0.08  # of the faces, which tell what the fit misses
+HELD_OUT = 0.08  # of the faces: the test set of the fit
 FEWEST = 1000
 KEPT = ("rounds", "truncation", "reach", "push", "leave")  # settings of a sampler that are not fitted
 
@@ -133,7 +133,7 @@ def fit_sampler(
     x = faces.styles[tests] @ inner + bias
     missed = looks[tests] - (faces.styles[tests] @ linear + (x / (1 + np.exp(-x))) @ outer + offset)
     varies = looks[tests].var(0)
-    # Of what never varies, nothing can be told.
+    # A row that never varies cannot be explained.
     shares = np.divide((missed**2).mean(0), varies, out=np.ones_like(varies), where=varies > 0)
     stranger = faces.identities.mean(0)
     mean = population.mean(0)
@@ -179,8 +179,8 @@ def _train(
         for few in torch.randperm(len(x), generator=generator).split(BATCH):
             lesson = x[few] + JITTER * torch.randn(len(few), size, generator=generator)
             kept = (torch.rand(len(few), hidden, generator=generator) > DROPOUT) / (1 - DROPOUT)
-            told = (F.silu(lesson @ inner + bias) * kept) @ outer + offset
-            loss = (told - y[few]).square().mean()
+            predicted = (F.silu(lesson @ inner + bias) * kept) @ outer + offset
+            loss = (predicted - y[few]).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

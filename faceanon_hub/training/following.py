@@ -19,7 +19,7 @@ from ..sampling import FOLLOWED, StyleSampler
 if TYPE_CHECKING:
     from ..pipeline import FaceAnonPipeline
 
-FEWEST = 30  # faces: of fewer, the numbers would tell of single people
+FEWEST = 30  # faces: of fewer, the numbers would describe single people
 SMALLEST = 40  # pixels of a face's box
 STEADY = 300  # faces that the population must count for, or photos are followed less strictly
 LEAST_SPREAD = 0.1  # of a row's variance in the photos that is taken to be people's, not the estimator's error
@@ -51,7 +51,7 @@ def look_at_photos(
     if not photos:
         raise UnreadableImageError(str(folder), "a folder with photos is needed, and holds none")
     if pipe.attribute_estimator is None:
-        raise FaceAnonError("the checkpoint lacks the attribute estimator, which tells ages")
+        raise FaceAnonError("the checkpoint lacks the attribute estimator, which estimates ages")
     found = []
     for number, path in enumerate(photos, 1):
         try:
@@ -63,8 +63,8 @@ def look_at_photos(
             if face.landmarks is not None:
                 matrix = align(face.landmarks, SIZE)
                 crop, points = warp_in(pixels, matrix, SIZE), transform(face.landmarks, matrix)
-                told = [*appearance(crop, points), *pipe.attribute_estimator.read(crop, points)]
-                seen = dict(zip(ROWS[SEEN.stop :], told, strict=True))
+                predicted = [*appearance(crop, points), *pipe.attribute_estimator.read(crop, points)]
+                seen = dict(zip(ROWS[SEEN.stop :], predicted, strict=True))
                 found.append([seen[name] for name in FOLLOWED])
         on_photo(number, len(photos))
     if len(found) < FEWEST:
@@ -94,15 +94,17 @@ def follow(sampler: StyleSampler, population: np.ndarray, looks: np.ndarray) -> 
     known = {name: buffer.double().numpy() for name, buffer in sampler.named_buffers()}
     wanted = (looks - known["middle"][at]) / known["spread"][at]
     x = (population - known["mean"]) @ known["inner"] + known["bias"]
-    told = (population - known["mean"]) @ known["linear"] + (x / (1 + np.exp(-x))) @ known["outer"] + known["offset"]
-    line, square = _ratio(told[:, at], wanted, known["missed"][at])
-    odds = told[:, at] @ line + ((told[:, at] @ square) * told[:, at]).sum(1)
+    predicted = (
+        (population - known["mean"]) @ known["linear"] + (x / (1 + np.exp(-x))) @ known["outer"] + known["offset"]
+    )
+    line, square = _ratio(predicted[:, at], wanted, known["missed"][at])
+    odds = predicted[:, at] @ line + ((predicted[:, at] @ square) * predicted[:, at]).sum(1)
     strength = _strength(odds)
     weights = np.exp(strength * (odds - odds.max()))
     weights /= weights.sum()
     effective = 1 / (weights**2).sum()
-    # Weights depend on the told rows alone: along what goes with these, mean and spread of styles change.
-    apart, shown = population - population.mean(0), told[:, at] - told[:, at].mean(0)
+    # Weights depend on the predicted rows alone: along what goes with these, mean and spread of styles change.
+    apart, shown = population - population.mean(0), predicted[:, at] - predicted[:, at].mean(0)
     spread = np.cov(shown.T)
     gain = apart.T @ shown / (len(shown) - 1) @ np.linalg.inv(spread)
     moved = weights @ shown
@@ -130,7 +132,7 @@ def follow(sampler: StyleSampler, population: np.ndarray, looks: np.ndarray) -> 
 def _ratio(drawn: np.ndarray, wanted: np.ndarray, missed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Line and square of the logarithm of the ratio of two normal distributions."""
     spread = wanted.var(0)
-    # A look that a style tells scatters less than one that is measured: by what the fit misses.
+    # A predicted look varies less than a measured one: by what the fit misses.
     shrunk = np.sqrt(np.maximum(spread - missed, LEAST_SPREAD * spread) / spread)
     covariance = np.cov(wanted.T) * np.outer(shrunk, shrunk)
     covariance += 1e-3 * np.eye(len(covariance))

@@ -1,9 +1,9 @@
-"""Drawn faces to the network of [`AttributeEstimator`] that tells glasses.
+"""Drawn faces to the glasses network of [`AttributeEstimator`].
 
     python -m faceanon_hub.training.glasses CROPS... --checkpoint WEIGHTS --folder NEW --labels LABELS.csv
 
 A network learns from the faces that somebody labelled. Then it says of all others whether they wear glasses, and
-another one learns from what the first is sure of, too. Without labels it starts from drawn faces whose edges tell, see
+another one learns from its sure answers, too. Without labels it starts from drawn faces whose edges are clear, see
 [`crops.frame_edge`]. Then it misses three pairs of glasses in four on photos: frames are thinner there. The crops are
 those of [`training.crops`]. About 4 minutes of two cores that have bfloat16.
 """
@@ -34,7 +34,7 @@ SMALLEST = 22  # pixels of the crop
 
 
 def labels_of_edges(edges: np.ndarray) -> np.ndarray:
-    """1 with glasses, 0 without, NaN where the edges do not tell."""
+    """1 with glasses, 0 without, NaN where the edges are not clear."""
     return np.where(edges > CLEAR[1], 1.0, np.where(edges < CLEAR[0], 0.0, np.nan))
 
 
@@ -51,8 +51,8 @@ def labels_of_file(path: str | os.PathLike[str], names: np.ndarray) -> np.ndarra
         FaceAnonError: no crop has a label.
     """
     with Path(path).open(newline="") as file:
-        told = {name: float(label) for name, label in csv.reader(file)}
-    labels = np.array([told.get(name, np.nan) for name in names])
+        labelled = {name: float(label) for name, label in csv.reader(file)}
+    labels = np.array([labelled.get(name, np.nan) for name in names])
     if not np.isfinite(labels).any():
         raise FaceAnonError(f"{path} labels none of the crops")
     return labels

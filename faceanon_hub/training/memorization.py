@@ -50,7 +50,7 @@ def nearest_photos(asked: int, draws: np.ndarray, photos: np.ndarray, strangers:
         photos (`np.ndarray` of shape `(N, 256)`):
             Of the training photos.
         strangers (`np.ndarray` of shape `(K, 256)`):
-            Of held-out photos, of other people than the training photos where these are told apart. May be empty.
+            Of held-out photos, of other people than the training photos, where identities are known. May be empty.
 
     Returns:
         `dict`: `"asked"`, `"draws"`, `"photos"`, `"strangers"`, their numbers; `"median"`, `"p99"` and `"most"`, of
@@ -59,13 +59,13 @@ def nearest_photos(asked: int, draws: np.ndarray, photos: np.ndarray, strangers:
             strangers: 0.01 is chance.
     """
     cosine = (draws @ photos.T).max(1)
-    told: dict[str, Any] = {"asked": asked, "draws": len(draws), "photos": len(photos), "strangers": len(strangers)}
-    told |= _summary(cosine)
+    summary: dict[str, Any] = {"asked": asked, "draws": len(draws), "photos": len(photos), "strangers": len(strangers)}
+    summary |= _summary(cosine)
     if len(strangers):
         others = (strangers @ photos.T).max(1)
-        told |= {f"strangers_{name}": value for name, value in _summary(others).items()}
-        told["nearer"] = round(float((cosine > np.quantile(others, 0.99)).mean()), 4)
-    return told
+        summary |= {f"strangers_{name}": value for name, value in _summary(others).items()}
+        summary["nearer"] = round(float((cosine > np.quantile(others, 0.99)).mean()), 4)
+    return summary
 
 
 def _summary(cosine: np.ndarray) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
     python -m faceanon_hub.training.parts FOLDER --faces 2200
 
-The generator's features tell parts of a picture apart, and a linear map reads them (Labels4Free, arXiv 2103.14968;
+The generator's features separate the parts of a picture, and a linear map reads them (Labels4Free, arXiv 2103.14968;
 DatasetGAN, arXiv 2104.06490). The map in `parts.safetensors` was fitted to 160 drawn faces: their features at 64 px
 fell into 48 clusters, a person said of each cluster whether it shows skin, hair, something else or a border, and a
 logistic regression learnt from all but the borders. Brows, eyes and mouth are where the mesh has them. About 0.8 s a

@@ -138,11 +138,11 @@ def prepare_faces(
             done += len(chunk.photos)
         else:
             missing.append(chunk)
-    tell = on_progress or (lambda done, total: None)
-    tell(done, total)
+    progress = on_progress or (lambda done, total: None)
+    progress(done, total)
     for chunk in _each(_Work(str(folder), settings), missing, workers):
         done += len(chunk.photos)
-        tell(done, total)
+        progress(done, total)
 
     for name in names:
         marks = [read_json(_mark(folder, chunk)) for chunk in chunks if chunk.source == name]

@@ -1,4 +1,4 @@
-"""Labelled crops to the weights of [`SurroundingsEncoder`]: the face is cut out, what it looked like is to be told.
+"""Labelled crops to the weights of [`SurroundingsEncoder`]: the face is cut out, its look is the target.
 
     python -m faceanon_hub.training.surroundings CROPS... --styles STYLES.npz --folder WEIGHTS
 
@@ -35,7 +35,7 @@ LIGHT_X, SEX = APPEARANCE.index("lightX"), APPEARANCE.index("sex")
 
 
 def targets(crops: Crops, styles: dict[str, np.ndarray], model: SurroundingsEncoder) -> np.ndarray:
-    """What is to be told of each crop; sets the model's units and the coordinates of the style.
+    """The targets of each crop; sets the model's units and the coordinates of the style.
 
     Args:
         crops ([`Crops`]):
@@ -49,30 +49,30 @@ def targets(crops: Crops, styles: dict[str, np.ndarray], model: SurroundingsEnco
         `np.ndarray` of shape `(N, R)`, float32, NaN where nothing is known.
     """
     known = np.array([name in styles for name in crops.names])
-    told = np.full((len(crops), len(model.rows)), np.nan, np.float32)
-    told[:, : len(APPEARANCE)] = crops.labels
-    told[:, SEX] = told[:, SEX].clip(-MOST_ODDS, MOST_ODDS)
+    labels = np.full((len(crops), len(model.rows)), np.nan, np.float32)
+    labels[:, : len(APPEARANCE)] = crops.labels
+    labels[:, SEX] = labels[:, SEX].clip(-MOST_ODDS, MOST_ODDS)
     if known.any():
         drawn = np.stack([styles[name] for name in crops.names[known]])
         model.middle.copy_(torch.from_numpy(drawn.mean(0)))
         axes = np.linalg.eigh(np.cov(drawn.T))[1][:, ::-1].T[: len(model.basis)]
         model.basis.copy_(torch.from_numpy(axes.copy()))
-        told[known, len(APPEARANCE) :] = (drawn - drawn.mean(0)) @ axes.T
+        labels[known, len(APPEARANCE) :] = (drawn - drawn.mean(0)) @ axes.T
     rows = slice(len(APPEARANCE) if not known.any() else len(model.rows))
-    model.center[rows] = torch.from_numpy(np.nanmean(told[:, rows], 0))
-    model.scale[rows] = torch.from_numpy(np.nanstd(told[:, rows], 0))
-    return told
+    model.center[rows] = torch.from_numpy(np.nanmean(labels[:, rows], 0))
+    model.scale[rows] = torch.from_numpy(np.nanstd(labels[:, rows], 0))
+    return labels
 
 
 def batches(
-    crops: Crops, told: np.ndarray, size: int, count: int, rng: np.random.Generator
+    crops: Crops, labels: np.ndarray, size: int, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, ...]]:
     """Endless augmented batches.
 
     Args:
         crops ([`Crops`]):
             Faces.
-        told (`np.ndarray` of shape `(N, R)`):
+        labels (`np.ndarray` of shape `(N, R)`):
             From [`targets`].
         size (`int`):
             Side of the network's crop.
@@ -86,19 +86,19 @@ def batches(
     """
     while True:
         chosen = rng.integers(0, len(crops), count)
-        rows = [_example(crops, told, i, size, rng) for i in chosen]
+        rows = [_example(crops, labels, i, size, rng) for i in chosen]
         pictures, masks, wanted = (np.stack(column) for column in zip(*rows, strict=True))
         yield to_tensor(pictures), torch.from_numpy(masks)[:, None].float(), torch.from_numpy(wanted)
 
 
 def _example(
-    crops: Crops, told: np.ndarray, number: int, size: int, rng: np.random.Generator
+    crops: Crops, labels: np.ndarray, number: int, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     center, extent, roll = placement(crops.points[number])
     matrix = jitter(center, EXTENTS * extent, roll, size, rng)
     crop = warp_crop(crops.pixels[number], matrix, size)
     points, corners = (transform(places, matrix) for places in (crops.points[number], crops.corners[number]))
-    wanted = told[number].copy()
+    wanted = labels[number].copy()
     mask = hole(crop, points, wanted[COLORS], rng)
     mask |= beyond(corners, size)
     change = recolor(rng)
@@ -184,10 +184,10 @@ def main() -> None:
     crops = load_crops(given.sources)
     torch.manual_seed(given.seed)
     model = SurroundingsEncoder()
-    told, size = targets(crops, load_styles(given.styles), model), model.config.sample_size
+    labels, size = targets(crops, load_styles(given.styles), model), model.config.sample_size
     fit(
         model,
-        lambda rng: batches(crops, told, size, given.batch_size, rng),
+        lambda rng: batches(crops, labels, size, given.batch_size, rng),
         loss,
         given.steps,
         given.folder,

@@ -48,7 +48,7 @@ SURE = 3  # detections after which a face is painted, not obfuscated, just befor
 # followed, and newcomers are traced back.
 EVERY = 3
 AHEAD = 4  # frames per core that are tracked while others are painted
-GRAIN_EVERY = 15  # one in so many frames tells what grain a track's new face gets
+GRAIN_EVERY = 15  # one in so many frames is measured for the grain of a track's new face
 SMALL = 128  # side of the crop in which light and colour are worked out: seams in it would flicker
 # Sides of the crop in which a face is worked on, in pixels.
 SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
@@ -138,7 +138,7 @@ class _Planned:
     person: Person | None = None
     doubtful: bool = False
     glasses: bool | None = None
-    key: int = 0  # frame that tells its grain
+    key: int = 0  # frame in which its grain is measured
 
 
 def anonymize_video(
@@ -310,7 +310,7 @@ class _Window:
         self._records: dict[int, dict[str, Any]] = {}
         self._people: dict[int, Person | None] = {}  # the most recent ones who were drawn, or could not be
         self._tried: dict[int, list[int]] = {}  # frames in which it was tried to draw a person
-        self._keys: dict[int, int] = {}  # of each track the frame that tells its grain
+        self._keys: dict[int, int] = {}  # of each track the frame in which its grain is measured
         self._grains: dict[tuple[int, int], Grain] = {}  # by track and frame
 
     @property
@@ -560,7 +560,7 @@ class _Window:
 
     def paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
         """Erases the faces of the frames that were planned, and lays new ones in their place."""
-        # First, one after another, those that tell the grain of others.
+        # First, one after another, those in which the grain of others is measured.
         keys = [plan for plan in plans if any(entry.key == plan[0].number for entry in plan[1])]
         scenes = {plan[0].number: self._finish(*plan) for plan in keys}
         rest = [plan for plan in plans if plan[0].number not in scenes]

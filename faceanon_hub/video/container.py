@@ -26,7 +26,7 @@ VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob"}
     | {".webm", ".wmv"}
 )
-# FFmpeg's names of the containers that are opened, told by their content: none that names other files.
+# FFmpeg's names of the containers that are opened, recognized by their content: none that names other files.
 DEMUXERS = ("mov", "matroska", "avi", "flv", "mpegts", "mpeg", "ogg", "asf")
 TO_SDR = "HDR ({}): convert it to SDR first, as with ffmpeg's zscale and tonemap filters"
 # Of these, where not interlaced, each packet with a picture gives a frame.
@@ -56,7 +56,7 @@ CODEC_OPTIONS = {
     # Without it, x264's result depends on code paths of the processor and differs from run to run.
     "libx264": {"x264-params": "cpu-independent=1"},
 }
-# Containers that tell when a packet is decoded, not when its picture is shown.
+# Containers that store when a packet is decoded, not when its picture is shown.
 UNTIMED = ("avi", "asf")
 # Sound of those muxers that take any, and then lose it or end the process.
 SOUND = {
@@ -294,7 +294,7 @@ class _Clock:
             self.first = packet.dts
 
     def read(self, frame: av.VideoFrame) -> int | None:
-        """When a frame is shown, in units of the stream's time base; None where nothing tells."""
+        """When a frame is shown, in units of the stream's time base; None where it is unknown."""
         if self.timed:
             return frame.pts
         if frame.dts is None or self.first is None:
@@ -310,7 +310,7 @@ class _Awaited:
     def __init__(self, reader: VideoReader) -> None:
         self.source, self.base = reader.source, reader.stream.time_base
         self.known = reader.stream.codec_context.codec.canonical_name in ONE_TO_ONE
-        # Where times are not stored, there is nothing to tell frames by but their number.
+        # Where times are not stored, frames are known by their number alone.
         self.timed = reader.container.format.name not in UNTIMED
         self.known &= self.timed or not reader.start
         self.pts: set[int] = set()

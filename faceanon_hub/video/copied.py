@@ -82,14 +82,14 @@ def packet(original: av.Packet, codec: str) -> av.Packet | None:
 
 def language(metadata: dict[str, str]) -> str | None:
     """The language of a stream, where it is one."""
-    told = metadata.get("language", "")
-    return told if _LANGUAGE.fullmatch(told) else None
+    text = metadata.get("language", "")
+    return text if _LANGUAGE.fullmatch(text) else None
 
 
 def title(metadata: dict[str, str]) -> str:
     """The title of a chapter; empty where it may be more than that."""
-    told = metadata.get("title", "")
-    return told if why_not(told) is None else ""
+    text = metadata.get("title", "")
+    return text if why_not(text) is None else ""
 
 
 def _is_mpeg_frame(content: bytes) -> bool:

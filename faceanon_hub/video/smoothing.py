@@ -16,7 +16,7 @@ COEFFICIENT_SPAN = 0.25
 RECOLORED = 5.0  # change of skin colour, in CIELAB, from which light is followed rather than averaged
 # How far a steadied crop may lie from the face's own: of its side, of its logarithm, in radians.
 LIMITS = np.array([0.03, 0.03, 0.03, 0.05])
-SETTLED = 1e-5  # square seconds that hold a slope back where there are hardly any frames to tell it
+SETTLED = 1e-5  # square seconds that hold a slope back where there are hardly any frames to measure it
 
 
 def steady(times: np.ndarray, landmarks: Sequence[np.ndarray], index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
