@@ -1,5 +1,5 @@
 """`python -m faceanon_hub` is the `faceanon` command."""
 
-from .cli.app import app
+from .cli import app
 
 app()

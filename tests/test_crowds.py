@@ -22,7 +22,7 @@ from faceanon_hub import (
     anonymize_dataset,
     anonymize_folder,
 )
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.faces import FAR, MANY, crowd_note
 
 WIDTH = 95  # of the portrait's face

@@ -147,7 +147,7 @@ def test_nothing_of_the_original_is_kept_after_a_call(pipe, head, monkeypatch):
     assert len(seen) == 6 and not [ref() for ref in seen if ref() is not None]
 
 
-COMMAND = "from faceanon_hub.cli.app import app; app()"
+COMMAND = "from faceanon_hub.cli import app; app()"
 
 
 def test_nothing_biometric_is_written_unless_asked_for(head, tmp_path):
@@ -186,7 +186,7 @@ def test_logs_hold_no_picture(pipe, head, monkeypatch, caplog):
 CRASH = """
 import os, sys
 import PIL.Image
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 save = PIL.Image.Image.save
 def half(image, place, *args, **kwargs):
     save(image, place, *args, **kwargs)

@@ -43,7 +43,7 @@ from faceanon_hub import (
     SurroundingsEncoder,
     UnmeasuredError,
 )
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.hub import describe
 
 COMPONENTS = {

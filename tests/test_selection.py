@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from faceanon_hub import FaceStatus, MissingDependencyError
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.metrics import DlibRecognizer
 
 

@@ -16,7 +16,7 @@ from faceanon_hub import FaceAnonError, FaceAnonPipeline, UnreadableImageError, 
 from faceanon_hub.attacks import SETTINGS, Capture, Setting, find_people, gather, known_settings, recognize
 from faceanon_hub.attacks.capture import EXPRESSION
 from faceanon_hub.attacks.report import FIGURES
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.look import ROWS
 
 

@@ -35,7 +35,7 @@ from faceanon_hub import (
 )
 from faceanon_hub.bulk import batch as rows_of
 from faceanon_hub.bulk import datasets, shards, storage
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = 5

@@ -24,9 +24,9 @@ from faceanon_hub import (
 )
 from faceanon_hub.bulk import folders
 from faceanon_hub.bulk.ledger import Ledger
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 
-COMMAND = [sys.executable, "-c", "from faceanon_hub.cli.app import app; app()", "folder"]
+COMMAND = [sys.executable, "-c", "from faceanon_hub.cli import app; app()", "folder"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from faceanon_hub import UnwritableImageError
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.demo.space import assemble, push, requirements
 
 ROOT = Path(__file__).parents[2]

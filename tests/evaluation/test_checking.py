@@ -15,7 +15,7 @@ from PIL import ImageEnhance
 from typer.testing import CliRunner
 
 from faceanon_hub import UnreadableError, check_results
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.evaluation.checking import Checker, similarity
 from faceanon_hub.metrics import Sighting
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from faceanon_hub import CheckpointError, StyleGAN2Generator
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.generators.stylegan2 import read_stylegan2
 
 LATENT, STYLE, CHANNELS, SIDES = 8, 12, (10, 8, 6), (4, 8, 16)

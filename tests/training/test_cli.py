@@ -14,8 +14,8 @@ from helpers.small_runs import SIZE, little_prior
 from typer.testing import CliRunner
 
 from faceanon_hub import FaceAnonPipeline
+from faceanon_hub.cli import app
 from faceanon_hub.cli import training as training_cli
-from faceanon_hub.cli.app import app
 from faceanon_hub.training import following
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,7 +22,7 @@ from faceanon_hub import (
     VideoReport,
 )
 from faceanon_hub.blending.compositing import CELLS
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.placing import crop_size
 from faceanon_hub.video.anonymize import EVERY, LOOKAHEAD, MOST_TRIES, REMEMBERED, _Planned, _Window
 from faceanon_hub.video.container import Frame

@@ -15,7 +15,7 @@ from helpers.photos import turned
 from typer.testing import CliRunner
 
 from faceanon_hub import FaceAnonPipeline, __version__
-from faceanon_hub.cli.app import app
+from faceanon_hub.cli import app
 from faceanon_hub.cli.extras import EXTRAS
 from faceanon_hub.hub import TABLE_END, TABLE_START
 
@@ -476,7 +476,7 @@ def test_nothing_is_said_where_accelerate_is_not_installed():
 def test_help_is_quick_to_import():
     # The command's help must not wait for torch.
     modules = "{'torch', 'diffusers', 'onnxruntime', 'cv2'}"
-    code = f"import sys, faceanon_hub.cli.app; print(sorted({modules} & set(sys.modules)))"
+    code = f"import sys, faceanon_hub.cli; print(sorted({modules} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 
