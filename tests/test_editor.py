@@ -214,5 +214,5 @@ def test_where_no_face_is_found_the_place_is_hidden(editor):
     assert editor.looked == []
     after = np.asarray(editor.render()).astype(int)
     assert np.abs(after - editor.photo.pixels)[185:245, 15:55].mean() > 0.5
-    with pytest.raises(ValueError, match="nothing of it lies"):
+    with pytest.raises(ValueError, match="of which nothing lies"):
         editor.look((600, 0, 700, 100))

@@ -139,10 +139,10 @@ def test_boxes_are_hidden_and_looked_at_through_the_client(client, head, nobody,
     for wrong in (hide[:1], [[0, 0, 1, 1]] * 3):
         with pytest.raises(AppError, match="hide"):
             client.predict(files, hide=wrong, api_name="/batch")
-    answer, report = client.predict(handle_file(clip), 0, 0.2, hide=[[0, 0, 320, 320]], api_name="/video")
+    answer, _ = client.predict(handle_file(clip), 0, 0.2, hide=[[0, 0, 320, 320]], api_name="/video")
     with av.open(str(answer["video"] if isinstance(answer, dict) else answer)) as container:
         frame = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(int)
-    assert np.abs(frame - turned(0).astype(int))[100:200, 130:200].mean() > 5 and report["tracks"] == []
+    assert np.abs(frame - turned(0).astype(int))[100:200, 130:200].mean() > 5
     for name, sent in (("anonymize", head), ("video", clip)):
         with pytest.raises(AppError, match="hide"):
             client.predict(handle_file(sent), hide=[[900, 0, 999, 9]], api_name=f"/{name}")
