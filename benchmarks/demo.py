@@ -22,7 +22,7 @@ from faceanon_hub.demo import launch
 from faceanon_hub.demo.painter import painting
 from faceanon_hub.io.photos import write_photo
 
-DROPS = 5
+SIDES = 3464, 4899  # pixels: 12 and 24 megapixels
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -64,44 +64,52 @@ def speed(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
         print(f"| {name} | {value:.0f} | {value / base:.2f} |")
 
 
-def browser(pipe: FaceAnonPipeline, address: str, folder: Path) -> None:
-    """A 12-megapixel portrait in Chromium, on the same cores: from drop to result, and from slider to result."""
+def browser(pipe: FaceAnonPipeline, address: str, folder: Path, drops: int) -> None:
+    """Portraits in Chromium, on the same cores: from drop, slider and another new face to the result that is seen."""
     from playwright.sync_api import sync_playwright
 
-    photo = folder / "large.jpg"
-    portrait(3464).save(photo, quality=92)
     shown = "() => {const i = document.querySelector('#result .after'); return i?.offsetParent && i.complete && i.src}"
     changed = f"before => {{const now = ({shown})(); return now && now !== before}}"
-    drops, slides = [], []
     with sync_playwright() as started:
         opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = opened.new_page()
-        page.goto(address)
-        page.wait_for_selector("#photo input[type=file]", state="attached")
-        page.locator("#more button").first.click()
-        for _ in range(DROPS):
+
+        def timed(act: Callable[[], object]) -> float:
+            page.wait_for_timeout(1500)  # the file in full size is written after the picture is there
+            before = page.evaluate(shown)
             start = time.perf_counter()
-            page.set_input_files("#photo input[type=file]", photo)
-            page.wait_for_function(shown, polling=20)
-            drops.append(1000 * (time.perf_counter() - start))
-            for strength in ("0.3", "0.7", "0.5"):
-                page.wait_for_timeout(1000)
-                before = page.evaluate(shown)
-                start = time.perf_counter()
-                page.locator("#light input[type=number]").fill(strength)
-                page.locator("#light input[type=number]").press("Enter")
-                page.wait_for_function(changed, arg=before, polling=20)
-                slides.append(1000 * (time.perf_counter() - start))
-            page.locator("#another").click()
+            act()
+            page.wait_for_function(changed, arg=before, polling=20)
+            return 1000 * (time.perf_counter() - start)
+
+        def move(strength: str) -> None:
+            page.locator("#light input[type=number]").fill(strength)
+            page.locator("#light input[type=number]").press("Enter")
+
+        for side in SIDES:
+            photo = folder / f"{side}.jpg"
+            portrait(side).save(photo, quality=92)
+            page.goto(address)
             page.wait_for_selector("#photo input[type=file]", state="attached")
-            page.wait_for_timeout(1000)
+            page.locator("#more button").first.click()
+            spent: dict[str, list[float]] = {}
+            for _ in range(drops):
+                page.wait_for_selector("#photo input[type=file]", state="attached")
+                spent.setdefault("drop", []).append(
+                    timed(lambda: page.set_input_files("#photo input[type=file]", photo))  # noqa: B023
+                )
+                for strength in ("0.3", "0.7"):
+                    spent.setdefault("slider", []).append(timed(lambda: move(strength)))  # noqa: B023
+                spent.setdefault("another new face", []).append(timed(lambda: page.locator("#renew").click()))
+                page.wait_for_timeout(1500)
+                page.locator("#another").click()
+            whole = median_ms(painting(lambda: pipe(photo, seed=0)), 2)  # noqa: B023
+            print(f"\n{side**2 / 1e6:.0f} megapixels; the pipeline alone takes {whole:.0f} ms", flush=True)
+            print(f"load of the machine: {psutil.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores")
+            for name, values in spent.items():
+                told = ", ".join(f"{value:.0f}" for value in values)
+                print(f"{name} to result: median {statistics.median(values):.0f} ms ({told})", flush=True)
         opened.close()
-    seeds = iter(range(1000))
-    whole = median_ms(painting(lambda: pipe(photo, seed=next(seeds))))
-    print(f"\nin Chromium on the same cores; the pipeline alone then takes {whole:.0f} ms")
-    for name, values in (("drop to result", drops), ("slider to result", slides)):
-        told = ", ".join(f"{value:.0f}" for value in values)
-        print(f"{name}: median {statistics.median(values):.0f} ms, {statistics.median(values) / whole:.2f} x ({told})")
 
 
 def load(address: str, folder: Path, clients: int, seconds: float) -> None:
@@ -143,13 +151,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--browser", action="store_true", help="time the page in Chromium, and nothing else")
+    parser.add_argument("--drops", type=int, default=5, help="photos of each size, with --browser")
     arguments = parser.parse_args()
     pipe = painting(FaceAnonPipeline.from_pretrained)()
     pipe.set_progress_bar_config(disable=True)
     page, address = launch(pipe, prevent_thread_lock=True, quiet=True)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.browser:
-            browser(pipe, address, Path(folder))
+            browser(pipe, address, Path(folder), arguments.drops)
         else:
             speed(pipe, address, Path(folder))
             load(address, Path(folder), arguments.clients, arguments.seconds)
