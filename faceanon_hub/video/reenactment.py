@@ -33,8 +33,8 @@ LID = 0.02  # widths of the eye over which an eyeball runs out into the lids
 TEETH = 0.4  # of a drawn mouth's opening, at either lip, that moves with the lip and is never stretched
 LIP = 0.015  # widths of the mouth over which its inside runs out into the lips
 SHUT = 0.02  # opening in widths of the mouth, below which nothing of its inside is seen
-# What is seen in a mouth that is opened wider than it was drawn, in shares of the lips' colour: its depth, and a tongue
-# in it, an ellipse whose middle and half axes are shares of the mouth's width and opening.
+# What is seen in a mouth that is opened wider than it was drawn, in shares of the lips' colour: its depth, and a
+# tongue in it, an ellipse whose middle and half axes are shares of the mouth's width and opening.
 DEPTH, TONGUE = 0.2, 0.75
 TONGUE_AT, TONGUE_AXES = np.array([0.5, 0.8]), np.array([0.36, 0.38])
 SMOOTHING = 2e-5  # of the spline: lips and brows that move are where they are placed, to a third of a pixel
