@@ -84,7 +84,9 @@ def changes(before, after, places):
 def blinded(monkeypatch, hidden):
     """The detector finds nothing in the frames of these numbers."""
     find = _Window._find
-    monkeypatch.setattr(_Window, "_find", lambda self, frame: [] if frame.number in hidden else find(self, frame))
+    monkeypatch.setattr(
+        _Window, "_find", lambda self, frame, *more: [] if frame.number in hidden else find(self, frame, *more)
+    )
 
 
 def advance(window, batch, last=False):
