@@ -14,7 +14,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Where each public name lives; resolved on first use, because torch and diffusers take seconds to import.
 _HOMES = {
     "AnimatedImageError": "errors",
-    "AnonymizeBatch": "bulk.datasets",
+    "AnonymizeBatch": "bulk.batch",
     "AttributeEstimator": "attributes",
     "CheckReport": "evaluation.checking",
     "CheckpointError": "errors",
@@ -59,7 +59,8 @@ __all__ = [*_HOMES, "__version__"]
 
 if TYPE_CHECKING:
     from .attributes import AttributeEstimator
-    from .bulk.datasets import AnonymizeBatch, DatasetReport, anonymize_dataset
+    from .bulk.batch import AnonymizeBatch
+    from .bulk.datasets import DatasetReport, anonymize_dataset
     from .bulk.folders import FolderReport, anonymize_folder
     from .color import SkinColorTransfer
     from .component import Component, ModelMixin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -66,6 +67,15 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     """The content of a regular file; errors as of [`open_regular`]."""
     with open_regular(path) as file:
         return file.read()
+
+
+def digest_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a regular file; errors as of [`open_regular`]."""
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

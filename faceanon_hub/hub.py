@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -12,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .component import component_file
 from .errors import CheckpointError, UnmeasuredError
-from .files import open_regular
+from .files import digest_of, open_regular
 
 if TYPE_CHECKING:
     from .pipeline import FaceAnonPipeline
@@ -303,3 +304,12 @@ def results_table(results: list[EvalResult]) -> str:
     """Results as Markdown."""
     lines = [f"Measured on {results[0].dataset_name}.", "", "| measure | value |", "|---|---|"]
     return "\n".join([*lines, *(f"| {result.metric_name} | {result.metric_value} |" for result in results)])
+
+
+def weights_digest(checkpoint: str) -> str:
+    """The identity of a checkpoint: the hash of its files, or its Hub id."""
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return checkpoint
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".bin"))
+    return hashlib.sha256("".join(digest_of(path) for path in files).encode()).hexdigest()

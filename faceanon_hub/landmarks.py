@@ -83,6 +83,7 @@ BLENDSHAPES += ["mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mou
 BLENDSHAPES += ["noseSneerLeft", "noseSneerRight"]
 
 OUTVOTES = 1 - 1e-4  # presence from which on a mesh counts that disagrees with the detector's keypoints
+NEAR = 0.15  # of its size, by which a followed mesh may lie off where it is expected, grow or turn, for one look
 CERTAIN = 1 - 1e-7  # presence of a clear face that is rightly turned; a wrong tilt stays below
 
 
@@ -209,6 +210,27 @@ class LandmarkExtractor(Component):
             center, side, roll = _likeliest(networks, image)
             points, presence = _twice(networks, image, center, side, roll)
             return self._described(networks, points, presence) if presence >= self.config.min_presence else None
+
+    def follow(self, image: np.ndarray, landmarks: np.ndarray) -> FaceMesh | None:
+        """Reads a face of a video where it should be by its landmarks of a frame near by: one look, not two.
+
+        Args:
+            image (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                Upright RGB frame.
+            landmarks (`np.ndarray` of shape `(478, 3)`):
+                Where the mesh is expected, in pixels.
+
+        Returns:
+            [`FaceMesh`], or None where a second look is needed: the mesh is not certain, or it lies elsewhere.
+        """
+        middle, extent, roll = placement(landmarks)
+        with landmarker_pool(self.task).lend() as networks:
+            points, presence = _mesh(networks, image, middle, CROP_SCALE * extent, roll)
+            moved, own, turn = placement(points)
+            away = np.linalg.norm(moved - middle) / extent + abs(np.log(own / extent)) + abs(np.sin(turn - roll))
+            if presence < OUTVOTES or away > NEAR:
+                return None
+            return self._described(networks, points, presence)
 
     def _described(self, networks: FaceLandmarker, points: np.ndarray, presence: float) -> FaceMesh:
         upright = transform(points, align(points, MESH_SIZE))

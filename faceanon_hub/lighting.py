@@ -75,6 +75,7 @@ class LightingTransfer(Component):
         region: np.ndarray,
         original: np.ndarray,
         strength: float | None = None,
+        drawn: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> np.ndarray:
         """Relights a generated face.
 
@@ -89,6 +90,9 @@ class LightingTransfer(Component):
                 [`estimate`] of the original face.
             strength (`float`, *optional*):
                 In place of the configured one.
+            drawn (`tuple`, *optional*):
+                [`skin_luminance`] of the picture that the face was drawn as, where that is moved through a video: read
+                off each frame anew, light would flicker.
 
         Returns:
             `np.ndarray` of shape `(S, S, 3)`, uint8.
@@ -104,17 +108,17 @@ class LightingTransfer(Component):
         normal = vertex_normals(points)
         basis = harmonics(normal)[:, : len(original)]
         wanted = np.maximum(basis @ original, DARKEST)
-        seen, luminance = skin_luminance(image, points, normal)
-        column, row = _pixels(points[:468], image.shape[0])
+        seen, luminance = skin_luminance(image, points, normal) if drawn is None else drawn
+        at, share = _pixels(points[:468], image.shape[0])
         log_limit = np.log(self.config.limit)
         change = np.zeros(len(normal), np.float32)
         gain = np.ones(image.shape[:2], np.float32)
         # The fit is not linear: what one round leaves, the next one sees.
         for _ in range(ROUNDS):
-            present = fit_shading(normal[seen], luminance * gain[row[seen], column[seen]], self.config.order)
+            present = fit_shading(normal[seen], luminance * (gain.ravel()[at] * share).sum(0)[seen], self.config.order)
             change += STEP * np.log(wanted / np.maximum(basis @ present, DARKEST))
             change = change.clip(-log_limit, log_limit)
-            gain = np.exp(_spread(change, row, column, normal[:, 2], image.shape[0]) * region)
+            gain = np.exp(_spread(change, at, share, normal[:, 2], image.shape[0]) * region)
         return to_srgb(to_linear(image) * (gain**strength)[..., None])
 
 
@@ -229,15 +233,25 @@ def harmonics(normal: np.ndarray) -> np.ndarray:
 
 
 def _pixels(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and rows of vertices, those outside the crop at its border."""
-    column, row = np.round(points[:, :2].T).astype(int).clip(0, size - 1)
-    return column, row
+    """The four pixels round each of N vertices, and its share of them, (4, N); outside the crop, those at its border.
+
+    Nothing jumps where a vertex goes from pixel to pixel.
+    """
+    places = points[:, :2].clip(0, size - 1)
+    low = places.astype(int).clip(0, size - 2)
+    (right, down), (column, row) = (places - low).T.astype(np.float32), low.T
+    corner = row * size + column
+    share = np.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down])
+    return np.stack([corner, corner + 1, corner + size, corner + size + 1]), share
 
 
-def _spread(values: np.ndarray, row: np.ndarray, column: np.ndarray, facing: np.ndarray, size: int) -> np.ndarray:
+def _spread(values: np.ndarray, at: np.ndarray, share: np.ndarray, facing: np.ndarray, size: int) -> np.ndarray:
     """A smooth picture (S, S) of values given at mesh vertices, by normalised convolution; 0 far from the mesh."""
-    weight, at = facing.clip(0.02), row * size + column
-    both = [np.bincount(at, v, size * size).reshape(size, size).astype(np.float32) for v in (weight * values, weight)]
+    weight = share * facing.clip(0.02)
+    both = [
+        np.bincount(at.ravel(), v.ravel(), size * size).reshape(size, size).astype(np.float32)
+        for v in (weight * values, weight)
+    ]
     blur = [cv2.GaussianBlur(v, (0, 0), size / 48, borderType=cv2.BORDER_REPLICATE) for v in both]
     return blur[0] / (blur[1] + 1e-3)
 

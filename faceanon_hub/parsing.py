@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +15,13 @@ from torch import nn
 from .component import Network
 from .diffusion import register_to_config
 from .networks.residual import Residual, convolution
+from .networks.segmentation import parser_session
 from .ranges import check_number, check_widths
 
 PARTS = ("other", "skin", "hair", "brows", "eyes", "lips", "mouth")
 OTHER, SKIN, HAIR = range(3)  # the first of them
+LIPS, MOUTH = 5, 6  # the last
+_building = threading.Lock()
 
 
 class FaceParser(Network):
@@ -62,6 +67,10 @@ class FaceParser(Network):
         )
         self.up = nn.ModuleList(Residual(width) for width in channels[:-1])
         self.head = nn.Conv2d(channels[0], len(PARTS), 1)
+        self._session: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None}  # built again from the weights where it is needed
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Parses crops.
@@ -84,7 +93,7 @@ class FaceParser(Network):
 
     @torch.inference_mode()
     def parse(self, crop: np.ndarray) -> np.ndarray:
-        """Parses one crop.
+        """Parses one crop, on a CPU by ONNX Runtime in single precision.
 
         Args:
             crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -96,5 +105,22 @@ class FaceParser(Network):
         size = self.config.sample_size
         way = cv2.INTER_AREA if len(crop) > size else cv2.INTER_CUBIC
         small = torch.from_numpy(cv2.resize(crop, (size, size), interpolation=way)).to(self.device)
-        odds = self(small.permute(2, 0, 1)[None].to(self.dtype) / 127.5 - 1)
+        crops = small.permute(2, 0, 1)[None].to(self.dtype) / 127.5 - 1
+        if self.device.type == "cpu":
+            odds = torch.from_numpy(self.session.run(None, {"crops": crops.float().contiguous().numpy()})[0])
+        else:
+            odds = self(crops)
         return odds[0].float().softmax(0).permute(1, 2, 0).cpu().numpy()
+
+    @property
+    def session(self) -> Any:
+        """What [`parse`] runs on a CPU, with the weights of the time when it was first needed."""
+        with _building:
+            if self._session is None:
+                self._session = parser_session(self)
+            return self._session
+
+
+def teeth_shown(parts: np.ndarray) -> float:
+    """What a mouth shows between its lips, in shares of their area: parts `(s, s, 7)`, from [`FaceParser.parse`]."""
+    return float(parts[..., MOUTH].sum() / max(float(parts[..., LIPS].sum()), 1e-6))

@@ -40,7 +40,7 @@ from .landmarks import FaceMesh, LandmarkExtractor
 from .lighting import LightingTransfer
 from .look import AT, at_rest, goal_of, grown_up, is_child, look, opened, strangeness
 from .options import Attributes, Fallback, Glasses, Options
-from .parsing import FaceParser
+from .parsing import FaceParser, teeth_shown
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
@@ -77,6 +77,7 @@ MOST_MOVED = 0.6  # distortion of a face that is moved
 EXPRESSIVE = [*lm.OUTER_LIPS, *lm.INNER_LIPS, *lm.LEFT_EYE, *lm.RIGHT_EYE]
 # People who are tried for a video at most; how far lips and lids may be off, in parts of the mesh's longer side.
 AUDITIONS, GOOD_STIFF, MAX_STIFF = 3, 0.016, 0.04
+BARE = 0.25  # of the lips' area, from which on teeth that are seen at rest call for another person
 CALM = 1.0  # standard deviations of expression that a person who is to be moved is drawn with at most
 EXPRESSIVE_LAYERS = 1, 6  # styles that tell pose and expression: of 8 to 32 px; what follows is texture and colour
 MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may take a face for the original
@@ -471,6 +472,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         fallback: Fallback | None = None,
         alpha: np.ndarray | None = None,
         hide_small: bool = False,
+        reduced: int = 1,
     ) -> list[Face]:
         """Detects faces and their landmarks.
 
@@ -488,6 +490,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Opacity of the photo. Faces that only it shows, or only the photo on black or on white, are found too.
             hide_small (`bool`, *optional*, defaults to `False`):
                 Look for faces down to 6 pixels, too; what is below the detector's `min_face_size` gets no landmarks.
+            reduced (`int`, *optional*, defaults to `1`):
+                Look for faces so many times as large only, faster.
 
         Returns:
             `list[Face]`: from left to right, then those that only the transparency shows, then those cut by zones.
@@ -499,6 +503,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         start_work()
         Options(threshold=threshold, hide_small=hide_small)  # says what is wrong with them
         detect = functools.partial(self.detector, smallest=SMALLEST) if hide_small else self.detector
+        if reduced > 1:
+            detect = functools.partial(self.detector, reduced=reduced)
 
         def look(view: np.ndarray) -> list[Face]:
             found = detect(view, threshold)
@@ -643,8 +649,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         """
         crop = warp_in(pixels, job.matrix, job.size)
         parts = self.parser.parse(crop)
-        told = self.attribute_estimator
-        if told is not None and told.read_glasses(crop, job.points) > 0:
+        if job.glasses is None:
+            job.glasses = self.wears_glasses(crop, job.points)
+        if job.glasses:
             parts = seam.frames_as_skin(parts, job.points, job.size)
         job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
@@ -652,6 +659,11 @@ class FaceAnonPipeline(DiffusionPipeline):
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
         if not job.core[1].any():
             raise ValueError("the face is too small to be erased")
+
+    def wears_glasses(self, pixels: np.ndarray, points: np.ndarray) -> bool:
+        """Whether a face of a picture `(H, W, 3)`, uint8, with a mesh `(478, 3)` wears glasses, as far as is known."""
+        estimator = self.attribute_estimator
+        return estimator is not None and estimator.read_glasses(pixels, points) > 0
 
     def measure_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
         """Takes from an original face the numbers that the new one follows, into the job."""
@@ -674,17 +686,17 @@ class FaceAnonPipeline(DiffusionPipeline):
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
         self._measure_light(small, points * (SMALL / LOOK_SIZE), job, options)
 
-    def measure_light(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
-        """Takes from an original face its light and skin colour alone; arguments as of [`measure_face`]."""
+    def measure_light(self, pixels: np.ndarray, job: FaceJob, options: Options, size: int = SMALL) -> None:
+        """Takes from an original face its light and skin colour alone, in a crop of a size; see [`measure_face`]."""
         assert job.face.landmarks is not None
-        matrix = align(job.face.landmarks, SMALL)
-        self._measure_light(warp_in(pixels, matrix, SMALL), transform(job.face.landmarks, matrix), job, options)
+        matrix = align(job.face.landmarks, size)
+        self._measure_light(warp_in(pixels, matrix, size), transform(job.face.landmarks, matrix), job, options)
 
     def _measure_light(self, small: np.ndarray, points: np.ndarray, job: FaceJob, options: Options) -> None:
         if self.lighting_transfer is not None and options.lighting_strength:
             job.lighting = self.lighting_transfer.estimate(small, points)
         if self.skin_color_transfer is not None and options.color_strength:
-            job.color = self.skin_color_transfer.estimate(small, regions.skin_region(points, SMALL))
+            job.color = self.skin_color_transfer.estimate(small, regions.skin_region(points, len(small)))
 
     def erase_faces(
         self,
@@ -881,7 +893,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         faults += max(0.0, torn / GOOD_TORN - 1) / 2
-        return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
+        return NewFace(picture, placed, parts, faults=faults + max(0.0, bent / GOOD_BENT - 1))
 
     def draw_person(self, job: FaceJob, options: Options) -> Person | None:
         """Draws a person who is to move as an original does, see [`reenactment`]; None, and a reason, where none fits.
@@ -901,7 +913,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             if person is None:
                 job.face.reason = face.reason
                 continue
-            stiff = self._stiffness(person)
+            stiff = self._stiffness(person) + min(GOOD_STIFF, max(0.0, teeth_shown(person.parts) - BARE) / 10)
             if stiff < least:
                 best, least = person, stiff
             if least < GOOD_STIFF:
@@ -958,9 +970,16 @@ class FaceAnonPipeline(DiffusionPipeline):
         if placing.distortion(person.face.points, placed) > MOST_MOVED:
             job.face.reason = "the new face would be torn"
             return None
-        return NewFace(*reenactment.show(person, placed, job.size))
+        return NewFace(*reenactment.show(person, placed, job.size), luminance=person.luminance)
 
-    def compose(self, scene: Scene, faces: Sequence[NewFace | None], options: Options, checked: bool = True) -> Scene:
+    def compose(
+        self,
+        scene: Scene,
+        faces: Sequence[NewFace | None],
+        options: Options,
+        checked: bool = True,
+        small: int = SMALL,
+    ) -> Scene:
         """Gives new faces the light and colour of the old ones, and lays them into the erased photo.
 
         Args:
@@ -972,6 +991,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 From [`resolve`]. A post-processor of strength 0 is left out.
             checked (`bool`, *optional*, defaults to `True`):
                 Look at each new face, and obfuscate what did not come out as one.
+            small (`int`, *optional*, defaults to `256`):
+                Side of the crop at most, in pixels, in which light and colour are worked out.
 
         Returns:
             [`Scene`]: a copy whose canvas shows the new faces; those that failed are obfuscated.
@@ -982,8 +1003,10 @@ class FaceAnonPipeline(DiffusionPipeline):
             if new is None:
                 return replace(job, new=None, composed=None), job.hidden
             try:
-                picture = self.correct(job, new, options)
-                picture = grain.match(picture, job.surroundings, job.hidden, new.points)
+                picture = self.correct(job, new, options, small)
+                if new.grain is None:
+                    new.grain = grain.measure(picture, job.surroundings, job.hidden, new.points)
+                picture = grain.match(picture, new.grain)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, job.skin, picture, new.parts, new.points)
                 if checked and self._is_broken(job, crop, opacity, new):
                     job.face.reason = "the new face did not come out as one"
@@ -1021,18 +1044,20 @@ class FaceAnonPipeline(DiffusionPipeline):
         mesh = self.landmark_extractor.read(seen.round().astype(np.uint8))
         return _bent(mesh, new.points, job.pose) > BROKEN
 
-    def correct(self, job: FaceJob, new: NewFace, options: Options) -> np.ndarray:
+    def correct(self, job: FaceJob, new: NewFace, options: Options, small: int = SMALL) -> np.ndarray:
         """Runs the photometric post-processors on a new face; returns its picture `(S, S, 3)`, uint8."""
-        size = min(job.size, SMALL)
-        small = cv2.resize(new.picture, (size, size), interpolation=cv2.INTER_AREA)
-        points, changed = new.points * (size / job.size), small
+        size = min(job.size, small)
+        before = cv2.resize(new.picture, (size, size), interpolation=cv2.INTER_AREA)
+        points, changed = new.points * (size / job.size), before
         region = cv2.GaussianBlur(regions.face_region(points, size).astype(np.float32), (0, 0), 0.012 * size)
         if self.lighting_transfer is not None and job.lighting is not None and options.lighting_strength:
-            changed = self.lighting_transfer(changed, points, region, job.lighting, options.lighting_strength)
+            changed = self.lighting_transfer(
+                changed, points, region, job.lighting, options.lighting_strength, new.luminance
+            )
         if self.skin_color_transfer is not None and job.color is not None and options.color_strength:
             skin, neutral = regions.skin_region(points, size), regions.eyes_and_mouth(points, size)
             changed = self.skin_color_transfer(changed, skin, region, job.color, options.color_strength, neutral)
-        return seam.carry(new.picture, small, changed)
+        return seam.carry(new.picture, before, changed)
 
     @classmethod
     def from_pretrained(

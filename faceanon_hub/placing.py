@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 
 from . import landmarks as lm
 from .alignment import CROP_SCALE, placement, transform
@@ -99,8 +100,9 @@ def place(mesh: np.ndarray, pose: np.ndarray, original: np.ndarray, original_pos
     def followed(held: list[int], group: list[int] | slice) -> np.ndarray:
         return turned[group, :2] + follow(turned, held, (opened - turned)[held, :2], group)
 
-    # A brow goes along with what is round it, but whole: it is not bent.
-    free = sorted({*FEATURES, *edge} - {*lm.LEFT_BROW, *lm.RIGHT_BROW})
+    # A brow goes along with what is round it, but whole: it is not bent. A lid that shuts takes none along.
+    lids = {vertex for uppers, lowers, *_ in EYES for vertex in (*uppers, *lowers)}
+    free = sorted({*FEATURES, *edge} - {*lm.LEFT_BROW, *lm.RIGHT_BROW} - lids)
     for brow in (lm.LEFT_BROW, lm.RIGHT_BROW):
         near = similarity(turned[brow, :2], followed(free, brow))
         opened[brow, :2] = transform(turned[brow, :2], near)
@@ -202,7 +204,9 @@ def warp(picture: np.ndarray, mesh: np.ndarray, placed: np.ndarray, size: int) -
     return taken(picture, flow(mesh, placed, size))
 
 
-def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -> np.ndarray:
+def flow(
+    mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True, smoothing: float = SMOOTHING
+) -> np.ndarray:
     """Where in a drawn picture each pixel of the crop comes from: a thin-plate spline.
 
     Only what is seen in both meshes says where skin goes; beyond the face the spline runs out into their similarity.
@@ -212,6 +216,8 @@ def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -
             As for [`warp`].
         irises (`bool`, *optional*, defaults to `True`):
             Whether irises go where they are placed, or along with the lids.
+        smoothing (`float`, *optional*, defaults to `0.0002`):
+            How much smoother the spline is than the meshes say; less where a face moves.
 
     Returns:
         `np.ndarray` of shape `(size, size, 2)`, float32: in pixels of the picture, counted from its edge.
@@ -228,8 +234,8 @@ def flow(mesh: np.ndarray, placed: np.ndarray, size: int, irises: bool = True) -
     nodes = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     away = nodes - center
     away *= np.minimum(1, REACH * extent / np.linalg.norm(away, axis=1).clip(1e-9))[:, None]
-    held, smoothing = (np.r_[targets, ring] - center) / extent, np.r_[SMOOTHING / trust**2, np.zeros(RING)]
-    coarse = _spline(held, rest, away / extent, _thin_plate, smoothing).reshape(count, count, 2).astype(np.float32)
+    held, slack = (np.r_[targets, ring] - center) / extent, np.r_[smoothing / trust**2, np.zeros(RING)]
+    coarse = _spline(held, rest, away / extent, _thin_plate, slack).reshape(count, count, 2).astype(np.float32)
     # Pixels are looked at in their middles; a mesh counts from the edge of a pixel, a picture from its middle.
     pixel = np.arange(size, dtype=np.float32) + 0.5
     at = pixel * np.float32((count - 1) / size)
@@ -360,33 +366,43 @@ def _spline(
     points: np.ndarray,
     values: np.ndarray,
     at: np.ndarray,
-    kernel: Callable[[np.ndarray], np.ndarray],
+    kernel: Callable[[torch.Tensor], torch.Tensor],
     smoothing: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """The smoothest field with given values (N, 2) at points (N, D), linear far away, evaluated at (M, D)."""
+    """The smoothest field with given values (N, 2) at points (N, D), linear far away, evaluated at (M, D).
+
+    By PyTorch: it can be kept from taking threads of its own, where several faces are worked on side by side.
+    """
     count, dimensions = points.shape
-    linear = np.c_[np.ones(count), points]
-    system = np.zeros((count + dimensions + 1,) * 2)
-    system[:count, :count] = kernel(_squares(points, points)) + smoothing * np.eye(count)
-    system[:count, count:], system[count:, :count] = linear, linear.T
-    weights = np.linalg.solve(system, np.r_[values, np.zeros((dimensions + 1, 2))])
+    held, wanted, places = (torch.from_numpy(np.ascontiguousarray(v, float)) for v in (points, values, at))
+    system = torch.zeros((count + dimensions + 1,) * 2, dtype=torch.float64)
+    system[:count, :count] = kernel(_squares(held, held))
+    system.diagonal()[:count] += torch.as_tensor(smoothing)
+    system[:count, count] = system[count, :count] = 1
+    system[:count, count + 1 :] = held
+    system[count + 1 :, :count] = held.T
+    right = torch.zeros((len(system), 2), dtype=torch.float64)
+    right[:count] = wanted
+    weights = torch.linalg.solve(system, right)
     # A thousandth of a pixel is enough where it is evaluated many times.
-    near = kernel(_squares(at, points).astype(np.float32)) @ weights[:count].astype(np.float32)
-    return near + np.c_[np.ones(len(at)), at] @ weights[count:]
+    near = kernel(_squares(places, held).float()) @ weights[:count].float()
+    return (near + weights[count] + places @ weights[count + 1 :]).numpy()
 
 
-def _squares(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _squares(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Squared distances (M, N), at least a little: kernels take their logarithm and root."""
-    squares = (points**2).sum(1)[:, None] + (others**2).sum(1) - 2 * points @ others.T
-    return squares.clip(1e-10)
+    squares = (-2 * points) @ others.T
+    squares += (points**2).sum(1, keepdim=True)
+    squares += (others**2).sum(1)
+    return squares.clamp_(min=1e-10)
 
 
-def _thin_plate(squares: np.ndarray) -> np.ndarray:
-    return 0.5 * squares * np.log(squares)
+def _thin_plate(squares: torch.Tensor) -> torch.Tensor:
+    return squares.log().mul_(squares).mul_(0.5)
 
 
-def _biharmonic(squares: np.ndarray) -> np.ndarray:
-    return -np.sqrt(squares)
+def _biharmonic(squares: torch.Tensor) -> torch.Tensor:
+    return squares.sqrt().neg_()
 
 
 def _sides(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from .blending import compositing as blending
+from .blending.grain import Grain
 from .blending.seam import Cloth
 from .faces import Face, FaceStatus, derived_seed
 from .io.photos import Photo
@@ -24,6 +25,8 @@ class NewFace:
     picture: np.ndarray  # (S, S, 3) uint8
     points: np.ndarray  # (478, 3), its mesh in pixels of the crop
     parts: np.ndarray  # (s, s, 7), see [`parsing.FaceParser`]
+    luminance: tuple[np.ndarray, np.ndarray] | None = None  # of its skin as it was drawn, for videos
+    grain: Grain | None = None  # what the photo has and it lacks, if that is known
     faults: float = 0.0  # how much of it is not as it should be; 0 for a face that needs no second try
 
 
@@ -58,6 +61,7 @@ class FaceJob:
     identity: np.ndarray | None = None  # (256,), embedding that the new face is pushed away from
     lighting: np.ndarray | None = None  # (9,)
     color: np.ndarray | None = None  # (9,)
+    glasses: bool | None = None  # whether the original wears any, if that is known
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
     new: NewFace | None = None  # as drawn
     composed: np.ndarray | None = None  # (S, S, 3) uint8, in the original's light and colour

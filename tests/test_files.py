@@ -21,7 +21,8 @@ from faceanon_hub import (
     UnreadableVideoError,
     UnwritableError,
 )
-from faceanon_hub.bulk.datasets import AnonymizeBatch, anonymize_dataset
+from faceanon_hub.bulk.batch import AnonymizeBatch
+from faceanon_hub.bulk.datasets import anonymize_dataset
 from faceanon_hub.bulk.folders import anonymize_folder
 from faceanon_hub.errors import FaceAnonError
 from faceanon_hub.files import PARTIAL, inside, open_regular, read_json, replacing

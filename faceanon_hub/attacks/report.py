@@ -159,86 +159,95 @@ def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
         recognizer (`str`, *optional*, defaults to `"dlib"`):
             Name of the one whose embeddings all attackers see.
     """
-    attacks = summary["attacks"]
-    lines = [
+    lines = _introduction(summary, recognizer)
+    for section in (_figures, _enrolled, _numbers, _seeds, _expression):
+        lines += section(summary)
+    return "\n".join(lines) + "\n"
+
+
+def _introduction(summary: dict[str, Any], recognizer: str) -> list[str]:
+    return [
         "# Attacks",
         "",
         f"{summary['photos']} photos of {summary['people']} people, the largest face of each; "
         f"{sum(summary['left_out'].values())} left out. Every figure with its 95 % interval over people, resampled. "
-        "What learns has learned from other people than it attacks. A photo is never compared with itself. "
-        f"All see the embeddings of {recognizer}.",
+        "Attackers that are trained are trained on other people. A photo is never compared with itself. "
+        f"All use the embeddings of {recognizer}.",
         "",
-        *(f"- **{name}** {told}." for name, told in ATTACKERS.items()),
+        *(f"- **{name}** {words}." for name, words in ATTACKERS.items()),
         "",
         "*New face alone*: all but the new face is grey, so that hair, clothes and place give nothing away.",
     ]
-    for key, (title, told) in FIGURES.items():
+
+
+def _figures(summary: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, (title, words) in FIGURES.items():
         for view, name_of_view in VIEWS.items():
             rows = []
-            for name, views in attacks.items():
+            for name, views in summary["attacks"].items():
                 found = [views[view].get(attacker) for attacker in ATTACKERS]
                 if key == "rank1":
                     found = [None if row is None else _alike(row) for row in found]
                 rows.append([name, *("-" if row is None else _cell(row[key], key == "rank1") for row in found)])
-            lines += ["", f"## {title}, {name_of_view}", "", told, "", *table(["", *ATTACKERS], rows)]
-    lines += ["", "## The recognizer with everybody enrolled", ""]
-    lines += table(
-        ["", *(f"nearest is the person, {name}" for name in VIEWS.values()), "enrolled"],
+            lines += ["", f"## {title}, {name_of_view}", "", words, "", *table(["", *ATTACKERS], rows)]
+    return lines
+
+
+def _enrolled(summary: dict[str, Any]) -> list[str]:
+    rows = [
         [
-            [
-                name,
-                *(_cell(views[view]["recognizer"]["rank1"], True) for view in VIEWS),
-                f"{views['whole']['recognizer']['enrolled']:.0f}",
-            ]
-            for name, views in attacks.items()
-        ],
-    )
-    lines += [
-        "",
-        "## The numbers that are taken from an original face",
-        "",
-        "No picture, only what the new face is told of the old one; the attacker learned from other people.",
-        "",
+            name,
+            *(_cell(views[view]["recognizer"]["rank1"], True) for view in VIEWS),
+            f"{views['whole']['recognizer']['enrolled']:.0f}",
+        ]
+        for name, views in summary["attacks"].items()
     ]
-    lines += table(
-        ["", "AUC", "first place", "by chance", "accepted"],
+    columns = ["", *(f"nearest is the person, {name}" for name in VIEWS.values()), "enrolled"]
+    return ["", "## The recognizer with everybody enrolled", "", *table(columns, rows)]
+
+
+def _numbers(summary: dict[str, Any]) -> list[str]:
+    rows = [
         [
-            [
-                NUMBERS[kind],
-                _range(row["auc"], 100, 1, " %"),
-                _range(row["rank1"], 100, 1, " %"),
-                f"{100 * row['rank1']['chance']:.1f} %",
-                _range(row["tar"], 100, 1, " %"),
-            ]
-            for kind, row in summary["numbers"].items()
-        ],
-    )
-    if "seeds" in summary:
-        lines += ["", "## One seed for all photos", ""]
-        lines += table(
-            ["", *VIEWS.values(), "without effect"],
-            [
-                [
-                    told,
-                    *(_range(summary["seeds"][view][key], 100, 1, " %") for view in VIEWS),
-                    f"{100 * summary['seeds']['whole'][key]['chance']:.0f} %",
-                ]
-                for key, told in SEEDS.items()
-            ],
-        )
-    lines += ["", "## Expression", "", "Median errors of the mesh found again in the anonymized photo.", ""]
-    lines += table(
-        ["", *EXPRESSION.values(), "found again"],
+            NUMBERS[kind],
+            _range(row["auc"], 100, 1, " %"),
+            _range(row["rank1"], 100, 1, " %"),
+            f"{100 * row['rank1']['chance']:.1f} %",
+            _range(row["tar"], 100, 1, " %"),
+        ]
+        for kind, row in summary["numbers"].items()
+    ]
+    heading = ["", "## The numbers that are taken from an original face", ""]
+    heading += ["The attacker has no picture, only these numbers, and is trained on other people.", ""]
+    return heading + table(["", "AUC", "first place", "by chance", "accepted"], rows)
+
+
+def _seeds(summary: dict[str, Any]) -> list[str]:
+    if "seeds" not in summary:
+        return []
+    rows = [
         [
-            [
-                name,
-                *("-" if row[kind]["value"] is None else _range(row[kind]) for kind in EXPRESSION),
-                f"{row['found_again']:.0%}",
-            ]
-            for name, row in summary["expression"].items()
-        ],
-    )
-    return "\n".join(lines) + "\n"
+            words,
+            *(_range(summary["seeds"][view][key], 100, 1, " %") for view in VIEWS),
+            f"{100 * summary['seeds']['whole'][key]['chance']:.0f} %",
+        ]
+        for key, words in SEEDS.items()
+    ]
+    return ["", "## One seed for all photos", "", *table(["", *VIEWS.values(), "without effect"], rows)]
+
+
+def _expression(summary: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            name,
+            *("-" if row[kind]["value"] is None else _range(row[kind]) for kind in EXPRESSION),
+            f"{row['found_again']:.0%}",
+        ]
+        for name, row in summary["expression"].items()
+    ]
+    heading = ["", "## Expression", "", "Median errors of the mesh found again in the anonymized photo.", ""]
+    return heading + table(["", *EXPRESSION.values(), "found again"], rows)
 
 
 def prepare(folder: Path) -> None:

@@ -132,11 +132,13 @@ def paste(
     if not inside.any():
         return
     left, top, right, bottom = area
-    part = canvas[top:bottom, left:right]
-    new = warp_out(face.astype(np.float32), matrix, area)
     alpha = warp_out(opacity, matrix, area, cv2.BORDER_CONSTANT).clip(0, 1)
     alpha[inside] = 1
-    alpha = alpha[..., None]
+    x, y, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    left, top = left + x, top + y
+    part = canvas[top : top + height, left : left + width]
+    new = warp_out(face.astype(np.float32), matrix, (left, top, left + width, top + height))
+    alpha = alpha[y : y + height, x : x + width, None]
     new *= alpha
     new += (1 - alpha) * part
     part[:] = np.rint(new, out=new).clip(0, 255, out=new)

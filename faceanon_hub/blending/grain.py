@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -17,8 +20,47 @@ FLAT = 25  # percent of the ring's pixels that are taken for flat: what is left 
 MOST_NOISE = 8.0  # levels
 
 
-def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed: np.ndarray) -> np.ndarray:
-    """Blurs a new face until it is as soft as the photo, and adds the noise that it lacks.
+class Grain(NamedTuple):
+    """What a new face needs to look as soft and as noisy as the photo.
+
+    Args:
+        blur (`float`):
+            Standard deviation in pixels of the crop, 0 for none.
+        noise (`float`):
+            Standard deviation in levels, 0 for none.
+    """
+
+    blur: float
+    noise: float
+
+
+def match(face: np.ndarray, grain: Grain) -> np.ndarray:
+    """Blurs a new face and adds noise.
+
+    Args:
+        face (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            Drawn picture as placed in the crop.
+        grain ([`Grain`]):
+            From [`measure`].
+
+    Returns:
+        `np.ndarray` of shape `(S, S, 3)`, uint8.
+    """
+    if grain.blur > LEAST:
+        face = cv2.GaussianBlur(face, (0, 0), grain.blur)
+    if grain.noise <= 0:
+        return face
+    return (face + np.float32(grain.noise) * _pattern(len(face))).round().clip(0, 255).astype(np.uint8)
+
+
+@functools.lru_cache(4)
+def _pattern(size: int) -> np.ndarray:
+    """The same noise for every face of a size, so that it does not flicker in a video."""
+    return np.random.default_rng(0).normal(0, 1, (size, size, 1)).astype(np.float32)
+
+
+def measure(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed: np.ndarray) -> Grain:
+    """How much softer and noisier the photo is than a new face.
 
     Hair, ears and neck of the drawn person are compared with the original's, in the same ring round the face.
 
@@ -33,14 +75,14 @@ def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed
             Mesh of the drawn face, in pixels of the crop.
 
     Returns:
-        `np.ndarray` of shape `(S, S, 3)`, uint8.
+        [`Grain`].
     """
     size = len(face)
     reach = np.ones((2 * round(RING * size) + 1,) * 2, np.uint8)
     seen = 1 - cv2.dilate((hidden > 0).astype(np.float32), np.ones((5, 5), np.uint8))
     ring = (cv2.dilate(silhouette(placed, size), reach) > 0) & (seen > 0)
     if ring.sum() < FEWEST:
-        return face
+        return Grain(0, 0)
     around = _Surroundings(seen, ring)
     photo, drawn = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) for picture in (surroundings, face))
     wanted, shown, blur = around.sharpness(photo), around.sharpness(drawn), 0.0
@@ -53,13 +95,9 @@ def match(face: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, placed
             break
         blur = tried
     if blur > LEAST:
-        face = cv2.GaussianBlur(face, (0, 0), blur)
         drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
     missing = around.noise(photo) ** 2 - around.noise(drawn) ** 2
-    if missing <= 0:
-        return face
-    grain = np.random.default_rng(0).normal(0, min(MOST_NOISE, missing**0.5), (size, size, 1))
-    return (face + grain).round().clip(0, 255).astype(np.uint8)
+    return Grain(blur, min(MOST_NOISE, max(0.0, missing) ** 0.5))
 
 
 class _Surroundings:

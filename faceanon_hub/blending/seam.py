@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -299,8 +300,9 @@ def compose(
     placed = placed * (small / size)
     shown = silhouette(placed, small)
     strange = _sized(_strange(parts), small)
-    new = _filled(face, strange, placed)
-    old, told = _shrunk(surroundings, small), _shrunk(new, small)
+    old, told = _shrunk(surroundings, small), _shrunk(face, small).astype(np.float32)
+    filling, filled = _filling(told, strange, placed, shown)
+    told += filled * (filling - told)
     erased = _shrunk(hidden, small) > 0
     away, depth = (cv2.distanceTransform(v, cv2.DIST_L2, 5) / small for v in (1 - shown, shown))
     # Resampled, the erased colour bleeds a little.
@@ -313,14 +315,20 @@ def compose(
     seen = cv2.GaussianBlur(np.dstack([left * clear, clear]).astype(np.float32), (0, 0), small / 120)
     fade = _smooth((1 - away / FADE).clip(0, 1)) * (seen[..., 0] / seen[..., 1].clip(1e-3)) * (1 - kept)
     gone = ((shown == 0) & erased).astype(np.float32)
-    new = new.astype(np.float32) + _enlarged(change, size)
+    # What is laid over the drawn picture, and how much of that is left.
+    change += filled * filling
+    left_over = 1 - filled
     if gone.any():
         beside = clear * (shown == 0) * (1 - left)
         around = _spread(
             old.astype(np.float32), beside, np.array(cv2.mean(old, clear.astype(np.uint8))[:3], np.float32)
         )
-        gone = _enlarged(cv2.GaussianBlur(gone, (0, 0), small / 256) * (1 - fade), size)[..., None]
-        new += gone * (_enlarged(around, size) - new)
+        gone = (cv2.GaussianBlur(gone, (0, 0), small / 256) * (1 - fade))[..., None]
+        change += gone * (around - change)
+        left_over, filled = left_over * (1 - gone), filled * (1 - gone)
+    new = face * _enlarged(left_over[..., 0], size)[..., None] + _enlarged(change, size)
+    if filled.any():
+        new += _enlarged(filled[..., 0], size)[..., None] * _tiles(size, _grain(face, placed * (size / small)))
     # Without an edge from pixel to pixel: what was hidden runs out beyond itself.
     edge = (2 * cv2.GaussianBlur(hidden, (0, 0), size / SOFT)).clip(0, 1)
     opacity = np.maximum(np.maximum(hidden, edge), _enlarged(fade, size).clip(0, 1))
@@ -340,26 +348,44 @@ def _matted(crop: np.ndarray, mask: np.ndarray, radius: float) -> np.ndarray:
     return cv2.blur(slope, side) * guide + cv2.blur(target - slope * mean, side)
 
 
-def _filled(face: np.ndarray, strange: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The face with skin in place of what is strange, uint8: its smooth colour from beside, its grain from a cheek.
+def _filling(
+    told: np.ndarray, strange: np.ndarray, points: np.ndarray, shown: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is laid over what is strange in a drawn face, and how much of it: skin, as smooth as from beside.
 
-    `strange` (s, s) is 0 to 1, and `points` are in its pixels.
+    Args:
+        told (`np.ndarray` of shape `(s, s, 3)`, float32):
+            The drawn face.
+        strange (`np.ndarray` of shape `(s, s)`, float32):
+            0 to 1.
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Its mesh in the same pixels.
+        shown (`np.ndarray` of shape `(s, s)`, uint8):
+            Its [`silhouette`].
+
+    Returns:
+        `tuple`: colours `(s, s, 3)` and opacity `(s, s, 1)`, float32.
     """
-    size, small = len(face), len(strange)
-    told, shown, inner = _shrunk(face, small), silhouette(points, small), inner_face(points, small)
+    small = len(told)
+    inner = inner_face(points, small)
     # Beyond the outline, too: there the new skin runs out into the photo's.
     near = cv2.dilate(shown, _square(4 * FADE * small))
     wide = cv2.dilate((near * (strange > UNSURE)).astype(np.uint8), _square(small / 32)) * (1 - inner)
     known = (shown > 0) & (wide == 0) & (inner == 0) & (strange < UNSURE)
-    if known.sum() < 10:
-        return face
-    smooth = _spread(told.astype(np.float32), known.astype(np.float32), told[known].mean(0))
-    grain = (
-        np.random.default_rng(0).normal(0, _grain(face, points * (size / small)), (SMALL, SMALL)).astype(np.float32)
-    )
-    tiles = np.tile(grain, (-(-size // SMALL),) * 2)[:size, :size, None]
-    soft = _enlarged(cv2.GaussianBlur(wide.astype(np.float32), (0, 0), small / 80), size)[..., None]
-    return (face + soft * (_enlarged(smooth, size) + tiles - face)).round().clip(0, 255).astype(np.uint8)
+    if known.sum() < 10 or not wide.any():
+        return told, np.zeros((small, small, 1), np.float32)
+    smooth = _spread(told, known.astype(np.float32), told[known].mean(0))
+    return smooth, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), small / 80)[..., None]
+
+
+def _tiles(size: int, level: float) -> np.ndarray:
+    """Grain `(size, size, 1)`, float32, of a standard deviation in levels."""
+    return np.tile(np.float32(level) * _pattern(), (-(-size // SMALL),) * 2)[:size, :size, None]
+
+
+@functools.cache
+def _pattern() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 1, (SMALL, SMALL)).astype(np.float32)
 
 
 def _grain(face: np.ndarray, placed: np.ndarray) -> float:
@@ -375,7 +401,7 @@ def _grain(face: np.ndarray, placed: np.ndarray) -> float:
 def _spread(values: np.ndarray, weight: np.ndarray, far: np.ndarray | float = 0.0) -> np.ndarray:
     """Values (S, S, 3) known where the weight (S, S) is 1, smoothly everywhere: from near by where it can be."""
     size = len(weight)
-    small = min(size, SMALL // 2)
+    small = max(min(size, SMALL // 4), size // 2)
     parts = cv2.resize(np.dstack([values * weight[..., None], weight]), (small, small), interpolation=cv2.INTER_AREA)
     result, known = np.zeros((small, small, 3), np.float32), np.zeros((small, small, 1), np.float32)
     for sigma in (0.012, 0.03, 0.07, 0.15):

@@ -8,37 +8,28 @@ import json
 import math
 import multiprocessing
 import os
-import secrets
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from filelock import FileLock, Timeout
 
 from .. import __version__
 from ..errors import (
     FaceAnonError,
-    UnreadableError,
     UnreadableImageError,
     UnwritableError,
     UnwritableImageError,
     cause_of,
 )
 from ..faces import crowd_note
-from ..files import APPLE_DOUBLE, NAME_MAX, PARTIAL, check_name, open_regular, read_json, read_regular
-from ..hub import DEFAULT_CHECKPOINT
+from ..files import NAME_MAX, check_name, digest_of, read_regular
+from ..hub import DEFAULT_CHECKPOINT, weights_digest
 from ..io.harmless import why_not
 from ..io.photos import (
     MAX_PIXELS,
-    PHOTO_SUFFIXES,
     WRITABLE,
     Photo,
     is_media,
@@ -49,14 +40,26 @@ from ..io.photos import (
 )
 from ..options import Options
 from ..ranges import check_number
-from ..video.container import VIDEO_SUFFIXES
+from ..runs import check_settings, settle_seed
 from ..video.voice import Voice
 from ..workers import check_device, check_dtype, load, start, work
+from .ledger import Ledger
+from .tree import (
+    STATE,
+    check_apart,
+    is_chosen,
+    kind_of,
+    matches,
+    output_of,
+    plain,
+    read_zones,
+    report_of,
+    walk,
+)
 
 if TYPE_CHECKING:
     from ..pipeline import FaceAnonPipeline
 
-STATE = ".faceanon"
 BATCH_FILES = 8  # photos whose faces go through the network together
 BATCH_PIXELS = 24_000_000  # of them all, for memory
 COUNTED = ("anonymized", "obfuscated", "kept", "small")
@@ -141,6 +144,58 @@ class _Job:
     @property
     def asked(self) -> dict[str, Any]:
         return {"output": self.output, "keep": self.keep, "hide": self.hide, "trusted": self.trusted}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which files are done, and where the result of each goes."""
+
+    source: Path
+    target: Path
+    reports: Path | None
+    suffix: str
+    photo_format: str | None
+    include: Sequence[str]
+    exclude: Sequence[str]
+    copy_others: bool
+    trust: Sequence[str]
+    zones: list[tuple[str, dict[str, Any]]]  # patterns, and boxes; those of all that match are joined
+
+    def jobs(self, files: list[str], report: FolderReport) -> list[_Job]:
+        """The work on each file; what is left out is counted on the report. Seeds are set when the run is claimed."""
+        jobs = []
+        for number, path in enumerate(files):
+            if not is_chosen(path, self.include, self.exclude):
+                continue
+            kind = kind_of(path)
+            trusted = any(matches(path, pattern) for pattern in self.trust)
+            if kind == "other" and not (self.copy_others or trusted):
+                report.skipped += 1
+                continue
+            output = output_of(path, kind, self.suffix, self.photo_format)
+            if len(os.fsencode(PurePosixPath(output).name)) > NAME_MAX:
+                report.failures[path] = f"the name of its result would be longer than {NAME_MAX} bytes"
+                continue
+            jobs.append(
+                _Job(
+                    kind=kind,
+                    path=path,
+                    source=self.source / path,
+                    target=self.target / output,
+                    output=output,
+                    partial=self.target / STATE / "partial" / f"{number}{PurePosixPath(output).suffix}",
+                    report=None if self.reports is None or kind == "other" else self.reports / report_of(path),
+                    seed=0,
+                    keep=self._boxes(path, "keep"),
+                    hide=self._boxes(path, "hide"),
+                    trusted=trusted,
+                )
+            )
+        return jobs
+
+    def _boxes(self, path: str, name: str) -> list[Any]:
+        entries = [entry for pattern, entry in self.zones if matches(path, pattern)]
+        return plain([box for entry in entries for box in entry.get(name, [])])
 
 
 def anonymize_folder(
@@ -260,24 +315,20 @@ def anonymize_folder(
     """
     named, source, target = os.fspath(source), Path(source), Path(target)
     reports = None if reports is None else Path(reports)
+    # 1. Check what was asked for
     check_name(source, UnreadableImageError)
     if not source.is_dir():
         raise UnreadableImageError(named, "is no folder" if source.exists() else "no such folder")
-    for written in (target, reports):
-        if written is not None:
-            check_name(written)
-    _keep_apart(source, [target] if reports is None else [target, reports])
+    written = [target] if reports is None else [target, reports]
+    for folder in written:
+        check_name(folder)
+    check_apart(source, written)
     check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_number("workers", workers, 1, math.inf, whole=True)
-    if photo_format is not None:
-        photo_format = f".{photo_format.lower().lstrip('.')}"
-        if photo_format not in WRITABLE:
-            raise ValueError(f"`photo_format` must be one of {', '.join(WRITABLE)}, not {photo_format!r}")
-        writable_kind(target / f"photo{photo_format}")
     check_number("quality", quality, 1, 100, whole=True)
+    photo_format = _format(photo_format, target)
     if os.sep in suffix or "/" in suffix:
         raise ValueError(f"`suffix` goes into names and holds no slash, unlike {suffix!r}")
-
     place = checkpoint or str(DEFAULT_CHECKPOINT)
     if pipe is not None:
         place = str(pipe.config.get("_name_or_path") or "of the caller")
@@ -287,222 +338,88 @@ def anonymize_folder(
     batch_size = asked.pop("batch_size")  # changes speed, not results
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
     settings = _Settings(asked, batch_size, quality, keep_metadata, max_pixels, voice, report_seeds, name)
-    # What changes results. Zones do too, but file by file: they are on the records.
-    promised = {
-        "version": __version__,
-        "weights": weights_digest(place),
-        "dtype": dtype,
-        **asked,
-        "suffix": suffix,
-        "photo_format": photo_format,
-        "quality": quality,
-        "keep_metadata": keep_metadata,
-        "voice": voice,
-        "report_seeds": report_seeds,
-    }
-
+    claim = _claim(settings, weights_digest(place), dtype, suffix, photo_format)
     if pipe is None:
         check_device(device)
-    files, links, closed = walk(source)
-    given = {} if zones is None else _read_zones(Path(zones), files)
-    report = FolderReport(skipped=links, failures=closed)
-    jobs = []
-    for number, path in enumerate(files):
-        if not _chosen(path, include, exclude):
-            continue
-        kind = kind_of(path)
-        trusted = any(matches(path, pattern) for pattern in trust)
-        if kind == "other" and not (copy_others or trusted):
-            report.skipped += 1
-            continue
-        entries = [entry for pattern, entry in given.items() if matches(path, pattern)]
-        output = output_of(path, kind, suffix, photo_format)
-        if len(os.fsencode(PurePosixPath(output).name)) > NAME_MAX:
-            report.failures[path] = f"the name of its result would be longer than {NAME_MAX} bytes"
-            continue
-        jobs.append(
-            _Job(
-                kind=kind,
-                path=path,
-                source=source / path,
-                target=target / output,
-                output=output,
-                partial=target / STATE / "partial" / f"{number}{PurePosixPath(output).suffix}",
-                report=None if reports is None or kind == "other" else reports / _report_name(path),
-                seed=0,
-                keep=_plain([*keep, *(box for entry in entries for box in entry.get("keep", []))]),
-                hide=_plain([*hide, *(box for entry in entries for box in entry.get("hide", []))]),
-                trusted=trusted,
-            )
-        )
-    _keep_distinct(jobs, source, None if zones is None else Path(zones))
 
-    state = target / STATE
-    before = _read_settings(state)
+    # 2. Find the files, and the place of each result
+    files, links, closed = walk(source)
+    report = FolderReport(skipped=links, failures=closed)
+    given = {} if zones is None else read_zones(Path(zones), files)
+    boxes = [("*", {"keep": keep, "hide": hide}), *given.items()]
+    plan = _Plan(
+        source, target, reports, suffix, photo_format, include, exclude, copy_others, trust, zones=boxes
+    )  # fmt: skip
+    jobs = plan.jobs(files, report)
+    _check_distinct(jobs, source, None if zones is None else Path(zones))
+
+    # 3. Compare with the run that the target holds
+    ledger = Ledger(target / STATE)
+    before = ledger.settings()
     if before is None:
-        _keep_foreign(target, jobs, redo)
-    else:
-        _keep_promise(target, before, promised, seed, redo)
-    records = {} if redo else _read_records(state)
+        _check_foreign(target, jobs, redo)
+    elif not redo:
+        advice = "give the same, choose another folder, or do everything again with --redo"
+        check_settings(target, before, claim if seed is None else {**claim, "seed": seed}, advice=advice)
     if dry_run:
+        records = {} if redo else ledger.read()
         report.planned = [job.path for job in jobs if not _is_done(job, records.get(job.path))]
         return report
 
-    lock = _lock(state)
-    try:
+    # 4. Do what is not done
+    with ledger.claimed():
         if redo:
-            _forget(state)
-        if seed is None:
-            seed, drawn = (before["seed"], before["drawn"]) if before and before["seed"] is not None else (None, True)
-        else:
-            drawn = False
-        seed = secrets.randbits(63) if seed is None else seed
-        partial = state / "partial"
-        _write(state / "run.json", {**promised, "seed": seed, "drawn": drawn})
+            ledger.forget()
+        seed, drawn = settle_seed(before, seed)
+        ledger.write_settings({**claim, "seed": seed, "drawn": drawn})
         jobs = [_with_seed(job, seed) for job in jobs]
-        records = _read_records(state)
-        _write_manifest(state, records)
-
-        opened = [job for job in jobs if not _is_done(job, records.get(job.path))]
-        done = len(jobs) - len(opened)
-        report.unchanged = done
-        if on_progress is not None:
-            on_progress(done, len(jobs), "")
-        if opened:
-            with _open_journal(state) as journal:
-                for record in _results(opened, settings, pipe, (place, device, dtype), workers):
-                    records[record["path"]] = record
-                    _append(journal, record)
-                    done += 1
-                    if on_progress is not None:
-                        on_progress(done, len(jobs), record["path"])
-        _write_manifest(state, records)
+        records = ledger.read()
+        ledger.write(records)
+        waiting = [job for job in jobs if not _is_done(job, records.get(job.path))]
+        report.unchanged = done = len(jobs) - len(waiting)
+        progress = on_progress or (lambda done, total, path: None)
+        progress(done, len(jobs), "")
+        with ledger.journal() as append:
+            for record in _results(waiting, settings, pipe, (place, device, dtype), workers):
+                records[record["path"]] = record
+                append(record)
+                done += 1
+                progress(done, len(jobs), record["path"])
+        ledger.write(records)
         _sum_up(report, [records[job.path] for job in jobs])
         if drawn and not report.failures:
-            _write(state / "run.json", {**promised, "seed": None, "drawn": True})
-        shutil.rmtree(partial, ignore_errors=True)
-    finally:
-        lock.release()
-        (state / "lock").unlink(missing_ok=True)
+            ledger.write_settings({**claim, "seed": None, "drawn": True})
     return report
 
 
-def _keep_apart(source: Path, others: list[Path]) -> None:
-    inside = source.resolve()
-    for other in others:
-        place = other.resolve()
-        if place == inside or place.is_relative_to(inside):
-            raise ValueError(f"{other} lies in {source}: its files would be taken for originals the next time")
-    if inside.is_relative_to(others[0].resolve()):
-        raise ValueError(f"{source} lies in {others[0]}: its originals could be overwritten")
+def _claim(settings: _Settings, weights: str, dtype: str, suffix: str, photo_format: str | None) -> dict[str, Any]:
+    """All that changes results. Zones do too, but file by file: they are on the records."""
+    return {
+        "version": __version__,
+        "weights": weights,
+        "dtype": dtype,
+        **settings.options,
+        "suffix": suffix,
+        "photo_format": photo_format,
+        "quality": settings.quality,
+        "keep_metadata": settings.keep_metadata,
+        "voice": settings.voice,
+        "report_seeds": settings.report_seeds,
+    }
 
 
-def walk(source: Path) -> tuple[list[str], int, dict[str, str]]:
-    """Files below a folder by path, sorted; how many links and special files are left out; folders it cannot open."""
-    root, files, links = source.resolve(), [], 0
-    closed: dict[str, str] = {}
-
-    def refuse(error: OSError) -> None:
-        closed[Path(error.filename).relative_to(source).as_posix()] = f"cannot be opened: {error.strerror}"
-
-    for folder, folders, names in os.walk(source, onerror=refuse):
-        folders[:] = [name for name in folders if name != STATE]  # of an earlier run into what is now the source
-        links += sum(Path(folder, name).is_symlink() for name in folders)
-        for name in names:
-            path = Path(folder, name)
-            if name.startswith(PARTIAL):  # what a killed run was writing
-                continue
-            if name.startswith("._") and _head(path) == APPLE_DOUBLE:
-                links += 1
-            elif path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
-                files.append(path.relative_to(source).as_posix())
-            else:
-                links += 1
-    return sorted(files), links, closed
+def _format(photo_format: str | None, target: Path) -> str | None:
+    """The format of all photos, as a suffix."""
+    if photo_format is None:
+        return None
+    suffix = f".{photo_format.lower().lstrip('.')}"
+    if suffix not in WRITABLE:
+        raise ValueError(f"`photo_format` must be one of {', '.join(WRITABLE)}, not {suffix!r}")
+    writable_kind(target / f"photo{suffix}")
+    return suffix
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a file; none of what cannot be read."""
-    with suppress(OSError), open_regular(path) as file:
-        return file.read(len(APPLE_DOUBLE))
-    return b""
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Whether a path, or its name where the pattern has no slash, fits a shell pattern; case does not matter."""
-    path, pattern = path.lower(), pattern.lower()
-    return fnmatchcase(path, pattern) or ("/" not in pattern and fnmatchcase(PurePosixPath(path).name, pattern))
-
-
-def _chosen(path: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    wanted = not include or any(matches(path, pattern) for pattern in include)
-    return wanted and not any(matches(path, pattern) for pattern in exclude)
-
-
-def kind_of(path: str) -> str:
-    """What a path is by its name: "photo", "video" or "other"."""
-    suffix = PurePosixPath(path).suffix.lower()
-    return "photo" if suffix in PHOTO_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else "other"
-
-
-def output_of(path: str, kind: str, suffix: str, photo_format: str | None) -> str:
-    """Where the result of a path lies, below the target; the format begins with a dot."""
-    if kind == "other":
-        return path
-    old = PurePosixPath(path)
-    ending = photo_format if kind == "photo" and photo_format else old.suffix
-    return str(old.with_name(f"{old.stem}{suffix}{ending}"))
-
-
-def _report_name(path: str) -> str:
-    """Where a file's report lies, below the folder of reports; a name that would be too long ends with its hash."""
-    whole = PurePosixPath(f"{path}.json")
-    name = os.fsencode(whole.name)
-    if len(name) <= NAME_MAX - len("..partial"):  # as it is called while it is written
-        return str(whole)
-    head = os.fsdecode(name[: NAME_MAX // 2]).encode(errors="ignore").decode()
-    return str(whole.with_name(f"{head}-{hashlib.sha256(name).hexdigest()[:16]}.json"))
-
-
-def _plain(entries: Sequence[Any]) -> list[Any]:
-    """Numbers and boxes as JSON gives them back, so that records can be compared."""
-    return [int(entry) if np.ndim(entry) == 0 else [float(v) for v in entry] for entry in entries]
-
-
-def _read_zones(path: Path, files: list[str]) -> dict[str, dict[str, Any]]:
-    try:
-        zones = read_json(path)
-    except UnreadableError as error:
-        raise UnreadableImageError(path, error.cause) from error
-    if not isinstance(zones, dict):
-        raise UnreadableImageError(path, 'expected {pattern: {"keep": [...], "hide": [...]}}')
-    for pattern, entry in zones.items():
-        if not isinstance(entry, dict) or not set(entry) <= {"keep", "hide"}:
-            raise UnreadableImageError(path, f'{pattern!r}: expected {{"keep": [...], "hide": [...]}}')
-        for key, boxes in entry.items():
-            if not isinstance(boxes, list) or not all(
-                _is_box(box) or (key == "keep" and _is_number(box)) for box in boxes
-            ):
-                raise UnreadableImageError(path, f"{pattern!r}: `{key}` takes boxes [left, top, right, bottom]")
-        # A slip of the pen would leave visible what was to be hidden.
-        if not any(matches(file, pattern) for file in files):
-            raise UnreadableImageError(path, f"{pattern!r} matches no file")
-    return zones
-
-
-def _is_box(entry: Any) -> bool:
-    return (
-        isinstance(entry, list)
-        and len(entry) == 4
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < math.inf for v in entry)
-    )
-
-
-def _is_number(entry: Any) -> bool:
-    return isinstance(entry, int) and not isinstance(entry, bool)
-
-
-def _keep_distinct(jobs: list[_Job], source: Path, zones: Path | None) -> None:
+def _check_distinct(jobs: list[_Job], source: Path, zones: Path | None) -> None:
     """Makes sure that each result has a place of its own, which is none of what is read, links followed."""
     originals = source.resolve()
     taken: dict[Path, str] = {} if zones is None else {zones.resolve(): "the zones"}
@@ -518,87 +435,13 @@ def _keep_distinct(jobs: list[_Job], source: Path, zones: Path | None) -> None:
             taken[path] = job.path
 
 
-def _keep_foreign(target: Path, jobs: list[_Job], redo: bool) -> None:
+def _check_foreign(target: Path, jobs: list[_Job], redo: bool) -> None:
+    """Refuses to write over files that no run made."""
     if target.exists() and not target.is_dir():
         raise UnwritableImageError(target, "is no folder")
     there = next((job.target for job in jobs if job.target.exists()), None)
     if there is not None and not redo:
         raise FaceAnonError(f"{there} exists and was not made here; choose another folder, or overwrite with --redo")
-
-
-def _read_settings(state: Path) -> dict[str, Any] | None:
-    path = state / "run.json"
-    return read_json(path) if path.is_file() else None
-
-
-def _keep_promise(
-    target: Path, before: dict[str, Any], promised: dict[str, Any], seed: int | None, redo: bool
-) -> None:
-    other = [name for name, value in promised.items() if before.get(name) != value]
-    if seed is not None and before["seed"] != seed:
-        other.append("seed")
-    if other and not redo:
-        raise FaceAnonError(
-            f"{target}: holds a run with another {', '.join(other)}; give the same, choose another folder, or do "
-            "everything again with --redo"
-        )
-
-
-def _lock(state: Path) -> FileLock:
-    """Makes the folder of the state, for this run alone, and clears away what a killed run was writing."""
-    lock = FileLock(state / "lock", timeout=0)
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock.acquire()
-        shutil.rmtree(state / "partial", ignore_errors=True)
-        (state / "partial").mkdir(exist_ok=True)
-    except Timeout:
-        raise FaceAnonError(f"{state.parent}: another run is at work there") from None
-    except OSError as error:
-        raise UnwritableImageError(state, error.strerror or str(error)) from error
-    return lock
-
-
-def _forget(state: Path) -> None:
-    for name in ("manifest.jsonl", "journal.jsonl"):
-        (state / name).unlink(missing_ok=True)
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    write_text(path, json.dumps(values, indent=2) + "\n", path.parent / "partial" / path.name)
-
-
-def _read_records(state: Path) -> dict[str, dict[str, Any]]:
-    """Records by path: the manifest's, and over them those that a stopped run had appended to its journal."""
-    records = {}
-    for name in ("manifest.jsonl", "journal.jsonl"):
-        path = state / name
-        for line in path.read_text().splitlines(keepends=True) if path.is_file() else ():
-            if line.endswith("\n"):  # else it was cut short by the kill
-                record = json.loads(line)
-                records[record["path"]] = record
-    return records
-
-
-def _write_manifest(state: Path, records: dict[str, dict[str, Any]]) -> None:
-    text = "".join(json.dumps(records[path]) + "\n" for path in sorted(records))
-    write_text(state / "manifest.jsonl", text, state / "partial" / "manifest.jsonl")
-    (state / "journal.jsonl").unlink(missing_ok=True)
-
-
-def _open_journal(state: Path) -> Any:
-    try:
-        return (state / "journal.jsonl").open("w")
-    except OSError as error:
-        raise UnwritableImageError(state / "journal.jsonl", error.strerror or str(error)) from error
-
-
-def _append(journal: Any, record: dict[str, Any]) -> None:
-    try:
-        journal.write(json.dumps(record) + "\n")
-        journal.flush()
-    except OSError as error:
-        raise UnwritableImageError(journal.name, error.strerror or str(error)) from error
 
 
 def _with_seed(job: _Job, seed: int) -> _Job:
@@ -613,26 +456,9 @@ def _is_done(job: _Job, record: dict[str, Any] | None) -> bool:
     if not job.target.is_file() or (job.report is not None and not job.report.is_file()):
         return False
     try:
-        return job.source.stat().st_size == record["size"] and _digest(job.source) == record["sha256"]
+        return job.source.stat().st_size == record["size"] and digest_of(job.source) == record["sha256"]
     except OSError:
         return False
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def weights_digest(checkpoint: str) -> str:
-    """What tells a checkpoint from another: the hash of its files, or its Hub id."""
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        return checkpoint
-    files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".bin"))
-    return hashlib.sha256("".join(_digest(path) for path in files).encode()).hexdigest()
 
 
 def _sum_up(report: FolderReport, records: list[dict[str, Any]]) -> None:
@@ -760,7 +586,7 @@ def _photos(
 
 
 def _video(pipe: FaceAnonPipeline, settings: _Settings, job: _Job) -> dict[str, Any]:
-    record = _record(job, job.source.stat().st_size, _digest(job.source))
+    record = _record(job, job.source.stat().st_size, digest_of(job.source))
     told = pipe.video(
         job.source,
         job.partial,

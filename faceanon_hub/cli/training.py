@@ -1,71 +1,76 @@
-"""`faceanon fit` and `faceanon convert`: from a generator to a pipeline that draws with it."""
+"""`faceanon fit`, `convert`, `prepare` and `train`: from photos or a generator to a checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import CheckpointError
-from ..files import check_name, keep_apart, replacing_folder
+from ..files import replacing_folder
+from . import flags
+from .console import as_usage, check_apart, check_folder, counted, load, numbered, progress_bar, say, staged
+from .extras import check_extra
 
 Force = Annotated[bool, typer.Option(help="Overwrite the folder OUT that is there.")]
 
 
 def fit(
-    bank: Annotated[Path, typer.Argument(help="Folder for drawn faces; what is there already is not drawn again.")],
     out: Annotated[Path, typer.Argument(help="Folder for the checkpoint.")],
-    generator: Annotated[
-        Path | None, typer.Option(help="Folder of a generator, in place of the checkpoint's.")
-    ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photos whose ages, tones and light the drawn people follow.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1000, help="Faces that are drawn.")] = 20000,
-    checkpoint: Annotated[str | None, typer.Option(help="Folder or Hub id, in place of the bundled one.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, ...")] = "cpu",
+    bank: Annotated[
+        Path | None,
+        typer.Option(help="Fit the sampler anew, on faces drawn into this folder; what is there is not drawn again."),
+    ] = None,
+    generator: Annotated[
+        Path | None, typer.Option(help="Folder of a generator, in place of the checkpoint's; needs --bank.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1000, help="Faces that are drawn into the bank.")] = 20000,
+    checkpoint: flags.Checkpoint = None,
+    device: flags.Device = "cpu",
     force: Force = False,
-    quiet: Annotated[bool, typer.Option(help="No progress, no summary.")] = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Draw faces, look at them, learn which style shows what: makes a checkpoint for any generator.
+    """Make a checkpoint whose people are like those of your photos, or one for another generator.
 
-    About an hour for 20,000 faces on two free cores. Stopped half-way, the same command goes on where it was.
+    `--photos` alone takes minutes. `--bank` draws 20,000 faces first: an hour or two on a CPU. Stopped half-way, the
+    same command goes on where it was.
     """
-    paths = {"BANK": bank, "OUT": out, "--generator": generator, "--photos": photos, "--checkpoint": checkpoint}
-    _check(paths, out, "model_index.json", force)
-    from .. import DEFAULT_CHECKPOINT
-    from ..training.fits import fit_pipeline, save_half
-    from ..workers import load_quietly
+    paths = {"OUT": out, "--photos": photos, "--bank": bank, "--generator": generator, "--checkpoint": checkpoint}
+    if photos is None and bank is None:
+        raise typer.BadParameter("--photos or --bank is needed")
+    if generator is not None and bank is None:
+        raise typer.BadParameter("another generator needs a fit of its own: --bank names a folder for it")
+    check_apart(paths)
+    check_folder(out, "model_index.json", force)
+    from ..training.fits import fit_pipeline, follow_photos, save_half
+    from ..training.following import look_at_photos
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    try:
-        pipe = load_quietly(checkpoint or str(DEFAULT_CHECKPOINT), device, "float32")
+    summary = []
+    with progress_bar(quiet) as progress:
+        stage = staged(progress)
+        pipe = load(checkpoint, device)
         if generator is not None:
-            pipe.register_modules(generator=_read_generator(generator).to(device))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    with Progress(*columns, transient=True, disable=quiet) as progress:
-
-        def stage(name: str) -> Callable[[int, int], None]:
-            task = progress.add_task(name, total=None)
-            return lambda done, total: progress.update(task, completed=done, total=total)
-
-        explained = fit_pipeline(pipe, bank, count, photos, stage)
+            with as_usage("--generator"):
+                pipe.register_modules(generator=_read_generator(generator).to(device))
+        looks = None if photos is None else look_at_photos(photos, pipe, stage("looking at photos"))
+        if bank is not None:
+            explained = fit_pipeline(pipe, bank, count, stage)
+            shares = ", ".join(f"{name} {share:.2f}" for name, share in explained.items())
+            summary.append(f"{count} faces; share of each row that a style explains: {shares}")
+        if looks is not None:
+            share = follow_photos(pipe, looks)
+            summary.append(f"{len(looks)} faces of photos; {share:.1%} of the generator's are like them")
     with replacing_folder(out) as partial:
         save_half(pipe, partial)
     if not quiet:
-        followed = explained.pop("followed", None)
-        told = ", ".join(f"{name} {share:.2f}" for name, share in explained.items())
-        typer.echo(f"{pipe.sampler.config.bank} faces; share of each row that a style tells: {told}", err=True)
-        if followed is not None:
-            faces = pipe.sampler.config.photos
-            typer.echo(
-                f"{faces} faces of photos are followed; {followed:.1%} of the generator's are like them", err=True
-            )
-        typer.echo(f"{out}: load it with FaceAnonPipeline.from_pretrained", err=True)
+        for line in (*summary, f"{out}: load it with FaceAnonPipeline.from_pretrained"):
+            say(line)
 
 
 def convert(
@@ -77,13 +82,98 @@ def convert(
 
     Known are the layouts of stylegan2-pytorch (`g_ema`) and of stylegan2-ada-pytorch (`G_ema.state_dict()`).
     """
-    _check({"FILE": source, "OUT": out}, out, "config.json", force)
+    check_apart({"FILE": source, "OUT": out})
+    check_folder(out, "config.json", force)
     from ..generators.stylegan2 import read_stylegan2
 
     generator = read_stylegan2(source)
     with replacing_folder(out) as partial:
         generator.half().save_pretrained(partial)
-    typer.echo(f"{out}: draws pictures of {generator.config.sizes[-1]} px; next: faceanon fit", err=True)
+    say(f"{out}: draws pictures of {generator.config.sizes[-1]} px; next: faceanon fit --bank")
+
+
+def prepare(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Folders or tars of photos.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the crops.")],
+    licence: Annotated[
+        list[str],
+        typer.Option(help="What a source may be used for; once for each SOURCE, in order. Ends on the card."),
+    ],
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Pixels at which a generator will be trained.")] = 256,
+    pairs: flags.Pairs = "none",
+    validation: Annotated[float, typer.Option(min=0, max=0.5, help="Share of people, or photos, held out.")] = 0.02,
+    workers: flags.Workers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest to standard output.")] = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Cut the faces out of photos, for training, as the pipeline aligns them.
+
+    Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
+    """
+    check_apart({**numbered("SOURCE", sources), "OUT": target})
+    check_extra("train")
+    from ..training.preparation import prepare_faces
+
+    with counted("photos", quiet) as on_progress:
+        manifest = prepare_faces(
+            sources,
+            target,
+            licence,
+            size=size,
+            identities=pairs == "identities",
+            validation=validation,
+            workers=workers or os.cpu_count() or 1,
+            on_progress=on_progress,
+        )
+    if as_json:
+        typer.echo(json.dumps(manifest, indent=2))
+    if not quiet:
+        for name, source in manifest["sources"].items():
+            counts = source["samples"]
+            cut = f"{counts['train']} faces to train on, {counts['validation']} held out"
+            dropped = "".join(f"; {count} {reason}" for reason, count in source["dropped"].items())
+            say(f"{name}: {source['photos']} photos, {cut}{dropped}; licence: {source['licence']}")
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file with the settings of the run.")],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Folder for checkpoints; runs/NAME-OF-CONFIG unless given.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Folder of a checkpoint to go on from, in place of the bundled one.")
+    ] = None,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Fine-tune the generator on photos that `faceanon prepare` made crops of.
+
+    Each checkpoint is a pipeline with averaged weights and a sampler fitted to them. Stopped half-way, the same
+    command goes on where it was. Needs the extra train.
+
+    On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
+    """
+    check_apart({"CONFIG": config, "OUT": target, "--from": start})
+    quiet = quiet or os.environ.get("RANK", "0") != "0"
+    check_extra("train")
+    from dataclasses import replace
+
+    from ..diffusion import logging
+    from ..training.config import read_config
+    from ..training.trainer import train as run
+
+    logging.disable_progress_bar()
+    settings = read_config(config)
+    if start is not None:
+        settings = replace(settings, start=str(start.resolve()))
+    with progress_bar(quiet) as progress:
+        task = progress.add_task("loading", total=settings.steps)
+
+        def on_progress(step: int, steps: int, speed: float) -> None:
+            progress.update(task, description=f"step {step}, {speed:.1f} photos/s", completed=step)
+
+        checkpoint = run(settings, target or Path("runs") / config.stem, on_progress, staged(progress))
+    if not quiet:
+        say(f"{checkpoint}: trained")
 
 
 def _read_generator(folder: Path) -> Any:
@@ -96,16 +186,3 @@ def _read_generator(folder: Path) -> Any:
     if kind is None:
         raise CheckpointError(folder, f"is none of: {', '.join(kinds)}")
     return kind.from_pretrained(folder).float()
-
-
-def _check(paths: dict[str, Any], out: Path, mark: str, force: bool) -> None:
-    """Refuses paths that meet, and to overwrite what is there unasked, or what is of no such kind."""
-    try:
-        keep_apart(paths)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    check_name(out)
-    if out.exists() and not force:
-        raise typer.BadParameter(f"{out} exists; --force overwrites it", param_hint="OUT")
-    if out.exists() and not (out / mark).is_file():
-        raise typer.BadParameter(f"{out} holds no {mark}: it is not overwritten", param_hint="OUT")

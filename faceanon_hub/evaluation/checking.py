@@ -15,7 +15,7 @@ import numpy as np
 
 from ..alignment import similarity as square
 from ..alignment import warp_in
-from ..bulk.folders import kind_of, output_of, walk
+from ..bulk.tree import kind_of, output_of, walk
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableError, cause_of
 from ..files import check_name

@@ -22,10 +22,10 @@ from ..blending import compositing as blending
 from ..blending import regions
 from ..errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from ..faces import Face, derived_seed, largest_face
-from ..files import read_json
 from ..hub import DEFAULT_ROW
-from ..io.photos import PHOTO_SUFFIXES, Photo, read_photo, write_text
+from ..io.photos import PHOTO_SUFFIXES, Photo, read_photo
 from ..pipeline import FaceAnonPipeline
+from ..runs import claim_folder
 from ..scene import deal_seeds
 from ..workers import crew, work
 from ..workers import load as load_pipeline
@@ -455,7 +455,7 @@ def evaluate(
         "judge": judge,
         "photos": hashlib.sha256("\n".join(str(task.path.resolve()) for task in tasks).encode()).hexdigest(),
     }
-    _claim(state, settings)
+    claim_folder(state, settings)
     open_tasks = []
     for task in tasks:
         if _file(state, task).is_file():
@@ -469,18 +469,6 @@ def evaluate(
                 _save(_file(state, waiting[done]), done.result())
                 on_photo()
     return [_load(_file(state, task)) for task in tasks]
-
-
-def _claim(state: Path, settings: dict[str, Any]) -> None:
-    """Marks the folder as that of a run."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableImageError(state, error.strerror or str(error)) from error
-    mark = state / "settings.json"
-    if mark.is_file() and read_json(mark) != settings:
-        raise FaceAnonError(f"{state}: holds a run with other photos or settings; delete it or choose another folder")
-    write_text(mark, json.dumps(settings, indent=2))
 
 
 def _file(state: Path, task: Task) -> Path:

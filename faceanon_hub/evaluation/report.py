@@ -218,102 +218,106 @@ def to_markdown(summary: dict[str, Any]) -> str:
         summary (`dict`):
             From [`summarize`].
     """
-    rows: dict[str, dict[str, Any]] = summary["methods"]
+    sections = (_measures, _sex_and_age, _tones, _realism, _recognition)
+    lines = _introduction(summary)
+    for section in sections:
+        lines += section(summary)
+    if "diversity" in summary:
+        entry = summary["diversity"]
+        lines += ["", f"Mean distance between two seeds of one face: {entry['distance']:.2f} (n = {entry['n']})."]
+    return "\n".join(lines) + "\n"
+
+
+def _introduction(summary: dict[str, Any]) -> list[str]:
     covered = summary["coverage"]
-    lines = [
+    return [
         "# Evaluation",
         "",
         f"{summary['photos']} photos, the largest face of each; {len(summary['left_out'])} left out. An independent",
-        f"detector sees {covered['independent']} faces in them; {_percent(covered['covered'])} are hidden.",
+        f"detector finds {covered['independent']} faces in them; {_percent(covered['covered'])} are hidden.",
         "",
-        "*original* is the photo re-encoded and shifted by a pixel: what the estimators scatter. *shuffled pairs* "
+        "*original* is the photo re-encoded and shifted by a pixel: the noise of the estimators. *shuffled pairs* "
         "compares with another photo: chance. Medians with their 95 % bootstrap interval, then the mean. Failures: "
         "no mesh of the face in the result.",
     ]
+
+
+def _measures(summary: dict[str, Any]) -> list[str]:
+    rows, lines = summary["methods"], []
     for title, columns in TABLES.items():
         keys = [key for key in columns if any(key in row["values"] for row in rows.values())]
-        if not keys:
-            continue
-        lines += ["", f"## {title}", "", *(f"- {VALUES[key][0]}: {VALUES[key][1]}" for key in keys), ""]
-        lines += table(
-            ["", "n", "failures", *(VALUES[key][0] for key in keys)],
-            [
+        if keys:
+            lines += ["", f"## {title}", "", *(f"- {VALUES[key][0]}: {VALUES[key][1]}" for key in keys), ""]
+            cells = [
                 [name, row["n"], row["failures"], *(_cell(row["values"].get(key)) for key in keys)]
                 for name, row in rows.items()
-            ],
-        )
-    if any(key in row["rates"] for row in rows.values() for key in ATTRIBUTES):
-        children = max(row["children"] for row in rows.values())
-        lines += ["", f"## What becomes of sex and age, {children} children among them", ""]
-        lines += table(
-            ["", *ATTRIBUTES.values()],
-            [[name, *(_percent(row["rates"].get(rate)) for rate in ATTRIBUTES)] for name, row in rows.items()],
-        )
-    tones = sorted(summary["tones"], key=list(metrics.color.TONES).index)
-    lines += [
-        "",
-        "## Skin colour error by tone of the original",
-        "",
-        "Mean CIEDE2000, and mean error of the typology angle.",
-        "",
-    ]
-    lines += table(
-        ["", *(f"{tone} (n = {summary['tones'][tone]})" for tone in tones)],
-        [
-            [
-                name,
-                *(
-                    f"{row['tones'][t]['ciede2000']:.2f}, {row['tones'][t]['ita']:.1f}°" if t in row["tones"] else "-"
-                    for t in tones
-                ),
             ]
-            for name, row in rows.items()
-        ],
-    )
-    lines += [
+            lines += table(["", "n", "failures", *(VALUES[key][0] for key in keys)], cells)
+    return lines
+
+
+def _sex_and_age(summary: dict[str, Any]) -> list[str]:
+    rows = summary["methods"]
+    if not any(key in row["rates"] for row in rows.values() for key in ATTRIBUTES):
+        return []
+    children = max(row["children"] for row in rows.values())
+    cells = [[name, *(_percent(row["rates"].get(rate)) for rate in ATTRIBUTES)] for name, row in rows.items()]
+    title = f"## What becomes of sex and age, {children} children among them"
+    return ["", title, "", *table(["", *ATTRIBUTES.values()], cells)]
+
+
+def _tones(summary: dict[str, Any]) -> list[str]:
+    tones = sorted(summary["tones"], key=list(metrics.color.TONES).index)
+
+    def cell(row: dict[str, Any], tone: str) -> str:
+        errors = row["tones"].get(tone)
+        return f"{errors['ciede2000']:.2f}, {errors['ita']:.1f}°" if errors else "-"
+
+    heading = ["", "## Skin colour error by tone of the original", ""]
+    heading += ["Mean CIEDE2000, and mean error of the typology angle.", ""]
+    columns = ["", *(f"{tone} (n = {summary['tones'][tone]})" for tone in tones)]
+    rows = summary["methods"].items()
+    return heading + table(columns, [[name, *(cell(row, tone) for tone in tones)] for name, row in rows])
+
+
+def _realism(summary: dict[str, Any]) -> list[str]:
+    rows = summary["methods"]
+    known = [key for key in DISTANCES if any(key in row.get("realism", {}) for row in rows.values())]
+    cells = [
+        [
+            name,
+            *(_number(row.get("realism", {}).get(key), *DISTANCES[key][1:]) for key in known),
+            *(_percent(row["rates"].get(rate)) for rate in FOUND),
+        ]
+        for name, row in rows.items()
+    ]
+    return [
         "",
         "## Realism and redetection",
         "",
         "Distances on EfficientNet-Lite0 features: not FID, not KID. To the same photos, which rewards whoever copies "
         "them, and to photos of other people: each half of the people to the other, from fewer photos.",
         "",
+        *table(["", *(DISTANCES[key][0] for key in known), *FOUND.values()], cells),
     ]
-    known = [key for key in DISTANCES if any(key in row.get("realism", {}) for row in rows.values())]
-    lines += table(
-        ["", *(DISTANCES[key][0] for key in known), *FOUND.values()],
+
+
+def _recognition(summary: dict[str, Any]) -> list[str]:
+    recognized = {name: row["identity"] for name, row in summary["methods"].items() if row.get("identity")}
+    if not recognized:
+        return []
+    cells = [
         [
-            [
-                name,
-                *(_number(row.get("realism", {}).get(key), *DISTANCES[key][1:]) for key in known),
-                *(_percent(row["rates"].get(rate)) for rate in FOUND),
-            ]
-            for name, row in rows.items()
-        ],
-    )
-    recognized = {name: row["identity"] for name, row in rows.items() if row.get("identity")}
-    if recognized:
-        lines += [
-            "",
-            "## Identity",
-            "",
-            "dlib's recognizer, other photos of the same people enrolled; lower is better hidden.",
-            "",
+            name, row["pairs"], f"{row['auc']:.3f} ({row['low']:.3f}–{row['high']:.3f})",
+            _percent(row["tar_at_far_0.01"]), _percent(row["tar_at_far_0.001"]), _percent(row["rank1"]),
+            f"{row['mean_distance']:.2f}", "-" if name == "original" else _percent(row["protection_rate"]),
         ]
-        lines += table(
-            ["", "pairs", "AUC", "TAR at FAR 1e-2", "at 1e-3", "rank 1", "distance", "protected"],
-            [
-                [
-                    name, row["pairs"], f"{row['auc']:.3f} ({row['low']:.3f}–{row['high']:.3f})",
-                    _percent(row["tar_at_far_0.01"]), _percent(row["tar_at_far_0.001"]), _percent(row["rank1"]),
-                    f"{row['mean_distance']:.2f}", "-" if name == "original" else _percent(row["protection_rate"]),
-                ]
-                for name, row in recognized.items()
-            ],
-        )  # fmt: skip
-    if "diversity" in summary:
-        entry = summary["diversity"]
-        lines += ["", f"Mean distance between two seeds of one face: {entry['distance']:.2f} (n = {entry['n']})."]
-    return "\n".join(lines) + "\n"
+        for name, row in recognized.items()
+    ]  # fmt: skip
+    heading = ["", "## Identity", ""]
+    heading += ["dlib's recognizer, other photos of the same people enrolled; lower is better hidden.", ""]
+    columns = ["", "pairs", "AUC", "TAR at FAR 1e-2", "at 1e-3", "rank 1", "distance", "protected"]
+    return heading + table(columns, cells)
 
 
 def plot(summary: dict[str, Any], folder: Path) -> None:

@@ -69,26 +69,28 @@ class OnnxRuntime:
         return features
 
     def _run(self, kind: str, number: int, style: np.ndarray, features: np.ndarray | None) -> np.ndarray:
-        session = self._session(kind, number)
+        network = self._session(kind, number)
         given = {"style": style[None], "features": features}
-        return session.run(None, {each.name: given[each.name] for each in session.get_inputs()})[0]
+        return network.run(None, {each.name: given[each.name] for each in network.get_inputs()})[0]
 
     def _session(self, kind: str, size: int) -> Any:
-        import onnxruntime
-
         with self.building:
             if (kind, size) not in self.sessions:
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = torch.get_num_threads()
-                options.inter_op_num_threads = 1
-                options.log_severity_level = 3
-                # Threads of one session that wait in a loop would take a core from the next session.
-                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-                model = synthesis_model(self.generator, kind, size).SerializeToString()
-                self.sessions[kind, size] = onnxruntime.InferenceSession(
-                    model, options, providers=["CPUExecutionProvider"]
-                )
+                self.sessions[kind, size] = session(synthesis_model(self.generator, kind, size))
             return self.sessions[kind, size]
+
+
+def session(model: Any) -> Any:
+    """An `onnxruntime.InferenceSession` of an `onnx.ModelProto` on a CPU, with as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Threads of one session that wait in a loop would take a core from the next session.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def synthesis_model(generator: FaceAnonGenerator, kind: str, number: int) -> Any:
@@ -108,7 +110,7 @@ def synthesis_model(generator: FaceAnonGenerator, kind: str, number: int) -> Any
     Returns:
         `onnx.ModelProto`: its inputs are `style`, of shape `(1, style_layers, style_size)`, and `features`.
     """
-    graph = _Graph()
+    graph = Graph()
     styles = graph.styles(generator.style_layers)
     resolutions = sorted(set(generator.config.resolutions))
     resolution = number if kind == "features" else generator.resolution(number)
@@ -119,7 +121,7 @@ def synthesis_model(generator: FaceAnonGenerator, kind: str, number: int) -> Any
     if synthesis:
         if not lower:
             stem = generator.stem
-            x = graph.add("Mul", graph.constant(_array(generator.constant)), graph.scale(stem.scale, styles[0]))
+            x = graph.add("Mul", graph.constant(array(generator.constant)), graph.scale(stem.scale, styles[0]))
             parts = [graph.mix(stem, x, graph.mixing(stem), slice(None))]
         for i, level in enumerate(generator.levels):
             if lower < level.first.noise.shape[2] <= resolution:
@@ -135,7 +137,7 @@ def synthesis_model(generator: FaceAnonGenerator, kind: str, number: int) -> Any
     return graph.model(inputs)
 
 
-class _Graph:
+class Graph:
     """Nodes and constants of a graph in the making; a value is known by its name."""
 
     def __init__(self) -> None:
@@ -149,7 +151,7 @@ class _Graph:
         helper = onnx.helper
         infos = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in inputs.items()]
         result = onnx.ValueInfoProto(name="result")
-        graph = helper.make_graph(self.nodes, "synthesis", infos, [result], self.constants)
+        graph = helper.make_graph(self.nodes, "network", infos, [result], self.constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
     def joined(self, strips: list[str]) -> str:
@@ -157,6 +159,7 @@ class _Graph:
         return strips[0] if len(strips) == 1 else self.add("Concat", *strips, axis=2)
 
     def constant(self, value: np.ndarray | np.float32) -> str:
+        """A value that the graph holds."""
         import onnx
 
         name = f"constant{len(self.constants)}"
@@ -164,6 +167,7 @@ class _Graph:
         return name
 
     def add(self, kind: str, *inputs: str, outputs: list[str] | None = None, **attributes: Any) -> Any:
+        """A node of this kind, and the name of its first output."""
         import onnx
 
         names = outputs or [f"value{len(self.nodes)}"]
@@ -179,7 +183,7 @@ class _Graph:
 
     def scale(self, linear: Any, style: str, shape: tuple[int, ...] = (1, -1, 1, 1), step: int = 1) -> str:
         """Factors of every so many-th channel, one each."""
-        weight, bias = self.constant(_array(linear.weight)[::step]), self.constant(_array(linear.bias)[::step])
+        weight, bias = self.constant(array(linear.weight)[::step]), self.constant(array(linear.bias)[::step])
         return self.reshape(self.add("Gemm", style, weight, bias, transB=1), *shape)
 
     def reshape(self, x: str, *shape: int) -> str:
@@ -195,11 +199,12 @@ class _Graph:
     def mix(self, layer: StyledConv, x: str, mixing: tuple[str, str], rows: slice) -> str:
         """What follows a styled convolution's filter, on these rows of its output."""
         x = self.add("Conv", x, *mixing, pads=[layer.mix.padding[0]] * 4)
-        x = self.add("Add", x, self.constant(_array(layer.noise)[:, :, rows]))
+        x = self.add("Add", x, self.constant(array(layer.noise)[:, :, rows]))
         return self.add("LeakyRelu", x, alpha=0.2)
 
     def mixing(self, layer: StyledConv) -> tuple[str, str]:
-        return self.constant(_array(layer.mix.weight)), self.constant(_array(layer.mix.bias))
+        """Weight and bias of a styled convolution's last filter."""
+        return self.constant(array(layer.mix.weight)), self.constant(array(layer.mix.bias))
 
     def level(self, level: Level, x: str, style: str, next_style: str) -> list[str]:
         """A level's features, in strips of rows from top to bottom."""
@@ -208,7 +213,7 @@ class _Graph:
         bands = self.reshape(self.bands(level, style), -1, 1, 1, 1)
         haar = self.add("Mul", self.constant(np.tile(HAAR, (channels, 1, 1, 1))), bands)
         scale = self.scale(second.scale, next_style)
-        filters = [self.constant(_array(layer.filter.weight)) for layer in (first, second) if layer.filter is not None]
+        filters = [self.constant(array(layer.filter.weight)) for layer in (first, second) if layer.filter is not None]
         mixing = [self.mixing(first), self.mixing(second)]
         axis = self.constant(np.array([2]))
         parts = []
@@ -255,11 +260,12 @@ class _Graph:
 
     def scaled(self, x: str, layer: Any, factor: str, gain: float = 1.0, offset: float = 0.0) -> str:
         """A 1 x 1 convolution of channels scaled by these factors; of its result, a gain and an offset."""
-        weight = self.add("Mul", self.constant(np.float32(gain) * _array(layer.weight)), factor)
+        weight = self.add("Mul", self.constant(np.float32(gain) * array(layer.weight)), factor)
         if layer.bias is None:
             return self.add("Conv", x, weight)
-        return self.add("Conv", x, weight, self.constant(np.float32(gain) * _array(layer.bias) + np.float32(offset)))
+        return self.add("Conv", x, weight, self.constant(np.float32(gain) * array(layer.bias) + np.float32(offset)))
 
 
-def _array(tensor: Any) -> np.ndarray:
+def array(tensor: Any) -> np.ndarray:
+    """A tensor's values, float32."""
     return tensor.detach().float().cpu().numpy()

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import torch
 
-from ..errors import FaceAnonError, UnreadableImageError, UnwritableError
-from ..files import read_regular, replacing
-from ..io.photos import write_text
+from ..errors import UnreadableImageError, UnwritableError
+from ..files import replacing
 from ..look import ROWS, Estimator, look
 from ..recognition import FaceRecognizer
+from ..runs import claim_folder, make_folder
 from ..sampling import Read
 
 if TYPE_CHECKING:
@@ -81,21 +81,7 @@ def claim_bank(generator: Prior, folder: str | os.PathLike[str]) -> None:
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.state_dict().items()):
         digest.update(name.encode() + tensor.float().cpu().contiguous().numpy().tobytes())
-    mark = Path(folder, "generator")
-    if not mark.exists():
-        if Path(folder).is_dir() and any(Path(folder).iterdir()):
-            raise FaceAnonError(f"{folder}: holds files, and no bank; choose another folder")
-        _make(folder)
-        write_text(mark, digest.hexdigest() + "\n")
-    elif read_regular(mark).decode(errors="replace").strip() != digest.hexdigest():
-        raise FaceAnonError(f"{folder}: was drawn by another generator; choose another folder")
-
-
-def _make(folder: str | os.PathLike[str]) -> None:
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableError(Path(folder), error.strerror or str(error)) from error
+    claim_folder(Path(folder), {"generator": digest.hexdigest()}, "bank.json")
 
 
 def draw_bank(
@@ -119,7 +105,7 @@ def draw_bank(
     Raises:
         UnwritableError: a picture cannot be written.
     """
-    _make(folder)
+    make_folder(Path(folder))
     size = max((side for side in generator.config.sizes if side <= SIZE), default=generator.config.sizes[0])
     for index in range(count):
         path = picture_path(folder, index)

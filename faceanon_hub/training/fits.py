@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..errors import FaceAnonError
 from ..look import ROWS
 from ..sampling import StyleSampler
 from .bank import DrawnFaces, OnFace, claim_bank, draw_bank, look_at_bank, population
-from .following import follow, look_at_photos
+from .following import follow
 
 if TYPE_CHECKING:
     from ..pipeline import FaceAnonPipeline
@@ -31,10 +30,9 @@ def fit_pipeline(
     pipe: FaceAnonPipeline,
     bank: str | os.PathLike[str],
     count: int,
-    photos: str | os.PathLike[str] | None = None,
     stage: Callable[[str], OnFace] = lambda name: lambda done, total: None,
 ) -> dict[str, float]:
-    """Gives a pipeline the sampler that its generator needs: draws a bank, looks at it, fits.
+    """Gives a pipeline the sampler that its generator needs: draws a bank of faces, looks at it, fits.
 
     Cut off, it goes on where it was. The sampler's settings stay.
 
@@ -45,35 +43,44 @@ def fit_pipeline(
             Folder for the drawn faces, of this generator alone.
         count (`int`):
             Faces to draw.
-        photos (`str`, *optional*):
-            Folder of photos whose ages, tones and light draws shall follow.
         stage (`Callable`, *optional*):
-            Called with the name of each stage; what it returns is told the progress.
+            Called with the name of each stage; returns the function that is called with its progress.
 
     Returns:
-        `dict`: for each row of a look the share of its variance that a style tells; and as `"followed"` what
-            [`following.follow`] tells, where photos are followed.
+        `dict`: for each row of a look the share of its variance that a style explains.
 
     Raises:
-        FaceAnonError: the bank is another generator's, or there are too few faces or photos.
+        FaceAnonError: the bank is another generator's, or there are too few faces.
     """
-    generator, read, recognizer, told = (
+    generator, read, recognizer, estimator = (
         pipe.generator, pipe.landmark_extractor.read, pipe.recognizer, pipe.attribute_estimator,
     )  # fmt: skip
-    if recognizer is None or told is None:
+    if recognizer is None or estimator is None:
         raise FaceAnonError("the checkpoint lacks the recognizer or the attribute estimator")
-    looks = None if photos is None else look_at_photos(Path(photos), pipe, stage("looking at photos"))
     claim_bank(generator, bank)
     draw_bank(generator, bank, count, stage("drawing"))
-    faces = look_at_bank(generator, bank, count, read, recognizer, told.read, stage("looking"))
-    people = population(generator)
-    sampler, explained = fit_sampler(faces, people, stage("fitting"))
-    kept = {name: pipe.sampler.config[name] for name in KEPT}
-    sampler.register_to_config(**kept)
-    if looks is not None:
-        sampler, explained["followed"] = follow(sampler, people, looks)
+    faces = look_at_bank(generator, bank, count, read, recognizer, estimator.read, stage("looking"))
+    sampler, explained = fit_sampler(faces, population(generator), stage("fitting"))
+    sampler.register_to_config(**{name: pipe.sampler.config[name] for name in KEPT})
     pipe.register_modules(sampler=sampler)
     return explained
+
+
+def follow_photos(pipe: FaceAnonPipeline, looks: np.ndarray) -> float:
+    """Makes the draws of a pipeline, whose sampler is fitted, follow the looks of photos; see [`following.follow`].
+
+    Args:
+        pipe ([`FaceAnonPipeline`]):
+            Gets the new sampler.
+        looks (`np.ndarray` of shape `(N, 7)`):
+            From [`following.look_at_photos`].
+
+    Returns:
+        `float`: the share of the generator's faces that are like those of the photos.
+    """
+    sampler, share = follow(pipe.sampler, population(pipe.generator), looks)
+    pipe.register_modules(sampler=sampler)
+    return share
 
 
 def save_half(pipe: FaceAnonPipeline, folder: str | os.PathLike[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +26,14 @@ LEAST_SPREAD = 0.1  # of a row's variance in the photos that is taken to be peop
 
 
 def look_at_photos(
-    folder: str | Path, pipe: FaceAnonPipeline, on_photo: Callable[[int, int], None] = lambda done, total: None
+    folder: str | os.PathLike[str],
+    pipe: FaceAnonPipeline,
+    on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
     """Looks at the faces of photos, in memory alone.
 
     Args:
-        folder (`str` or `Path`):
+        folder (`str`):
             Photos, in any depth; those that cannot be read are passed over.
         pipe ([`FaceAnonPipeline`]):
             Whose detector, landmark extractor and attribute estimator look.
@@ -46,7 +49,7 @@ def look_at_photos(
     """
     photos = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     if not photos:
-        raise UnreadableImageError(folder, "a folder with photos is needed, and holds none")
+        raise UnreadableImageError(str(folder), "a folder with photos is needed, and holds none")
     if pipe.attribute_estimator is None:
         raise FaceAnonError("the checkpoint lacks the attribute estimator, which tells ages")
     found = []

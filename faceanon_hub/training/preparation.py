@@ -31,6 +31,7 @@ from ..faces import Face
 from ..files import read_json, read_regular
 from ..io.photos import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
+from ..runs import check_empty, check_settings, make_folder
 from ..workers import obey_parent
 
 BORDER = 0.15  # kept beyond each side of the pipeline's crop, in sides: drawn pictures reach higher
@@ -370,21 +371,15 @@ def _claim(folder: Path, settings: Settings, entries: dict[str, dict[str, Any]])
     manifest: dict[str, Any] = {**asdict(settings), "border": BORDER, "sources": {}}
     if (folder / "manifest.json").is_file():
         before = read_manifest(folder)
-        other = [name for name in manifest if name != "sources" and before.get(name) != manifest[name]]
+        check_settings(folder, before, manifest, free=["sources"])
         for name, entry in entries.items():
-            known = before["sources"].get(name, entry)
-            other += [f"{key} of {name}" for key, value in entry.items() if known[key] != value]
-        if other:
-            raise FaceAnonError(f"{folder}: holds crops with another {', '.join(other)}; choose another folder")
+            check_settings(f"{folder}, {name}", before["sources"].get(name, entry), entry)
         manifest = before
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise FaceAnonError(f"{folder}: holds files that were not made here; choose another folder")
+    else:
+        check_empty(folder)
     for name, entry in entries.items():
         manifest["sources"].setdefault(name, entry)
-    try:
-        (folder / "marks").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableError(folder, error.strerror or str(error)) from error
+    make_folder(folder / "marks")
     for partial in folder.glob(".*.partial"):  # of a run that was killed
         partial.unlink()
     _write_manifest(folder, manifest)

@@ -22,12 +22,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .. import DEFAULT_CHECKPOINT, __version__
-from ..errors import FaceAnonError, MissingDependencyError, UnwritableError
-from ..files import open_regular, read_json, replacing_folder
+from ..errors import FaceAnonError, MissingDependencyError
+from ..files import open_regular, replacing_folder
 from ..generators.generator import FaceAnonGenerator
 from ..io.photos import write_photo, write_text
 from ..metrics.realism import EfficientNetFeatures, frechet_distance
 from ..preview import people_sheet
+from ..runs import claim_folder, make_folder
 from ..workers import load_quietly
 from .augmentation import augment
 from .bank import OnFace, claim_bank
@@ -424,22 +425,9 @@ class Trainer:
             self.save(self.seconds)
 
     def _claim(self) -> None:
-        """Marks the folder as that of this run."""
-        promised = {**self.config.to_dict(), "processes": self.accelerator.num_processes}
-        place = self.folder / "config.json"
-        if place.is_file():
-            before = read_json(place)
-            other = [name for name in promised if name not in RESUMABLE and before.get(name) != promised[name]]
-            if other:
-                told = ", ".join(other)
-                raise FaceAnonError(f"{self.folder}: holds a run with another {told}; choose another folder")
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
-            raise FaceAnonError(f"{self.folder}: holds files that were not made here; choose another folder")
-        try:
-            (self.folder / "samples").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UnwritableError(self.folder, error.strerror or str(error)) from error
-        write_text(place, json.dumps(promised, indent=2) + "\n")
+        settings = {**self.config.to_dict(), "processes": self.accelerator.num_processes}
+        claim_folder(self.folder, settings, "config.json", RESUMABLE)
+        make_folder(self.folder / "samples")
 
     def _log(self, values: dict[str, Any]) -> None:
         numbers = {name: float(value) for name, value in values.items()}

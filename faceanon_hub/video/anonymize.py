@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 import torch
 
+from ..blending.grain import Grain
 from ..faces import Face, FaceStatus, crowd_note, derived_seed
 from ..io.photos import Photo
-from ..landmarks import FIVE
+from ..landmarks import BLENDSHAPES, FIVE
 from ..look import angles_of
 from ..options import Options
 from ..placing import crop_size
@@ -43,7 +44,12 @@ LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
-EVERY = 3  # one in so many frames is searched; between them faces are followed, and newcomers are traced back
+# One in so many frames is searched, every other time for faces of twice the least size alone; between them faces are
+# followed, and newcomers are traced back.
+EVERY = 3
+AHEAD = 4  # frames per core that are tracked while others are painted
+GRAIN_EVERY = 15  # one in so many frames tells what grain a track's new face gets
+SMALL = 128  # side of the crop in which light and colour are worked out: seams in it would flicker
 # Sides of the crop in which a face is worked on, in pixels.
 SIDES = (128, 192, 256, 320, 384, 512, 640, 768, 1024)
 VOICE = 1 << 20  # the number, beyond those of people, by which the voices' seed is derived
@@ -131,6 +137,8 @@ class _Planned:
     coefficients: tuple[Any, ...] = (None, None)
     person: Person | None = None
     doubtful: bool = False
+    glasses: bool | None = None
+    key: int = 0  # frame that tells its grain
 
 
 def anonymize_video(
@@ -218,7 +226,7 @@ def anonymize_video(
             batch: list[Frame] = []
             painting: Future[list[Frame]] | None = None  # of the batch before: the next one is tracked meanwhile
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known
-            size = max(asked.batch_size, WORKERS)
+            size = max(asked.batch_size, AHEAD * WORKERS)
             for event in reader.read(reader.beside(voice != "drop")[0]):
                 if not isinstance(event, Frame):
                     waiting.append(event)
@@ -302,6 +310,8 @@ class _Window:
         self._records: dict[int, dict[str, Any]] = {}
         self._people: dict[int, Person | None] = {}  # the most recent ones who were drawn, or could not be
         self._tried: dict[int, list[int]] = {}  # frames in which it was tried to draw a person
+        self._keys: dict[int, int] = {}  # of each track the frame that tells its grain
+        self._grains: dict[tuple[int, int], Grain] = {}  # by track and frame
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -317,7 +327,7 @@ class _Window:
         """
         cuts = [self._is_cut(frame) for frame in batch]
         searched = [frame for frame, cut in zip(batch, cuts, strict=True) if cut or frame.number % EVERY == 0]
-        found = dict(zip([frame.number for frame in searched], each(self._find, searched), strict=True))
+        found = dict(zip([frame.number for frame in searched], each(self._look, searched), strict=True))
         plans: list[tuple[Frame, list[_Planned]]] = []
         for frame, cut in zip(batch, cuts, strict=True):
             if cut:
@@ -332,8 +342,13 @@ class _Window:
             plans += [(frame, self._plan(frame)) for frame in self._frames]
         return plans
 
-    def _find(self, frame: Frame) -> list[Sighting]:
-        faces = self.pipe.find_faces(frame.pixels, self.options.threshold, hide_small=self.options.hide_small)
+    def _look(self, frame: Frame) -> list[Sighting]:
+        """A search that is due."""
+        return self._find(frame, 2 if frame.number % (2 * EVERY) == EVERY and not self.options.hide_small else 1)
+
+    def _find(self, frame: Frame, reduced: int = 1) -> list[Sighting]:
+        options = self.options
+        faces = self.pipe.find_faces(frame.pixels, options.threshold, hide_small=options.hide_small, reduced=reduced)
         return [self._sighting(frame, face, "detected") for face in faces]
 
     def _sighting(self, frame: Frame, face: Face, how: str) -> Sighting:
@@ -342,8 +357,10 @@ class _Window:
         if face.landmarks is not None:
             try:
                 job = self.pipe.place_face(face)
-                self.pipe.measure_light(frame.pixels, job, self.options)
+                self.pipe.measure_light(frame.pixels, job, self.options, SMALL)
                 sighting.coefficients = job.lighting, job.color
+                if frame.number % (2 * EVERY) == 0:
+                    sighting.glasses = self.pipe.wears_glasses(frame.pixels, face.landmarks)
             except Exception:
                 logger.debug("measuring a face failed; placing it will say why", exc_info=True)
         return sighting
@@ -405,7 +422,8 @@ class _Window:
         if guess.landmarks is None:
             return None
         face = Face(guess.box, guess.score, guess.landmarks[FIVE, :2])
-        self.pipe.find_landmarks(frame.pixels, face)
+        if not self._followed(frame, face, guess.landmarks):
+            self.pipe.find_landmarks(frame.pixels, face)
         if face.landmarks is None:
             return None
         # The box keeps its place round the landmarks.
@@ -413,6 +431,19 @@ class _Window:
         scale = (seen[2:] - seen[:2]) / (known[2:] - known[:2])
         face.box = ((guess.box.reshape(2, 2) - known[:2]) * scale + seen[:2]).reshape(4)
         return None if self._is_taken(track, frame, face) else self._sighting(frame, face, "followed")
+
+    def _followed(self, frame: Frame, face: Face, landmarks: np.ndarray) -> bool:
+        """Fills in a face that one look finds where it is expected."""
+        try:
+            mesh = self.pipe.landmark_extractor.follow(frame.pixels, landmarks)
+        except Exception:
+            logger.debug("following a face failed; a second look will say why", exc_info=True)
+            return False
+        if mesh is None:
+            return False
+        face.landmarks, face.presence, face.pose = mesh.points, mesh.presence, mesh.pose
+        face.blendshapes = dict(zip(BLENDSHAPES, mesh.blendshapes.tolist(), strict=True))
+        return True
 
     def _is_taken(self, track: Track, frame: Frame, face: Face) -> bool:
         """Whether another track has a face in the same place."""
@@ -442,6 +473,9 @@ class _Window:
                 entry.face.seed = derived_seed(self.seed, self.tracker.identify(track))
                 if entry.size is not None:
                     entry.person = self._cast(track, entry, frame.number)
+                if frame.number % GRAIN_EVERY == 0 or track.number not in self._keys:
+                    self._keys[track.number] = frame.number
+                entry.key = self._keys[track.number]
                 planned.append(entry)
         return planned
 
@@ -520,13 +554,24 @@ class _Window:
         if face.pose is None:
             face.pose = min(known, key=lambda other: abs(other.frame - sighting.frame)).face.pose
         entry.coefficients = _averaged(sighting, measured)
+        seen = [other.glasses for other in near if other.glasses is not None]
+        entry.glasses = any(seen) if seen else None
         return entry
 
     def paint(self, plans: list[tuple[Frame, list[_Planned]]]) -> list[Frame]:
         """Erases the faces of the frames that were planned, and lays new ones in their place."""
-        scenes = each(lambda plan: self._finish(*plan), plans)
+        # First, one after another, those that tell the grain of others.
+        keys = [plan for plan in plans if any(entry.key == plan[0].number for entry in plan[1])]
+        scenes = {plan[0].number: self._finish(*plan) for plan in keys}
+        rest = [plan for plan in plans if plan[0].number not in scenes]
+        scenes |= {
+            plan[0].number: scene for plan, scene in zip(rest, each(lambda p: self._finish(*p), rest), strict=True)
+        }
         finished = []
-        for (frame, planned), scene in zip(plans, scenes, strict=True):
+        for frame, planned in plans:
+            scene = scenes[frame.number]
+            for known in [known for known in self._grains if known[1] < frame.number - 4 * LOOKAHEAD]:
+                del self._grains[known]
             for entry in planned:
                 self._record(entry, frame.time)
             self.crowd = self.crowd or crowd_note([entry.face for entry in planned], self.options.hide_small)
@@ -544,13 +589,21 @@ class _Window:
         photo = Photo(pixels, None, False, None, None, f"frame {frame.number}")
         kept = [entry.face.box for entry in planned if entry.face.status is FaceStatus.KEPT]
         scene = self.pipe.erase_faces(photo, [entry.face for entry in hidden], jobs, self.options, zones, kept)
-        people = {id(entry.face): entry.person for entry in hidden}
-        faces = [self._shown(job, people[id(job.face)]) for job in scene.jobs]
-        return self.pipe.compose(scene, faces, self.options, checked=False)
+        entries = {id(entry.face): entry for entry in hidden}
+        faces = [self._shown(job, entries[id(job.face)]) for job in scene.jobs]
+        composed = self.pipe.compose(scene, faces, self.options, checked=False, small=SMALL)
+        for job, new in zip(scene.jobs, faces, strict=True):
+            entry = entries[id(job.face)]
+            if entry.key == frame.number and new is not None and new.grain is not None:
+                self._grains[entry.track.number, entry.key] = new.grain
+        return composed
 
-    def _shown(self, job: FaceJob, person: Person | None) -> NewFace | None:
+    def _shown(self, job: FaceJob, entry: _Planned) -> NewFace | None:
         try:
-            return self.pipe.show_person(job, person)
+            new = self.pipe.show_person(job, entry.person)
+            if new is not None:
+                new.grain = self._grains.get((entry.track.number, entry.key))
+            return new
         except Exception as error:
             logger.exception("moving a face failed; it is obfuscated")
             job.face.reason = f"moving failed: {error}"
@@ -563,6 +616,7 @@ class _Window:
         try:
             options = self.doubtful if entry.doubtful else self.options
             job = self.pipe.place_face(face, entry.size, entry.matrix)
+            job.glasses = entry.glasses
             self.pipe.hide_face(frame.pixels, job, options)
         except Exception as error:
             face.reason = f"placing failed: {error}"
@@ -644,10 +698,12 @@ def _boxes(name: str, boxes: Sequence[Sequence[float]] | None) -> list[np.ndarra
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """PyTorch on one thread: the faces and frames that are worked on side by side share the cores already."""
-    threads = torch.get_num_threads()
+    """PyTorch and OpenCV on one thread: frames that are worked on side by side share the cores already."""
+    threads, others = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        cv2.setNumThreads(others)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .. import landmarks as lm
-from ..lighting import mesh_triangles
+from ..lighting import mesh_triangles, skin_luminance, vertex_normals
 from ..placing import EYES, FEATURES, FLIP, LIDS, LOWER_LIPS, Opening, flow, follow, opening, place, taken
 
 # Inner lips from corner to corner.
@@ -33,7 +33,11 @@ LID = 0.02  # widths of the eye over which an eyeball runs out into the lids
 TEETH = 0.4  # of a drawn mouth's opening, at either lip, that moves with the lip and is never stretched
 LIP = 0.015  # widths of the mouth over which its inside runs out into the lips
 SHUT = 0.02  # opening in widths of the mouth, below which nothing of its inside is seen
-DARK, DEPTH = 5, 0.5  # percent of the pixels inside a mouth that are darker than its depth; and how dark that is
+# Inside a mouth that is opened wider than it was drawn, in shares of the lips' colour: its depth, and a tongue in it,
+# an ellipse whose middle and half axes are shares of the mouth's width and opening.
+DEPTH, TONGUE = 0.2, 0.75
+TONGUE_AT, TONGUE_AXES = np.array([0.5, 0.8]), np.array([0.36, 0.38])
+SMOOTHING = 2e-5  # of the spline: lips and brows that move are where they are placed, to a third of a pixel
 
 
 class Gap(NamedTuple):
@@ -97,6 +101,11 @@ class Person:
     mouth: Picture | None
     original: np.ndarray
     original_pose: np.ndarray
+
+    @functools.cached_property
+    def luminance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices on skin and their luminance, see [`lighting.skin_luminance`]."""
+        return skin_luminance(self.face.pixels, self.face.points, vertex_normals(self.face.points))
 
     @property
     def size(self) -> int:
@@ -180,7 +189,7 @@ def show(person: Person, placed: np.ndarray, size: int) -> tuple[np.ndarray, np.
     Returns:
         `tuple`: picture `(size, size, 3)`, uint8; the mesh as placed; parts of the picture `(s, s, 7)`, float32.
     """
-    where = flow(person.face.points, placed, size, irises=False)
+    where = flow(person.face.points, placed, size, irises=False, smoothing=SMOOTHING)
     for number, gap in enumerate(GAPS):
         _close(where, person.face.points, placed, gap, number)
     picture = taken(person.face.pixels, where)
@@ -284,8 +293,11 @@ def _lay_mouth(picture: np.ndarray, mouth: Picture, placed: np.ndarray) -> None:
     new = _at(mouth.pixels, own.outside(np.dstack([along, high + seen * (low - high)])))
     if ratio > 1:
         depth = np.minimum(share - TEETH, ratio - TEETH - share) / (1 - 2 * TEETH)
-        dark = DEPTH * np.percentile(new[slot.inside], DARK, axis=0)
-        new += depth.clip(0, 1)[..., None] * (dark - new)
+        lips = _at(mouth.pixels, mouth.points[None, BETWEEN_LOWER, :2]).mean((0, 1))
+        away = np.linalg.norm((np.dstack([along, share / ratio]) - TONGUE_AT) / TONGUE_AXES, axis=2)
+        tongue = (2 - 2 * away).clip(0, 1)[..., None]
+        inside = (DEPTH + (TONGUE - DEPTH) * tongue * tongue * (3 - 2 * tongue)) * lips
+        new += depth.clip(0, 1)[..., None] * (inside - new)
     slot.fill(picture, new)
 
 

@@ -40,6 +40,8 @@ class Sighting:
             `"detected"`; `"followed"`, by the mesh, from a neighbouring frame; or `"filled"`: interpolated.
         coefficients (`Any`, *optional*):
             What was measured on it.
+        glasses (`bool`, *optional*):
+            Whether it wears any, if that was measured.
     """
 
     frame: int
@@ -47,6 +49,7 @@ class Sighting:
     face: Face
     how: str
     coefficients: Any = None
+    glasses: bool | None = None
 
 
 @dataclass(eq=False)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from faceanon_hub.alignment import align, transform
-from faceanon_hub.blending.grain import match
+from faceanon_hub.blending.grain import Grain, measure
+from faceanon_hub.blending.grain import match as lay
 from faceanon_hub.blending.seam import silhouette
 
 SIZE = 256
@@ -31,6 +32,10 @@ def drawn() -> np.ndarray:
         layer = cv2.GaussianBlur(rng.normal(0, 1, (SIZE, SIZE)), (0, 0), width)
         picture += 9 * layer / layer.std()
     return np.repeat(picture.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def match(face: np.ndarray, photo: np.ndarray, hidden: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return lay(face, measure(face, photo, hidden, points))
 
 
 def details(picture: np.ndarray) -> float:
@@ -70,3 +75,9 @@ def test_what_was_hidden_tells_nothing(drawn, hidden, points):
 
 def test_where_nothing_is_left_round_a_face_it_stays_as_it_is(drawn, points):
     assert match(drawn, drawn, np.ones((SIZE, SIZE), np.float32), points) is drawn
+
+
+def test_the_same_noise_is_laid_over_every_frame(drawn):
+    noisy = lay(drawn, Grain(0, 4)).astype(int)
+    assert np.array_equal(noisy, lay(drawn, Grain(0, 4)))
+    assert (noisy - drawn)[(drawn > 20) & (drawn < 235)].std() == pytest.approx(4, rel=0.1)

@@ -33,9 +33,11 @@ from faceanon_hub import (
     anonymize_dataset,
     workers,
 )
-from faceanon_hub.bulk import datasets
+from faceanon_hub.bulk import batch as rows_of
+from faceanon_hub.bulk import datasets, shards, storage
 from faceanon_hub.cli.app import app
 
+ROOT = Path(__file__).parents[2]
 PHOTOS = 5
 
 
@@ -55,7 +57,7 @@ def heads():
 @pytest.fixture(autouse=True)
 def ready(sketcher, uncritical, monkeypatch):
     """One pipeline in place of one for each call."""
-    monkeypatch.setattr(datasets, "load", lambda *given: sketcher)
+    monkeypatch.setattr(rows_of, "load", lambda *given: sketcher)
 
 
 def add(tar, name, content):
@@ -152,7 +154,7 @@ def test_it_travels_without_the_network(heads):
 
 
 def test_the_network_computes_in_what_was_asked_for(monkeypatch):
-    monkeypatch.setattr(datasets, "load", workers.load)
+    monkeypatch.setattr(rows_of, "load", workers.load)
     pipe = AnonymizeBatch(dtype="bfloat16").pipe
     assert pipe.generator.dtype == torch.bfloat16 and pipe.sampler.dtype == torch.float32
 
@@ -316,7 +318,7 @@ def test_a_damaged_shard_stops_no_other_and_is_tried_again(tars, tmp_path):
 
 
 def test_errors_of_the_file_system_are_retried(tars, tmp_path, monkeypatch):
-    put, left = datasets._put, [2]
+    put, left = shards.put, [2]
 
     def shaky(target, name, content):
         if name.endswith(".tar") and left[0]:
@@ -324,7 +326,7 @@ def test_errors_of_the_file_system_are_retried(tars, tmp_path, monkeypatch):
             raise UnwritableImageError(name, "connection reset")
         put(target, name, content)
 
-    monkeypatch.setattr(datasets, "_put", shaky)
+    monkeypatch.setattr(shards, "put", shaky)
     assert anonymize_dataset(tars, tmp_path / "out", seed=1, retries=2).rows == 6
     left[0] = 2
     with pytest.raises(UnwritableImageError, match="connection reset"):
@@ -369,7 +371,7 @@ def test_nothing_is_written_over_an_original_by_a_link(tmp_path, heads):
 
 
 def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "load", workers.load)
+    monkeypatch.setattr(rows_of, "load", workers.load)
     with pytest.raises(CheckpointError, match="nowhere"):
         anonymize_dataset(tars, tmp_path / "out", checkpoint=str(tmp_path / "nowhere"))
 
@@ -619,7 +621,7 @@ def test_workers_are_not_forked_from_a_pipeline_that_ran(tmp_path, method, told)
     assert told in done.stdout + done.stderr and (done.returncode == 0) == (method == "spawn")
 
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "anonymize_dataset.py"
+EXAMPLE = ROOT / "examples" / "anonymize_dataset.py"
 
 
 def test_the_example_makes_a_card_that_tells_the_limits():
@@ -641,7 +643,7 @@ def test_the_example_writes_a_dataset_with_its_card(heads, tmp_path, monkeypatch
     assert out.num_rows == 3 and "| 3 | 1 |" in (tmp_path / "out" / "README.md").read_text()
 
 
-class _Deadly(datasets._Work):
+class _Deadly(shards.ShardWork):
     """Work during which the first actor to come to a shard dies."""
 
     def __call__(self, shard):
@@ -654,7 +656,7 @@ class _Deadly(datasets._Work):
 
 def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, pipe, tmp_path, heads, monkeypatch):
     monkeypatch.undo()  # actors load the pipeline as it is
-    monkeypatch.setattr(datasets, "load", lambda *given: pipe)
+    monkeypatch.setattr(rows_of, "load", lambda *given: pipe)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray", exc_type=ImportError)
     pytest.importorskip("ray.data", exc_type=ImportError)
@@ -665,9 +667,9 @@ def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, pipe, tmp_path
             add(tar, f"{number}.jpg", heads[number % PHOTOS])
             add(tar, f"{number}.cls", str(number).encode())
     anonymize_dataset(source, tmp_path / "local", seed=1)
-    monkeypatch.setattr(datasets, "_Work", _Deadly)
+    monkeypatch.setattr(datasets, "ShardWork", _Deadly)
     # Actors unpickle the deadly work, so they must find this file.
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
     try:
         report = anonymize_dataset(source, tmp_path / "ray", seed=1, engine="ray", actors=2)
@@ -680,20 +682,20 @@ def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, pipe, tmp_path
 
 
 def test_a_run_killed_before_its_first_word_begins_again(tars, tmp_path):
-    side = tmp_path / "target" / datasets.SIDE
+    side = tmp_path / "target" / storage.SIDE
     side.mkdir(parents=True)
-    (side / f"{datasets.PARTIAL}0123456789abcdef").write_text('{"version": ')
+    (side / f"{storage.PARTIAL}0123456789abcdef").write_text('{"version": ')
     report = anonymize_dataset(tars, tmp_path / "target", seed=0)
-    assert report.rows == 6 and not list(side.glob(f"{datasets.PARTIAL}*"))
+    assert report.rows == 6 and not list(side.glob(f"{storage.PARTIAL}*"))
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / f"{datasets.PARTIAL}a").touch()
+    (tmp_path / "other" / f"{storage.PARTIAL}a").touch()
     with pytest.raises(FaceAnonError, match="not made here"):
         anonymize_dataset(tars, tmp_path / "other")
 
 
 def test_a_damaged_record_of_a_run_is_told(tars, tmp_path):
-    (tmp_path / "target" / datasets.SIDE).mkdir(parents=True)
-    (tmp_path / "target" / datasets.SIDE / "run.json").write_text("{")
+    (tmp_path / "target" / storage.SIDE).mkdir(parents=True)
+    (tmp_path / "target" / storage.SIDE / "run.json").write_text("{")
     with pytest.raises(FaceAnonError, match="run.json: no JSON"):
         anonymize_dataset(tars, tmp_path / "target")
 
@@ -702,7 +704,7 @@ def test_a_full_folder_for_temporary_files_stops_the_run(tars, tmp_path, monkeyp
     def full():
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(datasets.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(shards.tempfile, "TemporaryFile", full)
     with pytest.raises(UnwritableImageError, match=r"target/a-000\.tar: No space left on device"):
         anonymize_dataset(tars, tmp_path / "target")
 

@@ -23,6 +23,7 @@ from faceanon_hub import (
     anonymize_folder,
 )
 from faceanon_hub.bulk import folders
+from faceanon_hub.bulk.ledger import Ledger
 from faceanon_hub.cli.app import app
 
 COMMAND = [sys.executable, "-c", "from faceanon_hub.cli.app import app; app()", "folder"]
@@ -346,10 +347,8 @@ def test_a_format_that_nothing_here_writes_is_said_before_the_work(pipe, album, 
 
 
 def test_only_one_run_at_a_time(pipe, album, tmp_path):
-    lock = folders._lock(tmp_path / "out" / ".faceanon")
-    with pytest.raises(FaceAnonError, match="another run"):
+    with Ledger(tmp_path / "out" / ".faceanon").claimed(), pytest.raises(FaceAnonError, match="another run"):
         anonymize_folder(album, tmp_path / "out", pipe=pipe)
-    lock.release()
 
 
 def test_the_command_dry_run_and_summary(album, tmp_path):

@@ -177,7 +177,7 @@ def test_the_commands_that_fit():
 def test_fit_says_what_is_wrong(tmp_path):
     bank = tmp_path / "bank"
     bank.write_text("a file")
-    result = run("fit", bank, tmp_path / "out")
+    result = run("fit", tmp_path / "out", "--bank", bank)
     assert result.exit_code == 5 and "bank" in without_blanks(result.stderr)
     assert not (tmp_path / "out").exists()
 
@@ -243,7 +243,8 @@ def test_addresses_are_told_whole(tmp_path):
 def test_a_device_that_is_not_there_is_wrong_usage(command, device, photo, tmp_path):
     source = {"image": photo, "video": tmp_path / "a.mp4"}.get(command, tmp_path)
     target = tmp_path.parent / f"out.{'mp4' if command == 'video' else 'png'}"
-    result = run(command, source, target, "--device", device)
+    paths = (target, "--bank", source) if command == "fit" else (source, target)
+    result = run(command, *paths, "--device", device)
     assert result.exit_code == 2 and f"'{device}' cannot be used here" in without_blanks(result.stderr)
 
 
@@ -294,7 +295,7 @@ def test_what_cannot_be_written_is_said_before_the_work(bad, photo, tmp_path, mo
         ["dataset", "LONG", "out"],
         ["dataset", "in", "LONG"],
         ["info", "LONG"],
-        ["fit", "in", "LONG"],
+        ["fit", "LONG", "--bank", "in"],
         ["convert", "in/photo.png", "LONG"],
         ["evaluate", "in", "--out", "LONG"],
         ["attack", "in", "LONG"],
@@ -379,8 +380,8 @@ SAME = [
     ("attack", "deep", "done", "--recognizer", "done/report.json"),
     ("prepare", "photo.png", "deep", "deep", "--licence", "a", "--licence", "b"),
     ("train", "photo.png", "photo.png"),
-    ("fit", "deep", "deep"),
-    ("fit", "deep", "done", "--generator", "deep"),
+    ("fit", "deep", "--bank", "deep"),
+    ("fit", "done", "--bank", "deep", "--generator", "deep"),
     ("convert", "photo.png", "photo.png"),
 ]
 
@@ -423,9 +424,10 @@ def test_info():
     assert "ai-edge-litert" in run("info").stdout
 
 
-def test_the_readme_shows_every_option_by_example():
+def test_every_option_is_shown_by_example():
     commands = typer.main.get_command(app).commands
-    examples = re.findall(r"^faceanon (image|video|folder|dataset) (.*)$", README.read_text(), re.M)
+    text = README.read_text() + (README.parent / "docs" / "options.md").read_text()
+    examples = re.findall(r"^faceanon (image|video|folder|dataset) (.*)$", text, re.M)
     shown = set()
     for name, arguments in examples:
         words = shlex.split(arguments)

@@ -42,7 +42,7 @@ from faceanon_hub.demo.intake import MAX_JSON, MAX_WAITING  # noqa: E402
 from faceanon_hub.demo.painter import painting  # noqa: E402
 from faceanon_hub.demo.words import MESSAGES  # noqa: E402
 
-README = Path(__file__).parents[2] / "README.md"
+DOCS = Path(__file__).parents[2] / "docs" / "page.md"
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,8 @@ def test_a_video_that_is_too_long_is_refused(client, tmp_path):
         client.predict(handle_file(path), 0, None, api_name="/video")
 
 
-def test_the_readme_tells_the_truth(server, head):
-    (code,) = re.findall(r"```python\n(from gradio_client.*?)```", README.read_text(), re.S)
+def test_the_example_of_the_docs_runs(server, head):
+    (code,) = re.findall(r"```python\n(from gradio_client.*?)```", DOCS.read_text(), re.S)
     told: dict = {}
     exec(code.replace("http://127.0.0.1:7860", server).replace("photo.jpg", str(head)), told)
     assert told["report"]["faces"][0]["status"] == "anonymized"

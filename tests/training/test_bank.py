@@ -67,7 +67,7 @@ def test_a_bank_is_of_one_generator(tmp_path):
     with pytest.raises(FaceAnonError, match="another generator"):
         claim_bank(other, tmp_path / "bank")
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(FaceAnonError, match="no bank"):
+    with pytest.raises(FaceAnonError, match="not made here"):
         claim_bank(one, tmp_path)
 
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from helpers.small_runs import SIZE, little_prior
 from typer.testing import CliRunner
@@ -70,7 +71,7 @@ def test_another_prior_becomes_a_pipeline(portrait, start, photos, tmp_path, mon
     monkeypatch.setattr(following, "FEWEST", 5)
     little_prior(portrait).save_pretrained(tmp_path / "prior")
     # The command refuses so few.
-    training_cli.fit(tmp_path / "bank", tmp_path / "out", tmp_path / "prior", photos, count=30, quiet=True)
+    training_cli.fit(tmp_path / "out", photos, tmp_path / "bank", tmp_path / "prior", count=30, quiet=True)
     made = FaceAnonPipeline.from_pretrained(tmp_path / "out")
     assert made.sampler.config.bank == 30 and made.sampler.config.photos == 12
     assert made.sampler.config.style_size == 16 and made.draw_people([1, 2]).shape == (2, 16)
@@ -80,16 +81,29 @@ def test_another_prior_becomes_a_pipeline(portrait, start, photos, tmp_path, mon
     assert (np.asarray(result.images[0]) != portrait).any()
 
 
+def test_photos_alone_are_followed_by_the_sampler_that_is_there(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "FEWEST", 5)
+    training_cli.fit(tmp_path / "out", photos, quiet=True)
+    made, bundled = FaceAnonPipeline.from_pretrained(tmp_path / "out"), FaceAnonPipeline.from_pretrained()
+    assert made.sampler.config.photos == 12 and made.sampler.config.bank == bundled.sampler.config.bank
+    assert torch.allclose(made.sampler.linear, bundled.sampler.linear, atol=1e-3)
+    assert not torch.allclose(made.sampler.mean, bundled.sampler.mean, atol=1e-2)
+
+
 def test_fit_says_what_is_wrong(photos, tmp_path):
     (tmp_path / "there").mkdir()
-    assert "exists" in without_blanks(run("fit", tmp_path / "bank", tmp_path / "there").stderr)
-    result = run("fit", tmp_path / "bank", tmp_path / "there", "--force")
+    here, bank = ("--photos", photos), ("--bank", tmp_path / "bank")
+    assert "--photos or --bank" in without_blanks(run("fit", tmp_path / "out").stderr)
+    result = run("fit", tmp_path / "out", *here, "--generator", tmp_path / "there")
+    assert result.exit_code == 2 and "--bank names a folder" in without_blanks(result.stderr)
+    assert "exists" in without_blanks(run("fit", tmp_path / "there", *here).stderr)
+    result = run("fit", tmp_path / "there", *here, "--force")
     assert result.exit_code == 2 and "no model_index.json" in without_blanks(result.stderr)
-    result = run("fit", tmp_path / "bank", tmp_path / "out", "--photos", photos)
+    result = run("fit", tmp_path / "out", *here)
     assert result.exit_code == 1 and "shows 12 faces, and at least 30" in without_blanks(result.stderr)
-    result = run("fit", tmp_path / "bank", tmp_path / "out", "--photos", tmp_path / "there")
+    result = run("fit", tmp_path / "out", "--photos", tmp_path / "there")
     assert result.exit_code == 4 and "there: " in without_blanks(result.stderr)
-    assert run("fit", tmp_path / "bank", tmp_path / "out", "--generator", tmp_path / "there").exit_code == 4
+    assert run("fit", tmp_path / "out", *bank, "--generator", tmp_path / "there").exit_code == 4
     assert not (tmp_path / "out").exists() and not (tmp_path / "bank").exists()
 
 
