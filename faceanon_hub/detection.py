@@ -80,13 +80,7 @@ class FaceDetector(Component):
         check_number("overview_size", overview_size, 64, tile_size, whole=True)
         self._network = load_centerface()
 
-    def __call__(
-        self,
-        image: np.ndarray,
-        threshold: float | None = None,
-        smallest: float | None = None,
-        reduced: int = 1,
-    ) -> list[Face]:
+    def __call__(self, image: np.ndarray, threshold: float | None = None, smallest: float | None = None) -> list[Face]:
         """Finds the faces of a photo.
 
         Args:
@@ -97,8 +91,6 @@ class FaceDetector(Component):
             smallest (`float`, *optional*):
                 Width in pixels, 6 to 256, from which faces are found that are smaller than `min_face_size`, by a
                 second search. What the first one finds is the same as without.
-            reduced (`int`, *optional*, defaults to `1`):
-                Look at the photo reduced by so much: faster by its square, for faces that many times as large.
 
         Returns:
             `list[Face]`: from left to right, with `box`, `score` and `keypoints`.
@@ -110,12 +102,7 @@ class FaceDetector(Component):
         check_number("threshold", threshold, 0, 1)
         smallest = self.config.min_face_size if smallest is None else smallest
         check_number("smallest", smallest, SMALLEST, 256)
-        if reduced > 1:
-            small = _resized(image, 1 / reduced)
-            ratio = image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]
-            rows = _moved(self._find(small, threshold), (0, 0), ratio)
-        else:
-            rows = self._find(image, threshold)
+        rows = self._find(image, threshold)
         rows[:, :4] = rows[:, :4].clip(0, [image.shape[1], image.shape[0]] * 2)
         faces = [Face(box=r[:4], score=float(r[14]), keypoints=r[4:14].reshape(5, 2)) for r in rows]
         if smallest < self.config.min_face_size:

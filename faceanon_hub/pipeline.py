@@ -472,7 +472,6 @@ class FaceAnonPipeline(DiffusionPipeline):
         fallback: Fallback | None = None,
         alpha: np.ndarray | None = None,
         hide_small: bool = False,
-        reduced: int = 1,
     ) -> list[Face]:
         """Detects faces and their landmarks.
 
@@ -490,8 +489,6 @@ class FaceAnonPipeline(DiffusionPipeline):
                 Opacity of the photo. Faces that only it shows, or only the photo on black or on white, are found too.
             hide_small (`bool`, *optional*, defaults to `False`):
                 Look for faces down to 6 pixels, too; what is below the detector's `min_face_size` gets no landmarks.
-            reduced (`int`, *optional*, defaults to `1`):
-                Look for faces so many times as large only, faster.
 
         Returns:
             `list[Face]`: from left to right, then those that only the transparency shows, then those cut by zones.
@@ -503,8 +500,6 @@ class FaceAnonPipeline(DiffusionPipeline):
         start_work()
         Options(threshold=threshold, hide_small=hide_small)  # says what is wrong with them
         detect = functools.partial(self.detector, smallest=SMALLEST) if hide_small else self.detector
-        if reduced > 1:
-            detect = functools.partial(self.detector, reduced=reduced)
 
         def look(view: np.ndarray) -> list[Face]:
             found = detect(view, threshold)

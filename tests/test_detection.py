@@ -64,14 +64,6 @@ def test_the_portrait_has_one_face_in_its_known_place(detector, portrait):
     assert face.box.dtype == np.float32
 
 
-def test_a_reduced_photo_shows_a_large_face_in_its_place_and_no_small_one(detector, portrait):
-    (whole,), (reduced,) = detector(portrait), detector(portrait, reduced=2)
-    assert np.abs(whole.box - reduced.box).max() < 0.1 * whole.size
-    assert np.abs(whole.keypoints - reduced.keypoints).max() < 0.1 * whole.size
-    small = cv2.resize(portrait, None, fx=14 / whole.width, fy=14 / whole.width, interpolation=cv2.INTER_AREA)
-    assert len(detector(small)) == 1 and not detector(small, reduced=4)
-
-
 def test_keypoints_are_eyes_nose_and_mouth_corners_from_left_to_right(detector, portrait):
     (face,) = detector(portrait)
     left_eye, right_eye, nose, left_mouth, right_mouth = face.keypoints

@@ -327,7 +327,7 @@ class _Window:
         """
         cuts = [self._is_cut(frame) for frame in batch]
         searched = [frame for frame, cut in zip(batch, cuts, strict=True) if cut or frame.number % EVERY == 0]
-        found = dict(zip([frame.number for frame in searched], each(self._look, searched), strict=True))
+        found = dict(zip([frame.number for frame in searched], each(self._find, searched), strict=True))
         plans: list[tuple[Frame, list[_Planned]]] = []
         for frame, cut in zip(batch, cuts, strict=True):
             if cut:
@@ -342,13 +342,8 @@ class _Window:
             plans += [(frame, self._plan(frame)) for frame in self._frames]
         return plans
 
-    def _look(self, frame: Frame) -> list[Sighting]:
-        """A search that is due."""
-        return self._find(frame, 2 if frame.number % (2 * EVERY) == EVERY and not self.options.hide_small else 1)
-
-    def _find(self, frame: Frame, reduced: int = 1) -> list[Sighting]:
-        options = self.options
-        faces = self.pipe.find_faces(frame.pixels, options.threshold, hide_small=options.hide_small, reduced=reduced)
+    def _find(self, frame: Frame) -> list[Sighting]:
+        faces = self.pipe.find_faces(frame.pixels, self.options.threshold, hide_small=self.options.hide_small)
         return [self._sighting(frame, face, "detected") for face in faces]
 
     def _sighting(self, frame: Frame, face: Face, how: str) -> Sighting:
