@@ -999,9 +999,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 return replace(job, new=None, composed=None), job.hidden
             try:
                 picture = self.correct(job, new, options, small)
-                if new.grain is None:
-                    new.grain = grain.measure(picture, job.surroundings, job.hidden, new.points)
-                picture = grain.match(picture, new.grain)
+                lacks = new.grain or grain.measure(picture, job.surroundings, job.hidden, new.points)
+                new, picture = replace(new, grain=lacks), grain.match(picture, lacks)
                 crop, opacity = seam.compose(job.surroundings, job.hidden, job.skin, picture, new.parts, new.points)
                 if checked and self._is_broken(job, crop, opacity, new):
                     job.face.reason = "the new face did not come out as one"

@@ -587,10 +587,10 @@ class _Window:
         entries = {id(entry.face): entry for entry in hidden}
         faces = [self._shown(job, entries[id(job.face)]) for job in scene.jobs]
         composed = self.pipe.compose(scene, faces, self.options, checked=False, small=SMALL)
-        for job, new in zip(scene.jobs, faces, strict=True):
+        for job in composed.jobs:
             entry = entries[id(job.face)]
-            if entry.key == frame.number and new is not None and new.grain is not None:
-                self._grains[entry.track.number, entry.key] = new.grain
+            if entry.key == frame.number and job.new is not None and job.new.grain is not None:
+                self._grains[entry.track.number, entry.key] = job.new.grain
         return composed
 
     def _shown(self, job: FaceJob, entry: _Planned) -> NewFace | None:

@@ -10,13 +10,12 @@ import pytest
 import torch
 from helpers.graph_models import judging_graph, write_graph
 
-from faceanon_hub import FaceAnonError, UnreadableImageError
+from faceanon_hub import UnreadableImageError
 from faceanon_hub.evaluation.evaluator import (
     DEFAULT,
     METHODS,
     Evaluator,
     Task,
-    _claim,
     _load,
     _save,
     attribute_values,
@@ -196,10 +195,3 @@ def test_records_survive_being_written(tmp_path, record):
         assert again["methods"][name]["values"] == pytest.approx(row["values"], nan_ok=True)
         assert np.array_equal(again["methods"][name]["feature"], row["feature"])
     assert [path.name for path in tmp_path.iterdir()] == ["0.npz"]
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    _claim(tmp_path / "state", {"seed": 0})
-    _claim(tmp_path / "state", {"seed": 0})
-    with pytest.raises(FaceAnonError, match="other photos or settings"):
-        _claim(tmp_path / "state", {"seed": 1})
