@@ -888,7 +888,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         faults += max(0.0, torn / GOOD_TORN - 1) / 2
-        return NewFace(picture, placed, parts, faults=faults + max(0.0, bent / GOOD_BENT - 1))
+        return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
 
     def draw_person(self, job: FaceJob, options: Options) -> Person | None:
         """Draws a person who is to move as an original does, see [`reenactment`]; None, and a reason, where none fits.

@@ -14,6 +14,8 @@ import PIL.Image
 from . import retention
 from .session import Session
 
+NAME = 40  # characters of a file's name in a line
+
 
 @dataclass(eq=False)
 class Item:
@@ -41,6 +43,17 @@ class Item:
     picture: PIL.Image.Image | None = None
     hide: list[Any] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """The name of the file, cut to what fits into a line."""
+        name = self.record["input"]
+        return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+
+    @property
+    def caption(self) -> str:
+        """The name, and what became of the file."""
+        return f"{self.name}: {self.line}"
+
 
 @dataclass(eq=False)
 class Batch:
@@ -56,7 +69,9 @@ class Batch:
     folder: Path
     total: int = 0
     items: list[Item] = field(default_factory=list)
-    asked: dict[str, Any] = field(default_factory=dict)  # seed, threshold and options of the run
+    seed: int = 0  # this, threshold and options are those of the run
+    threshold: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
     closed: bool = False  # nothing is added any more
     cancelled: bool = False
     opened: tuple[Item, Session] | None = None  # the one that is looked at

@@ -6,10 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from ..editor import PhotoEditor
 from ..errors import FaceAnonError
 from .batch import Batch
-from .endpoints import PHOTO_LIMIT, Jobs, said_to, short, showing, written
+from .endpoints import PHOTO_LIMIT, Jobs, said_to, showing, written
 from .intake import area, position
 from .painter import StoppedError, in_turn
 from .photo_tab import VIEWER, VIEWER_SCRIPT
@@ -74,7 +73,7 @@ class BatchTab:
             show_progress_on=self.files, **one,
         )  # fmt: skip
         running.then(self._end, self.batch, [self.stop, *shown], **quiet)
-        self.stop.click(self._cancel, self.batch, [self.stop, *shown], cancels=running, **quiet)
+        self.stop.click(self._end, self.batch, [self.stop, *shown], cancels=running, **quiet)
         for event, answer in (
             (self.results.select, self._open), (self.viewer.input, self._hide), (self.viewer.clear, self._uncover),
         ):  # fmt: skip
@@ -130,14 +129,13 @@ class BatchTab:
             first = said["batch_cancelled"].format(done, batch.total) if batch.items else said["cancelled"]
         else:
             first = said["batch_done"].format(done, batch.total)
-        pictures = [(item.picture, f"{short(item.record['input'])}: {item.line}") for item in batch.shown]
-        lines = [f"{short(item.record['input'])}: {item.line}" for item in batch.items]
+        pictures = [(item.picture, item.caption) for item in batch.shown]
         return {
             self.start: gr.update(variant="secondary" if done else "primary"),
             self.status: message(
                 [first, *([said["batch_next"]] if pictures else [])],
                 "good" if done == batch.total else "warning",
-                lines,
+                [item.caption for item in batch.items],
             ),
             self.archive: gr.update(value=str(batch.pack()) if done else None, visible=done > 0),
             self.results: gr.update(value=pictures, visible=bool(pictures)),
@@ -152,26 +150,16 @@ class BatchTab:
         shown = self._shown(batch, said_to(request))
         return {**changes, **shown, self.start: gr.update(**shown[self.start], visible=True)}
 
-    def _cancel(self, batch: Batch | None, request: gr.Request) -> Changes:
-        """What is done by now stays."""
-        return self._end(batch, request)
-
     def _open(self, batch: Batch | None, event: gr.SelectData, request: gr.Request) -> Changes:
         """A result was clicked: it is shown large, and places can be hidden in it."""
         said = said_to(request)
         if batch is None or not batch.closed:
             return {self.viewer: None}
         item = batch.shown[position(event, len(batch.shown))]
-        options = {**batch.asked}
-        seed, threshold = options.pop("seed"), options.pop("threshold")
         try:
-            editor = PhotoEditor(
-                self.jobs.pipe, item.file, seed, threshold=threshold, hide_small=options["hide_small"]
+            session = Session.opened(
+                self.jobs.pipe, item.file, self.jobs.folder, batch.seed, batch.threshold, batch.options, item.hide
             )
-            if item.hide:
-                editor.hide(item.hide)
-            session = Session(editor, self.jobs.folder, seed)
-            session.render(**options)
         except FaceAnonError as error:
             return {self.viewer: None, self.status: trouble(error, said)}
         batch.open(item, session)
@@ -196,7 +184,7 @@ class BatchTab:
         """The photo that was changed, and an archive with it."""
         assert batch.opened is not None
         item, session = batch.opened
-        session.render(**{name: value for name, value in batch.asked.items() if name not in ("seed", "threshold")})
+        session.render(**batch.options)
         item.hide = list(session.editor.zones)
         batch.forget(item)
         path = written(session.result, self.jobs.folder)
@@ -209,4 +197,4 @@ class BatchTab:
     def _view(self, batch: Batch, said: dict[str, str]) -> dict[str, Any]:
         assert batch.opened is not None
         item, session = batch.opened
-        return session.view(said, said["hint_batch"].format(short(item.record["input"])))
+        return session.view(said, said["hint_batch"].format(item.name))

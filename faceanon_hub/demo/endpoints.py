@@ -28,7 +28,6 @@ from .words import summary, time_left, unusable, words
 
 MAX_SECONDS = 60  # of a video: the labels say so
 PHOTO_LIMIT, BATCH_LIMIT = 5 * 60, 60 * 60  # seconds that a job may run: a photo; several, or a video
-NAME = 40  # characters of a file's name in a line
 
 Told = Callable[[float], None]
 
@@ -116,7 +115,7 @@ class Jobs:
             hide (`list`, *optional*):
                 For each file, the boxes that are hidden.
         """
-        batch.total, batch.asked = len(files), {"seed": int(seed or 0), "threshold": threshold, **options}
+        batch.total, batch.seed, batch.threshold, batch.options = len(files), int(seed or 0), threshold, options
         for number, file in enumerate(files):
             on_progress(number / len(files))
             zones = hide[number] if hide else []
@@ -335,8 +334,3 @@ def _options(
 def records(faces: Sequence[Face]) -> list[dict[str, Any]]:
     """What a report says of each face. Numbers count from 0 there, as in Python."""
     return [{"number": number, **face.to_dict()} for number, face in enumerate(faces)]
-
-
-def short(name: str) -> str:
-    """A file's name, cut to what fits into a line."""
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"

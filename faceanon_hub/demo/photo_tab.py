@@ -172,11 +172,7 @@ class PhotoTab:
             return self.same
         said, options = said_to(request), self._asked(values)
         try:
-            editor = PhotoEditor(
-                self.pipe, photo, int(seed or 0), threshold=threshold, hide_small=options["hide_small"]
-            )
-            opened = Session(editor, self.folder, int(seed or 0))
-            opened.render(**options)
+            opened = Session.opened(self.pipe, photo, self.folder, int(seed or 0), threshold, options)
         except FaceAnonError as error:
             return {**self._leave(session), self.status: trouble(error, said)}
         if session is not None:

@@ -17,6 +17,7 @@ import PIL.Image
 from ..editor import PhotoEditor
 from ..faces import Face, FaceStatus, derived_seed
 from ..io.photos import write_photo
+from ..pipeline import FaceAnonPipeline
 from .painter import stop_if_asked
 from .retention import place
 from .words import reason, status
@@ -56,6 +57,19 @@ class Session:
     searches: int = 0  # counts those of its faces
     deleted: bool = False
     _shown: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def opened(
+        cls, pipe: FaceAnonPipeline, photo: Any, folder: Path, seed: int, threshold: float, options: dict[str, Any],
+        zones: Sequence[Any] = (),
+    ) -> Session:  # fmt: skip
+        """A photo, rendered with options of [`Options`] and with zones hidden; errors are those of [`PhotoEditor`]."""
+        editor = PhotoEditor(pipe, photo, seed, threshold=threshold, hide_small=options["hide_small"])
+        if zones:
+            editor.hide(zones)
+        session = cls(editor, folder, seed)
+        session.render(**options)
+        return session
 
     def render(self, **options: Any) -> None:
         """Makes the photo with these options of [`Options`]."""

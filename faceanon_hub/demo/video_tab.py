@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from ..editor import PhotoEditor
 from ..errors import FaceAnonError
 from ..video.container import VideoReader
 from .endpoints import MAX_SECONDS, PHOTO_LIMIT, Jobs, said_to, showing
@@ -147,13 +146,10 @@ class VideoTab:
         said, options = said_to(request), self._asked(values)
         try:
             frame = self.jobs.first_frame(clip, first, last)
-            editor = PhotoEditor(
-                self.jobs.pipe, frame, int(seed or 0), threshold=threshold, hide_small=options["hide_small"]
-            )
-            if before is not None and before.editor.zones:
-                editor.hide(before.editor.zones)
-            session = Session(editor, self.jobs.folder, int(seed or 0))
-            session.render(**options)
+            session = Session.opened(
+                self.jobs.pipe, frame, self.jobs.folder, int(seed or 0), threshold, options,
+                [] if before is None else before.editor.zones,
+            )  # fmt: skip
         except (FaceAnonError, RefusedError) as error:
             return {self.status: trouble(error, said)}
         if before is not None:

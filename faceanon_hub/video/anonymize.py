@@ -44,9 +44,7 @@ LOOKAHEAD = PATIENCE  # frames that are known before one is painted
 DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that was not seen
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
-# One in so many frames is searched, every other time for faces of twice the least size alone; between them faces are
-# followed, and newcomers are traced back.
-EVERY = 3
+EVERY = 3  # one in so many frames is searched; between them faces are followed, and newcomers are traced back
 AHEAD = 4  # frames per core that are tracked while others are painted
 GRAIN_EVERY = 15  # one in so many frames is measured for the grain of a track's new face
 SMALL = 128  # side of the crop in which light and colour are worked out: seams in it would flicker
