@@ -227,7 +227,8 @@ class LandmarkExtractor(Component):
         with landmarker_pool(self.task).lend() as networks:
             points, presence = _mesh(networks, image, middle, CROP_SCALE * extent, roll)
             moved, own, turn = placement(points)
-            away = np.linalg.norm(moved - middle) / extent + abs(np.log(own / extent)) + abs(np.sin(turn - roll))
+            away = np.linalg.norm(moved - middle) / extent + abs(np.log(own / extent))
+            away += 2 * abs(np.sin((turn - roll) / 2))  # a mesh that stands on its head is as far as can be
             if presence < OUTVOTES or away > NEAR:
                 return None
             return self._described(networks, points, presence)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from faceanon_hub import CheckpointError, FaceDetector, LandmarkExtractor, landmarks
-from faceanon_hub.alignment import align, roll_of, transform
+from faceanon_hub.alignment import align, placement, roll_of, transform
 from faceanon_hub.faces import Face
 from faceanon_hub.io.photos import read_photo
 from faceanon_hub.landmarks import BLENDSHAPES
@@ -343,3 +343,19 @@ def test_threads_do_not_disturb_each_other(detector, extractor, portrait, uprigh
                     assert np.array_equal(face.landmarks, other.landmarks)
                     assert face.presence == other.presence
                     assert face.blendshapes == other.blendshapes
+
+
+def test_a_followed_face_is_read_where_it_is_expected_and_never_upside_down(extractor, portrait, upright, monkeypatch):
+    expected = upright.landmarks
+    near = extractor.follow(portrait, expected + [2, 1, 0])
+    assert near is not None and np.abs(near.points[:, :2] - expected[:, :2]).mean() < 2
+    assert extractor.follow(portrait, expected + [60, 0, 0]) is None
+    find = landmarks._mesh
+
+    def overturned(*given):
+        points, presence = find(*given)
+        points[:, :2] = 2 * placement(points)[0] - points[:, :2]
+        return points, presence
+
+    monkeypatch.setattr(landmarks, "_mesh", overturned)
+    assert extractor.follow(portrait, expected) is None
