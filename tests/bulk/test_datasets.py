@@ -55,9 +55,9 @@ def heads():
 
 
 @pytest.fixture(autouse=True)
-def ready(sketcher, uncritical, monkeypatch):
+def ready(quick, monkeypatch):
     """One pipeline in place of one for each call."""
-    monkeypatch.setattr(rows_of, "load", lambda *given: sketcher)
+    monkeypatch.setattr(rows_of, "load", lambda *given: quick)
 
 
 def add(tar, name, content):
@@ -609,7 +609,10 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no system that forks")
-@pytest.mark.parametrize(("method", "told"), [("fork", "forked from one in which"), ("spawn", "['', '']")])
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [("fork", "forked from one in which"), pytest.param("spawn", "['', '']", marks=pytest.mark.slow)],
+)
 def test_workers_are_not_forked_from_a_pipeline_that_ran(tmp_path, method, told):
     pytest.importorskip("datasets", exc_type=ImportError)
     (tmp_path / "forked.py").write_text(FORKED)
@@ -654,9 +657,9 @@ class _Deadly(shards.ShardWork):
         return super().__call__(shard)
 
 
-def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, pipe, tmp_path, heads, monkeypatch):
+@pytest.mark.slow
+def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, sketches, tmp_path, heads, monkeypatch):
     monkeypatch.undo()  # actors load the pipeline as it is
-    monkeypatch.setattr(rows_of, "load", lambda *given: pipe)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ray = pytest.importorskip("ray", exc_type=ImportError)
     pytest.importorskip("ray.data", exc_type=ImportError)
@@ -666,13 +669,15 @@ def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, pipe, tmp_path
         with tarfile.open(source / f"a-{number:03d}.tar", "w") as tar:
             add(tar, f"{number}.jpg", heads[number % PHOTOS])
             add(tar, f"{number}.cls", str(number).encode())
-    anonymize_dataset(source, tmp_path / "local", seed=1)
+    anonymize_dataset(source, tmp_path / "local", seed=1, checkpoint=str(sketches))
     monkeypatch.setattr(datasets, "ShardWork", _Deadly)
     # Actors unpickle the deadly work, so they must find this file.
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
     try:
-        report = anonymize_dataset(source, tmp_path / "ray", seed=1, engine="ray", actors=2)
+        report = anonymize_dataset(
+            source, tmp_path / "ray", seed=1, checkpoint=str(sketches), engine="ray", actors=2
+        )
     finally:
         ray.shutdown()
     assert (tmp_path / "died").exists() and report.rows == report.anonymized == 6

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from faceanon_hub import (
     FaceAnonError,
+    FaceAnonPipeline,
     UnreadableImageError,
     UnwritableError,
     UnwritableImageError,
@@ -54,12 +55,22 @@ def run(*arguments):
     return CliRunner().invoke(app, ["folder", *map(str, arguments)], catch_exceptions=False)
 
 
-def test_a_tree_keeps_its_shape_and_one_bad_file_stops_no_other(pipe, album, tmp_path, head):
+@pytest.fixture
+def at_hand(quick, monkeypatch):
+    """Commands use one pipeline in this process in place of workers."""
+    monkeypatch.setattr(
+        folders,
+        "_spread",
+        lambda chunks, workers, given: (record for chunk in chunks for record in folders._work(quick, given[0], chunk)),
+    )
+
+
+def test_a_tree_keeps_its_shape_and_one_bad_file_stops_no_other(quick, album, tmp_path, head):
     calls = []
     report = anonymize_folder(
         album,
         tmp_path / "out",
-        pipe=pipe,
+        pipe=quick,
         seed=1,
         reports=tmp_path / "told",
         on_progress=lambda *call: calls.append(call),
@@ -78,123 +89,123 @@ def test_a_tree_keeps_its_shape_and_one_bad_file_stops_no_other(pipe, album, tmp
     assert calls[0] == (0, 3, "") and [call[0] for call in calls] == [0, 1, 2, 3]
 
 
-def test_a_second_run_does_nothing_and_a_changed_file_is_done_again(pipe, album, tmp_path, head, monkeypatch):
+def test_a_second_run_does_nothing_and_a_changed_file_is_done_again(quick, album, tmp_path, head, monkeypatch):
     out, reports = tmp_path / "out", tmp_path / "told"
-    anonymize_folder(album, out, pipe=pipe, seed=1, reports=reports)
+    anonymize_folder(album, out, pipe=quick, seed=1, reports=reports)
     (album / "deep" / "broken.jpg").unlink()
     before, seen = tree(out), []
     work = folders._work
     monkeypatch.setattr(folders, "_work", lambda *a: seen.extend(job.path for job in a[2]) or work(*a))
-    again = anonymize_folder(album, out, pipe=pipe, seed=1, reports=reports)
+    again = anonymize_folder(album, out, pipe=quick, seed=1, reports=reports)
     assert seen == [] and again.unchanged == again.photos == 2 and tree(out) == before
 
     os.utime(album / "a.png", (1, 1))  # a new date alone is no change
-    anonymize_folder(album, out, pipe=pipe, seed=1, reports=reports)
+    anonymize_folder(album, out, pipe=quick, seed=1, reports=reports)
     assert seen == []
     head.rotate(90).save(album / "a.png")
     (reports / "deep" / "er" / "b c.jpg.json").unlink()
-    anonymize_folder(album, out, pipe=pipe, seed=1, reports=reports)
+    anonymize_folder(album, out, pipe=quick, seed=1, reports=reports)
     assert sorted(seen) == ["a.png", "deep/er/b c.jpg"] and tree(out)["a.png"] != before["a.png"]
     assert tree(out)["deep/er/b c.jpg"] == before["deep/er/b c.jpg"]
 
 
-def test_other_options_are_refused_unless_all_is_done_again(pipe, album, tmp_path):
+def test_other_options_are_refused_unless_all_is_done_again(quick, album, tmp_path):
     out = tmp_path / "out"
-    anonymize_folder(album, out, pipe=pipe, seed=1)
+    anonymize_folder(album, out, pipe=quick, seed=1)
     before = tree(out)
     with pytest.raises(FaceAnonError, match="another truncation, seed"):
-        anonymize_folder(album, out, pipe=pipe, seed=2, truncation=0.5)
+        anonymize_folder(album, out, pipe=quick, seed=2, truncation=0.5)
     with pytest.raises(FaceAnonError, match="another dtype"):
-        anonymize_folder(album, out, checkpoint=pipe.config["_name_or_path"], seed=1, dtype="bfloat16")
+        anonymize_folder(album, out, checkpoint=quick.config["_name_or_path"], seed=1, dtype="bfloat16")
     assert tree(out) == before
-    report = anonymize_folder(album, out, pipe=pipe, seed=2, redo=True)
+    report = anonymize_folder(album, out, pipe=quick, seed=2, redo=True)
     assert report.unchanged == 0 and tree(out)["a.png"] != before["a.png"]
 
 
-def test_a_drawn_seed_is_forgotten_when_all_is_done(pipe, album, tmp_path):
-    anonymize_folder(album, tmp_path / "out", pipe=pipe)
+def test_a_drawn_seed_is_forgotten_when_all_is_done(quick, album, tmp_path):
+    anonymize_folder(album, tmp_path / "out", pipe=quick)
     state = tmp_path / "out" / ".faceanon"
     drawn = json.loads((state / "run.json").read_text())["seed"]
     assert isinstance(drawn, int) and state.stat().st_mode & 0o077 == 0  # a file failed: the run is unfinished
     (album / "deep" / "broken.jpg").unlink()
-    anonymize_folder(album, tmp_path / "out", pipe=pipe)
+    anonymize_folder(album, tmp_path / "out", pipe=quick)
     assert json.loads((state / "run.json").read_text())["seed"] is None
     assert str(drawn) not in "".join(content.decode("latin-1") for content in tree(tmp_path / "out").values())
 
 
-def test_same_photos_under_other_paths_get_other_faces(pipe, tmp_path, head):
+def test_same_photos_under_other_paths_get_other_faces(quick, tmp_path, head):
     source = tmp_path / "in"
     source.mkdir()
     head.save(source / "a.png")
     head.save(source / "b.png")
-    anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1)
+    anonymize_folder(source, tmp_path / "out", pipe=quick, seed=1)
     files = tree(tmp_path / "out")
     assert files["a.png"] != files["b.png"]
 
 
-def test_results_do_not_depend_on_what_is_done_beside_them(pipe, album, tmp_path, monkeypatch):
-    anonymize_folder(album, tmp_path / "together", pipe=pipe, seed=1)
+def test_results_do_not_depend_on_what_is_done_beside_them(quick, album, tmp_path, monkeypatch):
+    anonymize_folder(album, tmp_path / "together", pipe=quick, seed=1)
     monkeypatch.setattr(folders, "BATCH_FILES", 1)
-    anonymize_folder(album, tmp_path / "alone", pipe=pipe, seed=1, batch_size=1)
+    anonymize_folder(album, tmp_path / "alone", pipe=quick, seed=1, batch_size=1)
     assert tree(tmp_path / "together") == tree(tmp_path / "alone")
 
 
-def test_a_photo_that_breaks_the_call_stops_no_other(pipe, album, tmp_path):
+def test_a_photo_that_breaks_the_call_stops_no_other(quick, album, tmp_path):
     zones = tmp_path / "zones.json"
     zones.write_text(json.dumps({"a.png": {"hide": [[900, 900, 950, 950]]}}))
-    report = anonymize_folder(album, tmp_path / "out", pipe=pipe, zones=zones)
+    report = anonymize_folder(album, tmp_path / "out", pipe=quick, zones=zones)
     assert report.photos == 1 and "nothing lies in a photo of 180 x 200" in report.failures["a.png"]
 
 
-def test_names_that_would_meet_are_refused(pipe, tmp_path, head):
+def test_names_that_would_meet_are_refused(quick, tmp_path, head):
     source = tmp_path / "in"
     source.mkdir()
     head.save(source / "a.png")
     head.save(source / "a.jpg")
     with pytest.raises(FaceAnonError, match=r"a\.jpg and a\.png would both be written to .*a\.webp"):
-        anonymize_folder(source, tmp_path / "out", pipe=pipe, photo_format="webp")
+        anonymize_folder(source, tmp_path / "out", pipe=quick, photo_format="webp")
     assert not (tmp_path / "out").exists()
     report = anonymize_folder(
-        source, tmp_path / "out", pipe=pipe, suffix="_new", exclude=["*.jpg"], photo_format="webp"
+        source, tmp_path / "out", pipe=quick, suffix="_new", exclude=["*.jpg"], photo_format="webp"
     )
     assert report.photos == 1 and PIL.Image.open(tmp_path / "out" / "a_new.webp").format == "WEBP"
 
 
-def test_folders_that_lie_in_one_another_are_refused(pipe, album, tmp_path):
+def test_folders_that_lie_in_one_another_are_refused(quick, album, tmp_path):
     for out in (album, album / "out", album / "deep" / ".." / "out", tmp_path):
         with pytest.raises(ValueError, match="lies in"):
-            anonymize_folder(album, out, pipe=pipe)
+            anonymize_folder(album, out, pipe=quick)
     with pytest.raises(ValueError, match="lies in"):
-        anonymize_folder(album, tmp_path / "out", pipe=pipe, reports=album / "told")
+        anonymize_folder(album, tmp_path / "out", pipe=quick, reports=album / "told")
     assert not (album / "out").exists()
 
 
-def test_nothing_is_written_over_an_original_by_a_link(pipe, album, tmp_path):
+def test_nothing_is_written_over_an_original_by_a_link(quick, album, tmp_path):
     out, before = tmp_path / "out", tree(album)
     out.mkdir()
     (out / "deep").symlink_to(album / "deep")
     with pytest.raises(FaceAnonError, match="deep/broken.jpg leads into .*in: an original would be overwritten"):
-        anonymize_folder(album, out, pipe=pipe, redo=True)
+        anonymize_folder(album, out, pipe=quick, redo=True)
     (out / "deep").unlink()
     zones = out / "notes.txt"
     zones.write_text('{"*": {}}')
     with pytest.raises(FaceAnonError, match="the zones and notes.txt would both be written to"):
-        anonymize_folder(album, out, pipe=pipe, zones=zones, copy_others=True, redo=True)
+        anonymize_folder(album, out, pipe=quick, zones=zones, copy_others=True, redo=True)
     assert tree(album) == before and zones.read_text() == '{"*": {}}'
 
 
-def test_files_of_somebody_else_are_not_overwritten(pipe, album, tmp_path):
+def test_files_of_somebody_else_are_not_overwritten(quick, album, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.png").write_text("mine")
     with pytest.raises(FaceAnonError, match="was not made here"):
-        anonymize_folder(album, out, pipe=pipe)
+        anonymize_folder(album, out, pipe=quick)
     assert (out / "a.png").read_text() == "mine" and not (out / ".faceanon").exists()
 
 
-def test_patterns_choose_by_path_or_name(pipe, album, tmp_path):
+def test_patterns_choose_by_path_or_name(quick, album, tmp_path):
     def planned(**patterns):
-        return anonymize_folder(album, tmp_path / "out", pipe=pipe, dry_run=True, **patterns).planned
+        return anonymize_folder(album, tmp_path / "out", pipe=quick, dry_run=True, **patterns).planned
 
     assert planned() == ["a.png", "deep/broken.jpg", "deep/er/b c.jpg"]
     assert planned(include=["*.PNG"]) == ["a.png"]
@@ -203,7 +214,7 @@ def test_patterns_choose_by_path_or_name(pipe, album, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_links_are_not_followed_out_of_the_tree(pipe, album, tmp_path, head):
+def test_links_are_not_followed_out_of_the_tree(quick, album, tmp_path, head):
     (tmp_path / "private").mkdir()
     head.save(tmp_path / "private" / "secret.png")
     (album / "out.png").symlink_to(tmp_path / "private" / "secret.png")
@@ -214,25 +225,25 @@ def test_links_are_not_followed_out_of_the_tree(pipe, album, tmp_path, head):
     (album / ".faceanon").mkdir()  # as when the target of one run is the source of another
     head.save(album / ".faceanon" / "x.png")
     os.mkfifo(album / "pipe.png")
-    report = anonymize_folder(album, tmp_path / "out", pipe=pipe, dry_run=True)
+    report = anonymize_folder(album, tmp_path / "out", pipe=quick, dry_run=True)
     assert report.planned == ["a.png", "deep/broken.jpg", "deep/er/b c.jpg", "in.png"] and report.skipped == 6
 
 
-def test_other_files_are_copied_on_request_but_never_a_picture(pipe, album, tmp_path, head):
+def test_other_files_are_copied_on_request_but_never_a_picture(quick, album, tmp_path, head):
     head.save(album / "photo.unknown", format="PNG")
     (album / "clip.bin").write_bytes(b"\0\0\0\x18ftypmp42 and so on")
-    report = anonymize_folder(album, tmp_path / "out", pipe=pipe, copy_others=True)
+    report = anonymize_folder(album, tmp_path / "out", pipe=quick, copy_others=True)
     assert report.copied == 1 and (tmp_path / "out" / "notes.txt").read_text() == "who is who"
     assert set(report.failures) == {"deep/broken.jpg", "photo.unknown", "clip.bin"}
     assert not (tmp_path / "out" / "photo.unknown").exists() and not (tmp_path / "out" / "clip.bin").exists()
 
 
-def test_what_may_hold_a_picture_is_named_and_left_out(pipe, album, tmp_path, head):
+def test_what_may_hold_a_picture_is_named_and_left_out(quick, at_hand, album, tmp_path, head):
     out = tmp_path / "out"
     head.save(album / "a.tga")
     for name in ("a.mxf", "a.dv", "deep/a.pdf"):
         (album / name).write_bytes(b"\x06\x0e\x2b\x34" + head.tobytes())
-    report = anonymize_folder(album, out, pipe=pipe, copy_others=True, trust=["*.pdf"])
+    report = anonymize_folder(album, out, pipe=quick, copy_others=True, trust=["*.pdf"])
     assert report.copied == 2 and {"notes.txt", "deep/a.pdf"} < set(tree(out))
     left = {"a.tga", "a.mxf", "a.dv"}
     assert set(report.failures) == left | {"deep/broken.jpg"} and not left & set(tree(out))
@@ -242,12 +253,12 @@ def test_what_may_hold_a_picture_is_named_and_left_out(pipe, album, tmp_path, he
     assert not (out / "deep" / "a.pdf").exists()  # trusted no longer
 
 
-def test_zones_hold_for_the_files_that_match(pipe, album, tmp_path, head):
+def test_zones_hold_for_the_files_that_match(quick, album, tmp_path, head):
     zones = tmp_path / "zones.json"
     zones.write_text(json.dumps({"*.png": {"keep": [[0, 0, 180, 200]], "hide": [[0, 0, 20, 30]]}, "deep/*": {}}))
     out = tmp_path / "out"
     options = {"seed": 1, "zones": zones, "hide": [(160, 180, 180, 200)], "fallback": "solid"}
-    report = anonymize_folder(album, out, pipe=pipe, reports=tmp_path / "told", **options)
+    report = anonymize_folder(album, out, pipe=quick, reports=tmp_path / "told", **options)
     assert (report.kept, report.anonymized) == (1, 1)
     picture = np.asarray(PIL.Image.open(out / "a.png")).copy()
     assert not picture[:30, :20].any() and not picture[180:, 160:].any()
@@ -259,7 +270,7 @@ def test_zones_hold_for_the_files_that_match(pipe, album, tmp_path, head):
 
     # Other zones for one file: it is done again, and no other.
     zones.write_text(json.dumps({"*.png": {"hide": [[0, 0, 40, 30]]}}))
-    again = anonymize_folder(album, out, pipe=pipe, reports=tmp_path / "told", **options)
+    again = anonymize_folder(album, out, pipe=quick, reports=tmp_path / "told", **options)
     assert again.unchanged == 1 and not np.asarray(PIL.Image.open(out / "a.png"))[:30, :40].any()
 
 
@@ -274,17 +285,17 @@ def test_zones_hold_for_the_files_that_match(pipe, album, tmp_path, head):
         ('{"*.gif": {"hide": [[0, 0, 5, 5]]}}', "matches no file"),
     ],
 )
-def test_zones_that_mean_nothing_are_refused(pipe, album, tmp_path, text, message):
+def test_zones_that_mean_nothing_are_refused(quick, album, tmp_path, text, message):
     (tmp_path / "zones.json").write_text(text)
     with pytest.raises(UnreadableImageError, match=message):
-        anonymize_folder(album, tmp_path / "out", pipe=pipe, zones=tmp_path / "zones.json")
+        anonymize_folder(album, tmp_path / "out", pipe=quick, zones=tmp_path / "zones.json")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_result_goes_when_its_input_no_longer_gives_one(pipe, album, tmp_path):
-    anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1)
+def test_a_result_goes_when_its_input_no_longer_gives_one(quick, album, tmp_path):
+    anonymize_folder(album, tmp_path / "out", pipe=quick, seed=1)
     (album / "a.png").write_bytes(b"damaged")
-    report = anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1)
+    report = anonymize_folder(album, tmp_path / "out", pipe=quick, seed=1)
     assert "a.png" in report.failures and not (tmp_path / "out" / "a.png").exists()
 
 
@@ -301,7 +312,7 @@ def full_disk(error):
 
 
 @pytest.mark.parametrize("kind", ["photo", "video"])
-def test_a_full_disk_stops_the_run_and_it_goes_on_later(pipe, album, tmp_path, monkeypatch, kind):
+def test_a_full_disk_stops_the_run_and_it_goes_on_later(quick, album, tmp_path, monkeypatch, kind):
     if kind == "video":
         av = pytest.importorskip("av")
         with av.open(str(album / "clip.mp4"), "w") as clip:
@@ -313,42 +324,42 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_later(pipe, album, tmp_path, m
         if kind == "photo":
             patched.setattr(folders, "write_photo", full_disk(UnwritableImageError))
         else:
-            patched.setattr(type(pipe), "video", full_disk(UnwritableVideoError))
+            patched.setattr(type(quick), "video", full_disk(UnwritableVideoError))
         with pytest.raises(UnwritableError, match=r"out/(?!\.faceanon)\S+: No space left"):  # no partial file
-            anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1)
-    anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1)
-    anonymize_folder(album, tmp_path / "whole", pipe=pipe, seed=1)
+            anonymize_folder(album, tmp_path / "out", pipe=quick, seed=1)
+    anonymize_folder(album, tmp_path / "out", pipe=quick, seed=1)
+    anonymize_folder(album, tmp_path / "whole", pipe=quick, seed=1)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
-def test_unusable_folders_and_options(pipe, album, tmp_path):
+def test_unusable_folders_and_options(quick, album, tmp_path):
     with pytest.raises(UnreadableImageError, match="no such folder"):
         anonymize_folder(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "file").write_text("")
     with pytest.raises(UnwritableImageError, match="is no folder"):
-        anonymize_folder(album, tmp_path / "file", pipe=pipe)
+        anonymize_folder(album, tmp_path / "file", pipe=quick)
     for wrong in ({"workers": 0}, {"photo_format": "xyz"}, {"quality": 0}, {"suffix": "a/b"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            anonymize_folder(album, tmp_path / "out", pipe=pipe, **wrong)
+            anonymize_folder(album, tmp_path / "out", pipe=quick, **wrong)
     with pytest.raises(ValueError, match="`dtype` must be one of float32, bfloat16, float16, not 'int8'"):
         anonymize_folder(album, tmp_path / "out", dtype="int8")
     with pytest.raises(ValueError, match="truncation"):
-        anonymize_folder(album, tmp_path / "out", pipe=pipe, truncation=2)
+        anonymize_folder(album, tmp_path / "out", pipe=quick, truncation=2)
     assert run(album, album).exit_code == 2
     assert run(tmp_path / "nowhere", tmp_path / "out").exit_code == 4
     assert run(album, tmp_path / "out", "--hide", "1,2,3").exit_code == 2
 
 
-def test_a_format_that_nothing_here_writes_is_said_before_the_work(pipe, album, tmp_path, monkeypatch):
+def test_a_format_that_nothing_here_writes_is_said_before_the_work(quick, album, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(UnwritableImageError, match="needs pillow-heif"):
-        anonymize_folder(album, tmp_path / "out", pipe=pipe, photo_format="heic")
+        anonymize_folder(album, tmp_path / "out", pipe=quick, photo_format="heic")
     assert not (tmp_path / "out").exists()
 
 
-def test_only_one_run_at_a_time(pipe, album, tmp_path):
+def test_only_one_run_at_a_time(quick, album, tmp_path):
     with Ledger(tmp_path / "out" / ".faceanon").claimed(), pytest.raises(FaceAnonError, match="another run"):
-        anonymize_folder(album, tmp_path / "out", pipe=pipe)
+        anonymize_folder(album, tmp_path / "out", pipe=quick)
 
 
 def test_the_command_dry_run_and_summary(album, tmp_path):
@@ -362,8 +373,9 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes as Linux tells of them")
-def test_a_killed_run_started_again_gives_the_same_tree(pipe, one_thread, tmp_path, head):
-    source = tmp_path / "in"
+@pytest.mark.slow
+def test_a_killed_run_started_again_gives_the_same_tree(one_thread, sketches, tmp_path, head):
+    pipe, source = FaceAnonPipeline.from_pretrained(sketches), tmp_path / "in"
     for number in range(8):
         (source / str(number % 3)).mkdir(parents=True, exist_ok=True)
         head.rotate(5 * number).save(source / str(number % 3) / f"{number}.png")
@@ -374,7 +386,7 @@ def test_a_killed_run_started_again_gives_the_same_tree(pipe, one_thread, tmp_pa
     assert whole.photos == 8 and whole.failed == 1 and whole.anonymized + whole.obfuscated >= 6
 
     command = [*COMMAND, source, tmp_path / "killed", "--report", tmp_path / "killed-told"]
-    command += ["--seed", "3", "--workers"]
+    command += ["--checkpoint", sketches, "--seed", "3", "--workers"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen([*command, "2"], stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
     state = tmp_path / "killed" / ".faceanon"
@@ -409,6 +421,7 @@ def _work_or_die(jobs):
     return [{"path": job.path} for job in jobs]
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_its_worker_is_a_failure_and_stops_no_other(monkeypatch, tmp_path):
     monkeypatch.setattr(folders, "start", _start_nothing)
     monkeypatch.setattr(folders, "work", _work_or_die)
@@ -422,51 +435,51 @@ def test_a_file_that_kills_its_worker_is_a_failure_and_stops_no_other(monkeypatc
     assert list(failed) == ["fatal.png"] and "process that worked on it died" in failed["fatal.png"]
 
 
-def test_a_video_among_photos(pipe, album, tmp_path):
+def test_a_video_among_photos(quick, album, tmp_path):
     pytest.importorskip("faceanon_hub.video.anonymize")
     av = pytest.importorskip("av")
     with av.open(str(album / "deep" / "clip.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = 180, 200, "yuv420p"
         frame = av.VideoFrame.from_ndarray(np.asarray(PIL.Image.open(album / "a.png").convert("RGB")))
-        for _ in range(6):
+        for _ in range(3):
             for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
-    report = anonymize_folder(album, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told")
+    report = anonymize_folder(album, tmp_path / "out", pipe=quick, seed=1, reports=tmp_path / "told")
     assert report.videos == 1 and (tmp_path / "out" / "deep" / "clip.mp4").is_file()
     assert report.anonymized + report.obfuscated >= 3
     assert json.loads((tmp_path / "told" / "deep" / "clip.mp4.json").read_text())["input"] == "deep/clip.mp4"
 
 
-def test_a_video_that_cannot_be_done_is_a_failure_and_never_copied(pipe, album, tmp_path, monkeypatch):
+def test_a_video_that_cannot_be_done_is_a_failure_and_never_copied(quick, album, tmp_path, monkeypatch):
     (album / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42 and so on")
     monkeypatch.setitem(sys.modules, "faceanon_hub.video.anonymize", None)  # as where it cannot be imported
-    report = anonymize_folder(album, tmp_path / "out", pipe=pipe, copy_others=True)
+    report = anonymize_folder(album, tmp_path / "out", pipe=quick, copy_others=True)
     assert "clip.mp4" in report.failures and not (tmp_path / "out" / "clip.mp4").exists()
 
 
-def test_names_as_long_as_can_be(pipe, tmp_path, head):
+def test_names_as_long_as_can_be(quick, tmp_path, head):
     source, names = tmp_path / "in", [f"{letter * 251}.png" for letter in "ab"]
     source.mkdir()
     for name in [*names, "ä.png"]:
         head.save(source / name)
-    report = anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told")
+    report = anonymize_folder(source, tmp_path / "out", pipe=quick, seed=1, reports=tmp_path / "told")
     assert report.photos == 3 and not report.failures and {*names, "ä.png"} < set(tree(tmp_path / "out"))
     told = [json.loads(text) for text in tree(tmp_path / "told").values()]
     assert sorted(record["input"] for record in told) == sorted([*names, "ä.png"])
-    assert anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1, reports=tmp_path / "told").unchanged == 3
-    report = anonymize_folder(source, tmp_path / "more", pipe=pipe, seed=1, suffix="_new")
+    assert anonymize_folder(source, tmp_path / "out", pipe=quick, seed=1, reports=tmp_path / "told").unchanged == 3
+    report = anonymize_folder(source, tmp_path / "more", pipe=quick, seed=1, suffix="_new")
     assert report.photos == 1 and set(report.failures) == set(names)
     assert all("longer than 255 bytes" in reason for reason in report.failures.values())
 
 
-def test_what_macos_writes_beside_files_is_no_photo(pipe, tmp_path, head):
+def test_what_macos_writes_beside_files_is_no_photo(quick, tmp_path, head):
     source = tmp_path / "in"
     source.mkdir()
     head.save(source / "a.png")
     (source / "._a.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(100))
     head.save(source / "._b.png")  # a photo all the same
-    report = anonymize_folder(source, tmp_path / "out", pipe=pipe, seed=1)
+    report = anonymize_folder(source, tmp_path / "out", pipe=quick, seed=1)
     assert (report.photos, report.skipped, report.failures) == (2, 1, {})
