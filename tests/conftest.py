@@ -62,8 +62,8 @@ def sketches(sketcher, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _stand_in(sketcher):
-    """Draws one face for everybody, once a size, with waves that differ by style."""
+def stand_in(sketcher):
+    """That pipeline with one face for everybody, drawn once a size, under waves that differ by style."""
     from faceanon_hub import FaceAnonPipeline
 
     generator, faces = copy(sketcher.generator), {}
@@ -83,9 +83,9 @@ def _stand_in(sketcher):
 
 
 @pytest.fixture
-def quick(_stand_in, uncritical):
+def quick(stand_in, uncritical):
     """The bundled pipeline where any face will do: all get the same one but for a pattern, in a fourth of the time."""
-    return _stand_in
+    return stand_in
 
 
 @pytest.fixture(scope="session")
