@@ -1,5 +1,7 @@
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
@@ -86,6 +88,39 @@ def stand_in(sketcher):
 def quick(stand_in, uncritical):
     """The bundled pipeline where any face will do: all get the same one but for a pattern, in a fourth of the time."""
     return stand_in
+
+
+@pytest.fixture
+def at_hand(quick, monkeypatch):
+    """That pipeline for commands, in this process: in place of the bundled one and of workers."""
+    from faceanon_hub import DEFAULT_CHECKPOINT, workers
+    from faceanon_hub.attacks import capture
+    from faceanon_hub.bulk import folders
+    from faceanon_hub.evaluation import evaluator
+
+    load = workers.load_quietly
+
+    def loaded(checkpoint, device="cpu", dtype="float32"):
+        workers.check_device(device)
+        bundled = (checkpoint, dtype) == (str(DEFAULT_CHECKPOINT), "float32")
+        return quick if bundled else load(checkpoint, device, dtype)
+
+    def spread(chunks, count, given):
+        work = folders._worker(*given)
+        return (record for chunk in chunks for record in work(chunk))
+
+    @contextmanager
+    def crew(count, make, *arguments):
+        workers.start(make, *arguments)
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+
+    monkeypatch.setattr(workers, "load_quietly", loaded)
+    monkeypatch.setattr(workers, "obey_parent", lambda: None)
+    monkeypatch.setattr(workers, "_work", None, raising=False)
+    monkeypatch.setattr(folders, "_spread", spread)
+    for module in (capture, evaluator):
+        monkeypatch.setattr(module, "crew", crew)
 
 
 @pytest.fixture(scope="session")

@@ -55,16 +55,6 @@ def run(*arguments):
     return CliRunner().invoke(app, ["folder", *map(str, arguments)], catch_exceptions=False)
 
 
-@pytest.fixture
-def at_hand(quick, monkeypatch):
-    """Commands use one pipeline in this process in place of workers."""
-    monkeypatch.setattr(
-        folders,
-        "_spread",
-        lambda chunks, workers, given: (record for chunk in chunks for record in folders._work(quick, given[0], chunk)),
-    )
-
-
 def test_a_tree_keeps_its_shape_and_one_bad_file_stops_no_other(quick, album, tmp_path, head):
     calls = []
     report = anonymize_folder(

@@ -20,6 +20,7 @@ from faceanon_hub.cli.extras import EXTRAS
 from faceanon_hub.hub import TABLE_END, TABLE_START
 
 README = Path(__file__).parents[2] / "README.md"
+pytestmark = pytest.mark.usefixtures("at_hand")
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,10 @@ def test_the_seed_decides(photo, tmp_path):
     assert a == b != c
 
 
-def test_half_precision_gives_the_same_face(photo, tmp_path):
+def test_half_precision_gives_the_same_face(photo, sketches, tmp_path):
     for dtype in ("float32", "bfloat16"):
-        run("image", photo, tmp_path / f"{dtype}.png", "--seed", 1, "--dtype", dtype, "--quiet")
+        chosen = "--checkpoint", sketches, "--dtype", dtype
+        run("image", photo, tmp_path / f"{dtype}.png", "--seed", 1, *chosen, "--quiet")
     names = (photo, tmp_path / "float32.png", tmp_path / "bfloat16.png")
     before, whole, half = (np.asarray(PIL.Image.open(name)).astype(int) for name in names)
     apart = np.abs(whole - half)[(whole != before).any(2)]
