@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from faceanon_hub import CheckpointError, workers
+from faceanon_hub import CheckpointError, FaceAnonError, workers
 from faceanon_hub.attacks.capture import find_people, observe
 from faceanon_hub.bulk.folders import anonymize_folder
 from faceanon_hub.evaluation.evaluator import evaluate, find_photos
@@ -53,3 +53,12 @@ def test_a_missing_checkpoint_is_a_clear_error_of_every_command(album, tmp_path,
             observe(find_people(album), lost, ["original"], workers=1)
         else:
             anonymize_folder(album, tmp_path / "out", checkpoint=lost, workers=1)
+
+
+@pytest.mark.slow
+def test_records_come_back_from_other_processes(album, sketches, tmp_path):
+    tasks = find_photos([album], pairs=True)
+    records = evaluate(tasks, str(sketches), ["original"], tmp_path / "state", workers=2)
+    assert len(records) == 12 and all("no face" in record["failed"] for record in records)
+    with pytest.raises(FaceAnonError, match="there are 0 .12 left out: no face"):
+        observe(find_people(album), str(sketches), ["original"], workers=2)

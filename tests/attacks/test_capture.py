@@ -25,8 +25,8 @@ def run(*arguments):
 
 
 @pytest.fixture(scope="module")
-def record(album, pipe) -> dict:
-    return Capture(pipe, known_settings())(find_people(album)[0])
+def record(album, sketcher) -> dict:
+    return Capture(sketcher, known_settings())(find_people(album)[0])
 
 
 def test_people_with_one_photo_are_left_out(album):
@@ -89,7 +89,7 @@ def test_settings_differ_and_the_original_is_the_original(record, album, pipe):
     assert np.array_equal(rows["original"]["whole"], metrics.DlibRecognizer()(photo, face.landmarks))
 
 
-def test_alone_nothing_round_the_face_is_seen(album, pipe, tmp_path):
+def test_alone_nothing_round_the_face_is_seen(album, quick):
     task = find_people(album)[0]
     seen = []
 
@@ -97,19 +97,19 @@ def test_alone_nothing_round_the_face_is_seen(album, pipe, tmp_path):
         seen.append(image)
         return np.zeros(2)
 
-    Capture(pipe, ["default"], recognizer=spy)(task)
+    Capture(quick, ["default"], recognizer=spy)(task)
     whole, alone = seen
     grey = (alone == 128).all(2)
     assert grey[:5].all() and grey[-5:].all() and 0.3 < grey.mean() < 0.95
     assert np.array_equal(alone[~grey], whole[~grey])
 
 
-def test_one_seed_is_that_of_the_pipeline(album, pipe):
+def test_one_seed_is_that_of_the_pipeline(album, quick):
     task = find_people(album)[1]
     photo = np.asarray(PIL.Image.open(task.path))
     results = []
-    Capture(pipe, ["one seed"], seed=4, recognizer=lambda image, points: results.append(image) or np.zeros(2))(task)
-    assert np.array_equal(results[0], np.asarray(pipe(photo, seed=4).images[0]))
+    Capture(quick, ["one seed"], seed=4, recognizer=lambda image, points: results.append(image) or np.zeros(2))(task)
+    assert np.array_equal(results[0], np.asarray(quick(photo, seed=4).images[0]))
 
 
 def test_photos_without_a_face_are_left_out_and_counted(album, record, pipe, tmp_path):
@@ -127,7 +127,7 @@ def test_photos_without_a_face_are_left_out_and_counted(album, record, pipe, tmp
     assert seen.faces["blur"]["alone"].shape == (12, 128) and seen.expression["default"]["points"].shape == (12,)
 
 
-def test_the_command_takes_another_recognizer(album, tmp_path):
+def test_the_command_takes_another_recognizer(at_hand, album, tmp_path):
     result = run("attack", album, tmp_path / "report", "--recognizer", tmp_path / "faceres.json")
     assert result.exit_code == 4 and "faceres.json" in result.stderr
     write_graph(tmp_path, "faceres", *FACERES)
@@ -142,7 +142,7 @@ def test_the_command_takes_another_recognizer(album, tmp_path):
     assert {value.shape[1] for name, value in seen.items() if name.endswith(("/whole", "/alone"))} == {16}
 
 
-def test_the_command_reports_figures_and_nothing_biometric(album, tmp_path):
+def test_the_command_reports_figures_and_nothing_biometric(at_hand, album, tmp_path):
     out = tmp_path / "report"
     result = run("attack", album, out, "--settings", "default", "--workers", 2)
     assert result.exit_code == 0 and "parrot:" in result.stderr and "12 photos" in result.stderr

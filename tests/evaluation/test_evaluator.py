@@ -24,11 +24,11 @@ from faceanon_hub.evaluation.evaluator import (
 
 
 @pytest.fixture(scope="module")
-def photos(portrait, pipe, tmp_path_factory) -> Path:
+def photos(portrait, sketcher, tmp_path_factory) -> Path:
     """Two photos of one person and one of nobody."""
     folder = tmp_path_factory.mktemp("photos")
     head = portrait[:256, 96:352]
-    somebody = np.asarray(pipe(head, seed=3).images[0])
+    somebody = np.asarray(sketcher(head, seed=3).images[0])
     for name, picture in {"a/1": head, "a/2": head[:, ::-1], "b/1": somebody}.items():
         (folder / name).parent.mkdir(exist_ok=True)
         PIL.Image.fromarray(np.ascontiguousarray(picture)).save(folder / f"{name}.png")
@@ -36,9 +36,9 @@ def photos(portrait, pipe, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def record(photos, pipe) -> dict:
+def record(photos, sketcher) -> dict:
     (task, *_) = find_photos([photos], pairs=True)
-    return Evaluator(pipe, list(METHODS))(task)
+    return Evaluator(sketcher, list(METHODS))(task)
 
 
 def test_photos_of_a_folder_are_one_person(photos):
@@ -110,10 +110,10 @@ def test_only_what_draws_a_face_says_whether_it_was_replaced(record):
     assert record["methods"][DEFAULT]["values"]["replaced"] == 1
 
 
-def test_a_face_that_no_drawn_one_fits_is_measured_as_the_fallback_leaves_it(photos, pipe, monkeypatch):
-    monkeypatch.setattr(type(pipe), "fit_face", lambda self, job, drawn: None)
+def test_a_face_that_no_drawn_one_fits_is_measured_as_the_fallback_leaves_it(photos, quick, monkeypatch):
+    monkeypatch.setattr(type(quick), "fit_face", lambda self, job, drawn: None)
     (task, *_) = find_photos([photos], pairs=True)
-    found = Evaluator(pipe, [DEFAULT])(task)["methods"][DEFAULT]["values"]
+    found = Evaluator(quick, [DEFAULT])(task)["methods"][DEFAULT]["values"]
     assert found["replaced"] == 0 and found["ciede2000"] > 2
 
 
@@ -127,18 +127,18 @@ def test_the_recognizer_sees_the_original_and_not_the_new_face(record):
     assert np.linalg.norm(record["second"] - record["methods"][DEFAULT]["embedding"]) > 0.1
 
 
-def test_rows_can_be_chosen_and_are_the_same(photos, pipe, record):
+def test_rows_can_be_chosen_and_are_the_same(photos, sketcher, record):
     task = find_photos([photos], pairs=True)[0]
-    few = Evaluator(pipe, [DEFAULT])(task)
+    few = Evaluator(sketcher, [DEFAULT])(task)
     assert list(few["methods"]) == [DEFAULT]
     assert few["methods"][DEFAULT]["values"] == record["methods"][DEFAULT]["values"]
 
 
-def test_sex_and_age_are_judged_where_the_judge_is_named(photos, pipe, record, tmp_path):
+def test_sex_and_age_are_judged_where_the_judge_is_named(photos, sketcher, record, tmp_path):
     assert not {"age", "same_sex", "grown_up"} & set(record["methods"]["original"]["values"])
     write_graph(tmp_path, "faceres", *judging_graph())
     (task, *_) = find_photos([photos], pairs=True)
-    found = Evaluator(pipe, ["original", "shuffled pairs", "blur"], judge=str(tmp_path / "faceres.json"))(task)
+    found = Evaluator(sketcher, ["original", "shuffled pairs", "blur"], judge=str(tmp_path / "faceres.json"))(task)
     values = {name: row["values"] for name, row in found["methods"].items()}
     assert values["original"]["age"] < 3 and values["original"]["same_sex"] == 1
     assert all({"age", "same_sex"} <= set(row) for row in values.values())
@@ -166,21 +166,21 @@ class Network(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_needs_a_file_is_measured_where_it_is_named(photos, pipe, record, tmp_path):
+def test_what_needs_a_file_is_measured_where_it_is_named(photos, sketcher, record, tmp_path):
     assert "inception" not in record
     torch.jit.script(Network()).save(tmp_path / "inception.pt")
     (task, *_) = find_photos([photos], pairs=True)
-    evaluator = Evaluator(pipe, ["original", DEFAULT], inception=str(tmp_path / "inception.pt"))
+    evaluator = Evaluator(sketcher, ["original", DEFAULT], inception=str(tmp_path / "inception.pt"))
     again = evaluator(task)
     original, result = evaluator.anonymized(task, DEFAULT)
     for crop, features in ((original, again["inception"]), (result, again["methods"][DEFAULT]["inception"])):
         assert features == pytest.approx(Network()(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
 
 
-def test_a_photo_without_face_or_that_is_none_is_left_out(tmp_path, pipe):
+def test_a_photo_without_face_or_that_is_none_is_left_out(tmp_path, sketcher):
     PIL.Image.new("RGB", (64, 64), "gray").save(tmp_path / "empty.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    evaluator = Evaluator(pipe, [DEFAULT])
+    evaluator = Evaluator(sketcher, [DEFAULT])
     for name, reason in {"empty.png": "no face", "broken.png": "unreadable"}.items():
         path = tmp_path / name
         assert reason in evaluator(Task(0, path, "x", False, path))["failed"]
