@@ -16,37 +16,37 @@ def two(portrait) -> np.ndarray:
 
 
 @pytest.fixture
-def editor(pipe, two) -> PhotoEditor:
-    return PhotoEditor(pipe, two, seed=5)
+def editor(quick, two) -> PhotoEditor:
+    return PhotoEditor(quick, two, seed=5)
 
 
 @pytest.fixture
-def painted(pipe, monkeypatch) -> list[int]:
+def painted(quick, monkeypatch) -> list[int]:
     """How many faces each batch draws."""
-    counts, draw = [], pipe.draw_batch
-    monkeypatch.setattr(pipe, "draw_batch", lambda jobs, *rest: counts.append(len(jobs)) or draw(jobs, *rest))
+    counts, draw = [], quick.draw_batch
+    monkeypatch.setattr(quick, "draw_batch", lambda jobs, *rest: counts.append(len(jobs)) or draw(jobs, *rest))
     return counts
 
 
-def test_an_edited_photo_is_what_the_pipeline_makes(editor, pipe, two):
-    expected = pipe(two, seed=5)
+def test_an_edited_photo_is_what_the_pipeline_makes(editor, quick, two):
+    expected = quick(two, seed=5)
     assert np.array_equal(np.asarray(editor.render()), np.asarray(expected.images[0]))
     assert [face.status for face in editor.faces] == [FaceStatus.ANONYMIZED] * 2
     assert [face.seed for face in editor.faces] == [face.seed for face in expected.faces[0]]
 
 
-def test_light_and_colour_do_not_paint_again(editor, pipe, two, painted):
+def test_light_and_colour_do_not_paint_again(editor, quick, two, painted):
     editor.render()
     weaker = editor.render(lighting_strength=0.2, color_strength=0.1)
     assert painted == [2]
     painted.clear()
-    expected = pipe(two, seed=5, lighting_strength=0.2, color_strength=0.1).images[0]
+    expected = quick(two, seed=5, lighting_strength=0.2, color_strength=0.1).images[0]
     assert np.array_equal(np.asarray(weaker), np.asarray(expected))
 
 
-def test_light_and_colour_do_not_look_at_the_original_again(editor, pipe, monkeypatch):
-    looks, hide = [], pipe.prepare_scene
-    monkeypatch.setattr(pipe, "prepare_scene", lambda *args: looks.append(1) or hide(*args))
+def test_light_and_colour_do_not_look_at_the_original_again(editor, quick, monkeypatch):
+    looks, hide = [], quick.prepare_scene
+    monkeypatch.setattr(quick, "prepare_scene", lambda *args: looks.append(1) or hide(*args))
     editor.render()
     editor.render(lighting_strength=0.2)
     editor.render(color_strength=0.1)
@@ -108,7 +108,8 @@ def test_stages_show_the_way_and_nothing_of_the_original(editor, two):
     assert editor.stages(0) == {}
 
 
-def test_what_was_kept_is_measured(editor):
+def test_what_was_kept_is_measured(sketcher, two):
+    editor = PhotoEditor(sketcher, two, seed=5)
     assert editor.kept_of(0) == {}
     editor.render()
     kept = editor.kept_of(0, DlibRecognizer())
@@ -121,11 +122,11 @@ def test_what_was_kept_is_measured(editor):
     assert kept["ciede2000"] < 0.5 * lost["ciede2000"]
 
 
-def test_a_failing_network_leaves_faces_hidden(editor, pipe, two, monkeypatch):
+def test_a_failing_network_leaves_faces_hidden(editor, quick, two, monkeypatch):
     def fail(*args):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(pipe, "draw_batch", fail)
+    monkeypatch.setattr(quick, "draw_batch", fail)
     result = np.asarray(editor.render()).astype(int)
     for face in editor.faces:
         assert face.status is FaceStatus.OBFUSCATED and "out of memory" in face.reason
@@ -136,11 +137,11 @@ def test_a_failing_network_leaves_faces_hidden(editor, pipe, two, monkeypatch):
     assert {(face.status, face.reason) for face in editor.faces} == {(FaceStatus.ANONYMIZED, "")}
 
 
-def test_a_face_that_is_laid_in_after_all_has_no_reason_left(editor, pipe, monkeypatch):
+def test_a_face_that_is_laid_in_after_all_has_no_reason_left(editor, quick, monkeypatch):
     def fail(*args):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(pipe, "correct", fail)
+    monkeypatch.setattr(quick, "correct", fail)
     editor.render()
     assert all(face.status is FaceStatus.OBFUSCATED and "out of memory" in face.reason for face in editor.faces)
     assert editor.stages(0) == {}
@@ -187,10 +188,10 @@ def test_another_search_keeps_who_is_found_again(editor):
     assert np.array_equal(kept[:, :256], first[:, :256]) and editor.faces[1].status is FaceStatus.KEPT
 
 
-def test_a_face_that_was_missed_is_replaced_where_somebody_points_at_it(pipe, two):
-    editor = PhotoEditor(pipe, two, seed=5)
+def test_a_face_that_was_missed_is_replaced_where_somebody_points_at_it(quick, two):
+    editor = PhotoEditor(quick, two, seed=5)
     left, right = (tuple(face.box) for face in editor.faces)
-    editor = PhotoEditor(pipe, two, seed=5, threshold=0.9)
+    editor = PhotoEditor(quick, two, seed=5, threshold=0.9)
     editor.faces = editor.faces[:1]  # the other one was missed
     editor._reasons = editor._reasons[:1]
     seed = editor.faces[0].seed

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from faceanon_hub import FaceStatus, MissingDependencyError, selection
+from faceanon_hub import FaceStatus, MissingDependencyError, pipeline, selection
 from faceanon_hub.cli import app
 from faceanon_hub.metrics import DlibRecognizer
 
@@ -24,22 +24,24 @@ def distance(photo, image, face):
     return np.linalg.norm(know(photo, face.landmarks) - know(np.asarray(image), face.landmarks))
 
 
-def test_the_farthest_of_several_is_kept(pipe, head, monkeypatch):
+def test_the_farthest_of_several_is_kept(sketcher, uncritical, head, monkeypatch):
     monkeypatch.setattr(selection, "BOUND", np.inf)  # all of them are candidates
     # A seed whose own face is not the farthest of the three: then another has to be chosen.
-    best = pipe(head, seed=8, candidates=3, recognizer=DlibRecognizer())
+    best = sketcher(head, seed=8, candidates=3, recognizer=DlibRecognizer())
     (face,) = best.faces[0]
-    first = pipe(head, seed=8)
+    first = sketcher(head, seed=8)
     assert face.status is FaceStatus.ANONYMIZED
     assert face.seed != first.faces[0][0].seed
     assert distance(head, best.images[0], face) > distance(head, first.images[0], face)
     # The seed repeats it, without a recognizer.
-    again = pipe(head, faces=[[copy.deepcopy(face)]])
+    again = sketcher(head, faces=[[copy.deepcopy(face)]])
     assert np.array_equal(np.asarray(again.images[0]), np.asarray(best.images[0]))
 
 
-def test_what_looks_far_because_it_is_broken_is_no_candidate(pipe, head, monkeypatch):
-    seeds, find = [], pipe.find_landmarks
+def test_what_looks_far_because_it_is_broken_is_no_candidate(sketcher, head, monkeypatch):
+    monkeypatch.setattr(pipeline, "ATTEMPTS", 1)
+    monkeypatch.setattr(pipeline, "MOST_ATTEMPTS", 1)
+    pipe, seeds, find = sketcher, [], sketcher.find_landmarks
     honest = DlibRecognizer()
     kept = pipe(head, seed=4, candidates=3, recognizer=honest).faces[0][0].seed
 
@@ -60,7 +62,7 @@ def test_what_looks_far_because_it_is_broken_is_no_candidate(pipe, head, monkeyp
     assert face.seed in seeds and face.seed != kept
 
 
-def test_kept_faces_are_not_looked_at(pipe, portrait, head):
+def test_kept_faces_are_not_looked_at(quick, head):
     both = np.concatenate([head, head[:, ::-1]], 1)
     seen = []
 
@@ -68,7 +70,7 @@ def test_kept_faces_are_not_looked_at(pipe, portrait, head):
         seen.append(landmarks[:, 0].mean() < head.shape[1])
         return np.zeros(4)
 
-    result = pipe(both, seed=1, keep=[0], candidates=2, recognizer=recognizer)
+    result = quick(both, seed=1, keep=[0], candidates=2, recognizer=recognizer)
     assert [face.status for face in result.faces[0]] == [FaceStatus.KEPT, FaceStatus.ANONYMIZED]
     assert len(seen) == 3 and not any(seen)
 
