@@ -44,15 +44,30 @@ def sketcher():
     return pipeline
 
 
-@pytest.fixture
-def uncritical(monkeypatch):
-    """The first face that is drawn fits."""
+@contextmanager
+def _uncritical():
     from faceanon_hub import pipeline
 
-    monkeypatch.setattr(pipeline, "ATTEMPTS", 1)
-    monkeypatch.setattr(pipeline, "MOST_ATTEMPTS", 1)
-    for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_TORN", "MAX_BENT", "BROKEN"):
-        monkeypatch.setattr(pipeline, limit, np.inf)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "ATTEMPTS", 1)
+        patch.setattr(pipeline, "MOST_ATTEMPTS", 1)
+        for limit in ("MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_TORN", "MAX_BENT", "BROKEN"):
+            patch.setattr(pipeline, limit, np.inf)
+        yield
+
+
+@pytest.fixture
+def uncritical():
+    """The first face that is drawn fits."""
+    with _uncritical():
+        yield
+
+
+@pytest.fixture(scope="module")
+def served(sketcher):
+    """The bundled pipeline for a server, drawing each face once: the first one fits as long as the module runs."""
+    with _uncritical():
+        yield sketcher
 
 
 @pytest.fixture(scope="session")

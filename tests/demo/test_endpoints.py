@@ -46,9 +46,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "page.md"
 
 
 @pytest.fixture(scope="module")
-def server(pipe):
+def server(served):
     """The running demo's address."""
-    page, address = launch(pipe, mcp=True, prevent_thread_lock=True, quiet=True)
+    page, address = launch(served, mcp=True, prevent_thread_lock=True, quiet=True)
     yield address
     page.close()
 
@@ -62,9 +62,9 @@ def pixels(path: str | Path) -> np.ndarray:
     return np.asarray(PIL.Image.open(path).convert("RGB")).astype(int)
 
 
-def test_one_photo_through_the_client(client, head, pipe):
+def test_one_photo_through_the_client(client, head, served):
     path, report = client.predict(handle_file(head), seed=4, light=0.5, api_name="/anonymize")
-    expected = np.asarray(pipe(head, seed=4, lighting_strength=0.5).images[0]).astype(int)
+    expected = np.asarray(served(head, seed=4, lighting_strength=0.5).images[0]).astype(int)
     assert np.abs(pixels(path) - expected).mean() < 2  # JPEG
     (face,) = report["faces"]
     assert face["status"] == "anonymized" and "seed" not in face and "landmarks" not in face
@@ -233,8 +233,8 @@ def uploaded(server: str, file: Path) -> str:
     return path
 
 
-def test_what_visitors_send_is_gone_after_its_time(pipe, head):
-    page, address = launch(pipe, lifetime=6, prevent_thread_lock=True, quiet=True)
+def test_what_visitors_send_is_gone_after_its_time(served, head):
+    page, address = launch(served, lifetime=6, prevent_thread_lock=True, quiet=True)
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     try:
         # An upload that breaks off in the middle.
@@ -285,7 +285,7 @@ def test_language_models_are_served_too(server, head):
     assert "anonymized.jpg" in answer and "'status': 'anonymized'" in answer
 
 
-def test_a_gpu_is_lent_to_the_drawing_alone_and_what_it_is_told_can_be_sent_there(pipe, portrait, monkeypatch):
+def test_a_gpu_is_lent_to_the_drawing_alone_and_what_it_is_told_can_be_sent_there(served, portrait, monkeypatch):
     # On ZeroGPU another process runs it: arguments and result are pickled.
     lent = []
 
@@ -297,9 +297,9 @@ def test_a_gpu_is_lent_to_the_drawing_alone_and_what_it_is_told_can_be_sent_ther
         return run
 
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=elsewhere))
-    other = copy(pipe)
+    other = copy(served)
     lend_gpu(other)
-    expected, there = (one(portrait, seed=0, output_type="np") for one in (pipe, other))
+    expected, there = (one(portrait, seed=0, output_type="np") for one in (served, other))
     assert expected.faces[0][0].status is FaceStatus.ANONYMIZED and set(lent) == {"sample"}
     assert np.array_equal(there.images[0], expected.images[0])
 
@@ -599,7 +599,9 @@ def held():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGHUP, signal.SIGINT))]
+)
 def test_what_visitors_sent_is_gone_with_the_server_and_its_log_names_none(head, tmp_path, number):
     (tmp_path / "vadvarka.jpg").write_bytes(head.read_bytes()[:2000])
     with socket.socket() as free:
@@ -681,9 +683,9 @@ def test_one_address_cannot_fill_the_queue(visitor, server, head, held):
     assert visitor.call(event, data)["success"]
 
 
-def test_a_job_has_a_time_limit(pipe, head, clip, monkeypatch):
+def test_a_job_has_a_time_limit(served, head, clip, monkeypatch):
     monkeypatch.setattr(endpoints, "BATCH_LIMIT", 0.5)
-    page, address = launch(pipe, prevent_thread_lock=True, quiet=True)
+    page, address = launch(served, prevent_thread_lock=True, quiet=True)
     try:
         visitor = Visitor(address)
         event = visitor.named("batch")

@@ -28,8 +28,8 @@ SENT, RESULT = "#photo input[type=file]", "#result .after:visible"
 
 
 @pytest.fixture(scope="module")
-def server(sketcher):
-    page, address = launch(sketcher, prevent_thread_lock=True, quiet=True)
+def server(served):
+    page, address = launch(served, prevent_thread_lock=True, quiet=True)
     yield address
     page.close()
 
