@@ -478,10 +478,11 @@ def test_every_event_checks_every_value(visitor, server, head, kind, bad):
 def test_a_wrong_call_is_answered_in_words(visitor, server, head, capfd, caplog):
     photo = uploaded(server, head)
     whole = {event: visitor.values(event, photo) for event in visitor.events}
-    for event, data in whole.items():
-        for wrong in ([], data[:-1], [*data, "SECRET" * 100]):
-            if wrong != data:
-                assert "values, not" in visitor.error(event, wrong)
+    for number, (event, data) in enumerate(whole.items()):
+        wrongs = [wrong for wrong in ([*data, "SECRET" * 100], [], data[:-1]) if wrong != data]
+        # All of them at one event, and one of them at each of the others.
+        for wrong in wrongs if event == visitor.named("video") else wrongs[number % len(wrongs) :][:1]:
+            assert "values, not" in visitor.error(event, wrong)
         if set(visitor.kinds(event)) - {"state"}:
             assert visitor.error(event, [{"a": "SECRET"}] * len(data))
     opened = visitor.after("photo", "change")
