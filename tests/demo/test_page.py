@@ -28,8 +28,8 @@ SENT, RESULT = "#photo input[type=file]", "#result .after:visible"
 
 
 @pytest.fixture(scope="module")
-def server(served):
-    page, address = launch(served, prevent_thread_lock=True, quiet=True)
+def server(lenient):
+    page, address = launch(lenient, prevent_thread_lock=True, quiet=True)
     yield address
     page.close()
 
@@ -251,6 +251,7 @@ def test_several_photos_are_named_shown_and_told_apart(open_page, head, nobody, 
     line(page, "1 of 3 photos anonymized", "#batch-status")
 
 
+@pytest.mark.slow
 def test_a_video_tells_the_time_left_and_can_be_cancelled(open_page, clip, tmp_path):
     page = open_page()
     page.get_by_role("tab", name="Video").click()

@@ -12,29 +12,29 @@ from faceanon_hub.video.reenactment import move, show, trials
 
 
 @pytest.fixture(scope="module")
-def person(pipe, portrait, face):
+def person(lenient, portrait, face):
     """Somebody drawn for the portrait."""
     seen = dataclasses.replace(face, seed=3, status=FaceStatus.FOUND)
-    scene = pipe.prepare_scene(Photo(portrait, None, False, None, None, "portrait"), [seen], pipe.resolve())
-    return pipe.draw_person(scene.jobs[0], pipe.resolve())
+    scene = lenient.prepare_scene(Photo(portrait, None, False, None, None, "portrait"), [seen], lenient.resolve())
+    return lenient.draw_person(scene.jobs[0], lenient.resolve())
 
 
-def cosine(pipe, *pictures):
+def cosine(lenient, *pictures):
     first, second = (
-        pipe.recognizer.describe(picture, pipe.landmark_extractor.read(picture).points) for picture in pictures
+        lenient.recognizer.describe(picture, lenient.landmark_extractor.read(picture).points) for picture in pictures
     )
     return float(first @ second)
 
 
-def test_a_person_is_drawn_at_rest_and_with_the_mouth_open(pipe, person):
+def test_a_person_is_drawn_at_rest_and_with_the_mouth_open(lenient, person):
     ratios = [expression_ratios(picture.points)["mouth_open"] for picture in (person.face, person.mouth)]
     assert ratios[0] < 10 < 12 < ratios[1] and person.size == len(person.mouth.pixels)
-    assert cosine(pipe, person.face.pixels, person.mouth.pixels) > 0.4
+    assert cosine(lenient, person.face.pixels, person.mouth.pixels) > 0.4
 
 
-def test_mouth_and_eyes_of_the_result_do_what_the_original_does(pipe, person):
+def test_mouth_and_eyes_of_the_result_do_what_the_original_does(lenient, person):
     speaking, pursed, shut = (
-        pipe.landmark_extractor.read(show(person, move(person, mesh), person.size)[0]) for mesh in trials(person)
+        lenient.landmark_extractor.read(show(person, move(person, mesh), person.size)[0]) for mesh in trials(person)
     )
     opened = [expression_ratios(seen.points)["mouth_open"] for seen in (speaking, pursed, shut)]
     assert opened[0] > 20 > opened[1] > 5 > opened[2]
@@ -62,8 +62,8 @@ def test_lids_never_cross(person):
     assert all(opening(placed, *eye[2:5]).gap > -0.01 * person.size for eye in EYES)
 
 
-def test_a_finer_picture_shows_the_same_person(pipe, person):
-    finer = pipe.refine_person(person, 2 * person.size)
+def test_a_finer_picture_shows_the_same_person(lenient, person):
+    finer = lenient.refine_person(person, 2 * person.size)
     assert finer.size == 2 * person.size == len(finer.mouth.pixels)
-    assert cosine(pipe, finer.face.pixels, person.face.pixels) > 0.9
+    assert cosine(lenient, finer.face.pixels, person.face.pixels) > 0.9
     np.testing.assert_allclose(finer.face.points[:, :2] / 2, person.face.points[:, :2], atol=0.02 * person.size)
