@@ -1,5 +1,5 @@
 # `make demo` and `make test` each work alone in a fresh clone: the environment is made and filled where it is missing.
-.PHONY: demo test app style quality bench env clean
+.PHONY: demo test test-slow app style quality bench env clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -14,8 +14,11 @@ demo: $(VENV)/.installed  ## anonymize the portrait that comes with scikit-image
 	$(BIN)/faceanon image outputs/portrait.png outputs/anonymized.png --seed 0 --force --preview outputs/before-after.png
 	@echo "open outputs/before-after.png"
 
-test: $(VENV)/.installed  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: $(VENV)/.installed  ## all tests but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-slow: $(VENV)/.installed  ## the slow ones: processes that die, full-size photos, time limits
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 4 --dist worksteal
 
 style: $(VENV)/.installed  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix $(CHECKED)

@@ -313,7 +313,9 @@ def test_what_does_not_fit_is_drawn_again_with_another_seed_and_nothing_else_is(
     again = copy.deepcopy(faces)
     again[1].seed = derived_seed(6, 1)
     wanted = sketcher(two, faces=[again])
-    monkeypatch.setattr(sketcher, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest))
+    monkeypatch.setattr(
+        sketcher, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest)
+    )
     monkeypatch.setattr(FaceAnonPipeline, "fit_face", picky)
     result = sketcher(two, faces=[copy.deepcopy(faces)])
     assert drawn == [[5, 6], [derived_seed(6, 1)]]
@@ -377,7 +379,9 @@ def test_a_composed_face_that_is_none_is_hidden(sketcher, head, monkeypatch):
 @pytest.mark.parametrize("limit", ["MAX_ERROR", "MAX_DISTORTION", "MAX_COVERED", "MAX_TORN", "MAX_BENT"])
 def test_a_face_is_hidden_when_nothing_fits(stand_in, head, limit, monkeypatch):
     (face,), sample, drawn = stand_in.find_faces(head), stand_in.sample, []
-    monkeypatch.setattr(stand_in, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest))
+    monkeypatch.setattr(
+        stand_in, "sample", lambda jobs, seeds, *rest: drawn.append(seeds) or sample(jobs, seeds, *rest)
+    )
     monkeypatch.setattr(pipeline, limit, -1)
     result = stand_in(head, seed=0)
     assert result.faces[0][0].status is FaceStatus.OBFUSCATED

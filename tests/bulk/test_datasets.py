@@ -675,9 +675,7 @@ def test_an_actor_that_dies_loses_and_doubles_nothing(one_thread, sketches, tmp_
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": environment})
     try:
-        report = anonymize_dataset(
-            source, tmp_path / "ray", seed=1, checkpoint=str(sketches), engine="ray", actors=2
-        )
+        report = anonymize_dataset(source, tmp_path / "ray", seed=1, checkpoint=str(sketches), engine="ray", actors=2)
     finally:
         ray.shutdown()
     assert (tmp_path / "died").exists() and report.rows == report.anonymized == 6

@@ -601,7 +601,8 @@ def held():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGHUP, signal.SIGINT))]
+    "number",
+    [signal.SIGTERM, *(pytest.param(other, marks=pytest.mark.slow) for other in (signal.SIGHUP, signal.SIGINT))],
 )
 def test_what_visitors_sent_is_gone_with_the_server_and_its_log_names_none(head, tmp_path, number):
     (tmp_path / "vadvarka.jpg").write_bytes(head.read_bytes()[:2000])

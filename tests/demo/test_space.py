@@ -87,6 +87,7 @@ def test_a_folder_that_exists_is_not_overwritten(tmp_path):
     assert result.exit_code == 5
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_space_would(folder, tmp_path):
     pytest.importorskip("gradio")
     from gradio_client import Client, handle_file

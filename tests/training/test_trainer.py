@@ -28,6 +28,7 @@ def first_batch(trainer: Trainer) -> dict[str, torch.Tensor]:
     return next(trainer._batches())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_ends_at_the_same_weights_and_its_checkpoint_is_a_pipeline(config, start, tmp_path):
     told = []
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
