@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 import PIL.Image
 import pytest
@@ -10,7 +11,7 @@ import torch
 from helpers.small_runs import SIZE, little_prior, variant
 
 from faceanon_hub import FaceAnonPipeline, StyleSampler
-from faceanon_hub.training import TrainingConfig, fits, prepare_faces
+from faceanon_hub.training import TrainingConfig, bank, fits, prepare_faces
 
 
 @contextmanager
@@ -62,7 +63,13 @@ def start(portrait, tmp_path_factory):
 
 
 @pytest.fixture
-def few_faces(monkeypatch):
+def few_styles(monkeypatch):
+    """A fourth of the styles that stand for all."""
+    monkeypatch.setattr(fits, "population", partial(bank.population, count=bank.POPULATION // 4))
+
+
+@pytest.fixture
+def few_faces(few_styles, monkeypatch):
     """A fit of few faces and short, which tells little."""
     monkeypatch.setattr(fits, "FEWEST", 30)
     monkeypatch.setattr(fits, "EPOCHS", 2)

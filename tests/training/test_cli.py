@@ -81,6 +81,7 @@ def test_another_prior_becomes_a_pipeline(portrait, start, photos, tmp_path, mon
     assert (np.asarray(result.images[0]) != portrait).any()
 
 
+@pytest.mark.usefixtures("few_styles")
 def test_photos_alone_are_followed_by_the_sampler_that_is_there(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(following, "FEWEST", 5)
     training_cli.fit(tmp_path / "out", photos, quiet=True)
