@@ -98,8 +98,8 @@ def test_only_coarse_numbers_are_kept(estimator, portrait, face, monkeypatch):
         monkeypatch.setattr(estimator, "read", lambda image, landmarks, mirrored: np.array([sex, age, glasses]))
         return tuple(estimator.coarse(portrait, face.landmarks))
 
-    assert kept(-3.0, 33.1) == (-SURE, 35, -SURE_GLASSES)
-    assert kept(0.9 * UNSURE, 6.9, 0.2) == (0, 5, SURE_GLASSES)
+    assert kept(-3.0, 33.1, 1.0) == (-SURE, 35, -SURE_GLASSES)
+    assert kept(0.9 * UNSURE, 6.9, 2.0) == (0, 5, SURE_GLASSES)
     assert kept(3.0, 62.4, 6.0) == (SURE, 60, SURE_GLASSES)
     found = {kept(sex, age) for sex in np.linspace(-9, 9, 100) for age in np.linspace(0, 100, 200)}
     assert len(found) == 3 * 21
