@@ -20,7 +20,8 @@ DARKEST = 1  # percentile of the inner face that counts as black
 HAZY, MOST_HAZY = -0.8, -0.3  # logarithm of black from which on a photo is hazy; and beyond which it is not believed
 FAINTEST, CONTRASTS = -0.1, (0.3, 1.6)  # of brows, and factors of their contrast
 GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.2)  # logarithms, of irises and of the lips' colour
-REACH, BLACK, FEWEST = 0.06, 2e-3, 200
+BLACK = 2e-3  # added to light, so that its logarithm ends somewhere
+SEEN, FEWEST = 4e-3, 200  # of a mask, that changes a level; pixels of skin without which nothing is compared
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 BROWN = np.array([1.25, 0.95, 0.6], np.float32)  # linear, of a luminance of 1
 
@@ -86,27 +87,26 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         picture = to_srgb(_veiled(to_linear(picture), max(0.0, veil), skin))
         skin = _veiled(skin, max(0.0, veil), skin)
         own = measure(picture, points, parts)
-    features = points[[*lm.LEFT_BROW, *lm.RIGHT_BROW, *lm.LEFT_EYE, *lm.RIGHT_EYE, *lm.OUTER_LIPS], :2]
-    (left, top), (right, bottom) = features.min(0) - REACH * size, features.max(0) + REACH * size
-    window = np.s_[max(0, int(top)) : max(0, int(bottom)), max(0, int(left)) : max(0, int(right))]
-    light = to_linear(picture[window])
-    if not light.size:
-        return picture
+    picture = picture.copy()
     if own[0] < 0 and np.isfinite(wanted[0]):
-        beside = cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR)[window] + BLACK
         contrast = float(np.clip(min(wanted[0], FAINTEST) / own[0], *CONTRASTS))
-        power = 1 + (contrast - 1) * _hairs(parts[..., BROWS], size)[window]
-        light = beside * ((light + BLACK) / beside) ** power - BLACK
+        mask = _hairs(parts[..., BROWS], size)
+        at = mask > SEEN
+        beside = _sized(skin, size)[at] + BLACK
+        light = (to_linear(picture[at]) + BLACK) / beside
+        picture[at] = to_srgb(beside * light ** (1 + (contrast - 1) * mask[at, None]) - BLACK)
     if np.isfinite(wanted[1] + own[1]):
-        gain, mask = float(np.exp(np.clip(wanted[1] - own[1], *GAINS))), _irises(points, size)[window]
+        gain, mask = float(np.exp(np.clip(wanted[1] - own[1], *GAINS))), _irises(points, size)
+        at = mask > SEEN
+        light, mask = to_linear(picture[at]), mask[at, None]
         # Light eyes that are darkened become brown, as dark ones are.
         brown = mask * np.float32(np.clip(2 * (1 - gain), 0, 1))
-        light = (light + brown * ((light @ LUMINANCE)[..., None] * BROWN - light)) * (1 + (gain - 1) * mask)
+        light = light + brown * ((light @ LUMINANCE)[:, None] * BROWN - light)
+        picture[at] = to_srgb(light * (1 + (gain - 1) * mask))
     if np.isfinite(wanted[3:] + own[3:]).all():
-        gains = np.exp((wanted[3:] - own[3:]).clip(*TINTS)).astype(np.float32)
-        light = light * (1 + (gains - 1) * _sized(parts[..., LIPS], size)[window])
-    picture = picture.copy()
-    picture[window] = to_srgb(light.clip(0, 1))
+        gains, mask = np.exp((wanted[3:] - own[3:]).clip(*TINTS)).astype(np.float32), _sized(parts[..., LIPS], size)
+        at = mask > SEEN
+        picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))
     return picture
 
 
@@ -115,13 +115,13 @@ def _veiled(light: np.ndarray, veil: float, skin: np.ndarray) -> np.ndarray:
 
 
 def _sized(part: np.ndarray, size: int) -> np.ndarray:
-    return cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)[..., None]
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _hairs(brows: np.ndarray, size: int) -> np.ndarray:
-    """Where to act on brows, `(size, size, 1)`: a little beyond what is sure, where single hairs are."""
+    """Where to act on brows, `(size, size)`: a little beyond what is sure, where single hairs are."""
     mask = cv2.dilate(_sized((brows / SURE).clip(0, 1), size), np.ones((round(size / 64) | 1,) * 2))
-    return cv2.GaussianBlur(mask, (0, 0), size / 128).clip(0, 1)[..., None]
+    return cv2.GaussianBlur(mask, (0, 0), size / 128).clip(0, 1)
 
 
 def _irises(points: np.ndarray, size: int) -> np.ndarray:
@@ -129,7 +129,7 @@ def _irises(points: np.ndarray, size: int) -> np.ndarray:
     for center, eye in IRISES:
         disc = cv2.GaussianBlur(_disc(points, center, 1.1, size).astype(np.float32), (0, 0), size / 340)
         mask = np.maximum(mask, disc * filled(points, size, eye))
-    return mask[..., None]
+    return mask
 
 
 def _skin_beside(picture: np.ndarray, parts: np.ndarray) -> np.ndarray | None:
