@@ -18,6 +18,7 @@ EXTENTS = 1.4  # side of the crop over the longer side of the mesh
 UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
 SURE = 4.5  # log odds that stand for the others: with 3, a judge takes more drawn faces for the other sex
 EYE_CORNERS = [*LEFT_CORNERS, *RIGHT_CORNERS]
+GLASSES = 1.7  # log odds from which on a face of a photo wears glasses: from 0 on, deep-set eyes do, too
 SURE_GLASSES = 6.0  # log odds that stand for glasses: the limit of the estimate, which most drawn faces reach
 YEARS = 5  # to which an age is rounded
 MIDDLE_AGE, SPREAD_AGE = 35.0, 15.0  # mean and deviation of the network's unit of age, in years
@@ -83,7 +84,7 @@ class AttributeEstimator(ResidualNetwork):
         return torch.stack([sex, MIDDLE_AGE + SPREAD_AGE * age], 1)
 
     @torch.inference_mode()
-    def read(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def read(self, image: np.ndarray, landmarks: np.ndarray, mirrored: bool = False) -> np.ndarray:
         """Reads a face of a photo.
 
         Args:
@@ -91,20 +92,27 @@ class AttributeEstimator(ResidualNetwork):
                 RGB photo.
             landmarks (`np.ndarray` of shape `(478, >= 2)`):
                 Mesh of the face in pixels.
+            mirrored (`bool`, *optional*, defaults to `False`):
+                Read its mirror image, too, and return the mean of both.
 
         Returns:
             `np.ndarray` of shape `(3,)`, float64: log odds of a man; age in years, 0 and more; log odds of glasses.
         """
         size = self.config.sample_size
-        crop = self._tensor(warp_in(image, crop_matrix(landmarks, size), size))
-        sex, age = self.sex_and_age(crop)[0].double().cpu().numpy()
-        return np.array([sex, max(age, 0.0), self.read_glasses(image, landmarks)])
+        crops = self._tensors(warp_in(image, crop_matrix(landmarks, size), size), mirrored)
+        sex, age = np.mean([self.sex_and_age(crop)[0].double().cpu().numpy() for crop in crops], 0)
+        return np.array([sex, max(age, 0.0), self.read_glasses(image, landmarks, mirrored)])
 
     @torch.inference_mode()
-    def read_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> float:
+    def read_glasses(self, image: np.ndarray, landmarks: np.ndarray, mirrored: bool = False) -> float:
         """Log odds of glasses, and nothing else; arguments as of [`read`]."""
-        odds = float(self.glasses(self._tensor(eyes_crop(image, *eyes_placement(landmarks)))))
+        eyes = self._tensors(eyes_crop(image, *eyes_placement(landmarks)), mirrored)
+        odds = float(np.mean([float(self.glasses(crop)) for crop in eyes]))
         return min(max(odds, -SURE_GLASSES), SURE_GLASSES)
+
+    def wears_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> bool:
+        """Whether a face of a photo wears glasses; arguments as of [`read`]."""
+        return self.read_glasses(image, landmarks, mirrored=True) > GLASSES
 
     def coarse(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """All that may be kept of a face; arguments as of [`read`].
@@ -113,13 +121,18 @@ class AttributeEstimator(ResidualNetwork):
             `np.ndarray` of shape `(3,)`, float64: `SURE` for a man, its negative for a woman, 0 where that is not
             clear; years, a multiple of `YEARS`; `SURE_GLASSES` with glasses, its negative without.
         """
-        sex, age, glasses = self.read(image, landmarks)
+        sex, age, glasses = self.read(image, landmarks, mirrored=True)
         sex = SURE * np.sign(sex) if abs(sex) > UNSURE else 0.0
-        return np.array([sex, YEARS * round(age / YEARS), np.copysign(SURE_GLASSES, glasses)])
+        return np.array([sex, YEARS * round(age / YEARS), np.copysign(SURE_GLASSES, glasses - GLASSES)])
 
     def coarse_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """As [`coarse`], but sex and age are not looked at, and NaN."""
-        return np.array([np.nan, np.nan, np.copysign(SURE_GLASSES, self.read_glasses(image, landmarks))])
+        wears = self.wears_glasses(image, landmarks)
+        return np.array([np.nan, np.nan, SURE_GLASSES if wears else -SURE_GLASSES])
+
+    def _tensors(self, crop: np.ndarray, mirrored: bool) -> list[torch.Tensor]:
+        views = [crop, crop[:, ::-1]] if mirrored else [crop]
+        return [self._tensor(np.ascontiguousarray(view)) for view in views]
 
     def _tensor(self, crop: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(crop).to(self.device).permute(2, 0, 1)[None].to(self.dtype) / 127.5 - 1

@@ -25,7 +25,7 @@ CHEEKS = [50, 280, 205, 425, 36, 266]
 FOREHEAD = [10, 151, 67, 297, 109, 338, 69, 299, 108, 337]
 # Upper lip and chin; and the cheeks under any glasses, which a beard is compared with.
 BEARD, CHEEKS_BELOW = [164, 57, 287, 18, 200, 199, 140, 369, 32, 262, 211, 431], [205, 425, 36, 266, 207, 427]
-FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
+FREE_FOREHEAD, COVERED_FOREHEAD = 5.0, 18.0  # of a new face: the original's own hair stays in front; hair or a hat
 SURE_BEARD, NO_BEARD, BEARDED = -18.0, -8.0, -16.0  # below, and above this; and a drawn face below this
 SURE_SEX = 2.0  # log odds of a drawn face
 CHILD, ADULT = 14, 20  # ages
@@ -102,7 +102,7 @@ def opened(shown: np.ndarray) -> np.ndarray:
 
 
 def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
-    """How strange a new face would be in the original's place, by glasses, beard, sex and age.
+    """How strange a new face would be in the original's place, by glasses, beard, sex, age and its own hair.
 
     Args:
         goal, shown (`np.ndarray` of shape `(R,)`):
@@ -110,14 +110,15 @@ def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
 
     Returns:
         `float`: 0 where nothing is; 1 for wrong glasses, 1 for a new beard, up to 1 for a sex that is wrong or
-        not clear, and more the farther an age is off.
+        not clear, up to 1 for hair or a hat on the forehead, and more the farther an age is off.
     """
     # An unknown row is not wrong: `max` gives 0 for NaN.
     glasses = float(goal[AT["glasses"]] * shown[AT["glasses"]] < 0)
     beard = float(goal[AT["beard"]] > NO_BEARD and shown[AT["beard"]] < BEARDED)
     sex = min(1.0, max(0.0, 1 - np.sign(goal[AT["sex"]]) * shown[AT["sex"]] / SURE_SEX)) if goal[AT["sex"]] else 0.0
     years = abs(goal[AT["age"]] - shown[AT["age"]]) / (CHILDS_YEARS_AWRY if is_child(goal) else YEARS_AWRY)
-    return glasses + beard + float(sex) + max(0.0, years - 1)
+    forehead = min(1.0, max(0.0, shown[AT["forehead"]] / COVERED_FOREHEAD - 1))
+    return glasses + beard + float(sex) + float(forehead) + max(0.0, years - 1)
 
 
 def is_child(look: np.ndarray) -> bool:

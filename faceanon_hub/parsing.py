@@ -20,7 +20,7 @@ from .ranges import check_number, check_widths
 
 PARTS = ("other", "skin", "hair", "brows", "eyes", "lips", "mouth")
 OTHER, SKIN, HAIR = range(3)  # the first of them
-LIPS, MOUTH = 5, 6  # the last
+BROWS, EYES, LIPS, MOUTH = range(3, 7)  # the last
 _building = threading.Lock()
 
 

@@ -24,7 +24,7 @@ from . import placing
 from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
 from .blending import compositing as blending
-from .blending import grain, regions, seam
+from .blending import grain, regions, seam, tones
 from .color import SkinColorTransfer
 from .component import component_file, loading
 from .detection import SMALLEST, FaceDetector
@@ -607,8 +607,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             return None
         try:
             job = self.place_face(face)
-            self.hide_face(pixels, job, options)
-            self.measure_face(pixels, job, options)
+            parts = self.hide_face(pixels, job, options)
+            self.measure_face(pixels, job, options, parts)
             return job
         except Exception as error:
             logger.exception("measuring a face failed; it is obfuscated")
@@ -636,32 +636,49 @@ class FaceAnonPipeline(DiffusionPipeline):
         matrix = align(landmarks, size) if matrix is None else matrix
         return FaceJob(face, matrix, size, transform(landmarks, matrix), _upright(face.pose, matrix))
 
-    def hide_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
+    def hide_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> np.ndarray:
         """Decides, into the job, what of the photo is erased: the face, but not what hangs in front of it.
+
+        Returns:
+            `np.ndarray` of shape `(s, s, 7)`: the parts of the face, see [`FaceParser.parse`].
 
         Raises:
             ValueError: the face is too small.
         """
         crop = warp_in(pixels, job.matrix, job.size)
-        parts = self.parser.parse(crop)
+        seen = self.parser.parse(crop)
         if job.glasses is None:
             job.glasses = self.wears_glasses(crop, job.points)
-        if job.glasses:
-            parts = seam.frames_as_skin(parts, job.points, job.size)
+        parts = seam.frames_as_skin(seen, job.points, job.size) if job.glasses else seen
         job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
+        job.over = seam.overhang(job.points, parts, job.size)
         job.cloth = seam.cloth(crop, job.points, parts)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
         if not job.core[1].any():
             raise ValueError("the face is too small to be erased")
+        return seen
 
     def wears_glasses(self, pixels: np.ndarray, points: np.ndarray) -> bool:
         """Whether a face of a picture `(H, W, 3)`, uint8, with a mesh `(478, 3)` wears glasses, as far as is known."""
         estimator = self.attribute_estimator
-        return estimator is not None and estimator.read_glasses(pixels, points) > 0
+        return estimator is not None and estimator.wears_glasses(pixels, points)
 
-    def measure_face(self, pixels: np.ndarray, job: FaceJob, options: Options) -> None:
-        """Takes from an original face the numbers that the new one follows, into the job."""
+    def measure_face(
+        self, pixels: np.ndarray, job: FaceJob, options: Options, parts: np.ndarray | None = None
+    ) -> None:
+        """Takes from an original face the numbers that the new one follows, into the job.
+
+        Args:
+            pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
+                The original photo.
+            job ([`FaceJob`]):
+                From [`place_face`].
+            options ([`Options`]):
+                From [`resolve`].
+            parts (`np.ndarray` of shape `(s, s, 7)`, *optional*):
+                From [`hide_face`]; without them, brows, irises and lips are left as they are drawn.
+        """
         face = job.face
         assert face.landmarks is not None and face.blendshapes is not None
         matrix = align(face.landmarks, LOOK_SIZE)
@@ -674,6 +691,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         job.goal = goal_of(look(crop, mesh, estimator))
         if options.glasses != "original":
             job.goal[AT["glasses"]] = SURE_GLASSES if options.glasses == "keep" else -SURE_GLASSES
+        if parts is not None:
+            job.tones = tones.measure(crop, points, parts)
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
             if not np.isfinite(job.identity).all():  # the sampler would push away from nobody
@@ -888,6 +907,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         faults += max(0.0, torn / GOOD_TORN - 1) / 2
+        if job.tones is not None:
+            picture = tones.match(picture, placed, parts, job.tones)
         return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
 
     def draw_person(self, job: FaceJob, options: Options) -> Person | None:
@@ -921,9 +942,17 @@ class FaceAnonPipeline(DiffusionPipeline):
         render = functools.partial(self.generator.render, size=job.size)
         varied = self.sampler.vary(drawn, opened(drawn.look), layers, render, read, estimator and estimator.read)
         styles = drawn.style.expand(self.generator.style_layers, -1)
-        face = Picture(drawn.picture, drawn.mesh.points, styles)
+        face, parts = self._toned(Picture(drawn.picture, drawn.mesh.points, styles), job.tones)
         mouth = None if varied is None else Picture(varied[1], varied[2].points, varied[0])
-        return Person(face, drawn.mesh.pose, self.parser.parse(drawn.picture), mouth, job.points, job.pose)
+        mouth = mouth and self._toned(mouth, job.tones)[0]
+        return Person(face, drawn.mesh.pose, parts, mouth, job.points, job.pose, job.tones)
+
+    def _toned(self, picture: Picture, wanted: np.ndarray | None) -> tuple[Picture, np.ndarray]:
+        """A picture whose brows, irises and lips are as dark as the original's, and its parts."""
+        parts = self.parser.parse(picture.pixels)
+        if wanted is not None:
+            picture = replace(picture, pixels=tones.match(picture.pixels, picture.points, parts, wanted))
+        return picture, parts
 
     def _stiffness(self, person: Person) -> float:
         """How far lips and lids are seen from where they are moved, in parts of the mesh's longer side."""
@@ -941,17 +970,18 @@ class FaceAnonPipeline(DiffusionPipeline):
         """The same person in larger pictures; as they are, where these show no face."""
         read = self.landmark_extractor.read
 
-        def larger(picture: Picture) -> tuple[Picture, FaceMesh] | None:
+        def larger(picture: Picture) -> tuple[Picture, np.ndarray, FaceMesh] | None:
             pixels = self.generator.render(picture.styles[None], size)[0]
             mesh = read(pixels)
-            return None if mesh is None else (Picture(pixels, mesh.points, picture.styles), mesh)
+            if mesh is None:
+                return None
+            return *self._toned(Picture(pixels, mesh.points, picture.styles), person.tones), mesh
 
         found = larger(person.face)
         if found is None:
             return person
-        face, mesh = found
+        face, parts, mesh = found
         mouth = None if person.mouth is None else larger(person.mouth)
-        parts = self.parser.parse(face.pixels)
         return replace(
             person, face=face, pose=mesh.pose, parts=parts, mouth=person.mouth if mouth is None else mouth[0]
         )
@@ -1005,6 +1035,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 if checked and self._is_broken(job, crop, opacity, new):
                     job.face.reason = "the new face did not come out as one"
                     return replace(job, new=None, composed=None), job.hidden
+                if job.over.any():
+                    crop = seam.draw_overhang(crop, job.over, job.surroundings, job.hidden, job.skin)
                 if job.cloth is not None:
                     crop = job.cloth.over(crop)
                 if np.ptp(job.surroundings, axis=2).max() <= GREY:

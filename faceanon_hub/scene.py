@@ -54,6 +54,7 @@ class FaceJob:
     pose: np.ndarray
     hidden: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S) float32, 1 where the original is erased
     skin: np.ndarray = field(default_factory=lambda: np.empty(0))  # (s, s) float32, where skin is in what is left
+    over: np.ndarray = field(default_factory=lambda: np.empty(0))  # (s, s) float32, hair before eyes and brows
     cloth: Cloth | None = None  # what covers the mouth, in the crop
     core: tuple[Zone, np.ndarray] = field(default_factory=lambda: ((0, 0, 0, 0), np.zeros((0, 0), bool)))  # what is
     # erased of the photo, and a mask of this part
@@ -61,6 +62,7 @@ class FaceJob:
     identity: np.ndarray | None = None  # (256,), embedding that the new face is pushed away from
     lighting: np.ndarray | None = None  # (9,)
     color: np.ndarray | None = None  # (9,)
+    tones: np.ndarray | None = None  # (6,), see [`tones.measure`]
     glasses: bool | None = None  # whether the original wears any, if that is known
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo
     new: NewFace | None = None  # as drawn

@@ -9,12 +9,17 @@ import numpy as np
 import PIL.Image
 import pytest
 import safetensors.torch
+import torch
 
 from faceanon_hub import AttributeEstimator, CheckpointError
-from faceanon_hub.attributes import SURE, SURE_GLASSES, UNSURE
+from faceanon_hub.alignment import warp_in
+from faceanon_hub.attributes import SURE, SURE_GLASSES, UNSURE, crop_matrix
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.landmarks import IRIS_CENTERS
+from faceanon_hub.training.fitting import to_tensor
 
+EARS = [234, 454]  # vertices of the mesh where temples end
+SIDE = 112  # of the estimator's crop
 WEIGHTS = DEFAULT_CHECKPOINT / "attribute_estimator"
 
 
@@ -33,17 +38,23 @@ def test_the_portrait_is_a_grown_up_woman(estimator, portrait, face):
 
 
 def test_glasses_are_told_from_none(estimator, portrait, face):
-    framed = portrait.copy()
-    for iris in IRIS_CENTERS:
-        center = tuple(int(v) for v in face.landmarks[iris, :2])
-        cv2.ellipse(framed, center, (15, 11), 0, 0, 360, (25, 20, 20), 3, cv2.LINE_AA)
-    bridge = [
-        tuple(int(v) for v in face.landmarks[iris, :2] + [side, 0])
-        for iris, side in zip(IRIS_CENTERS, (15, -15), strict=True)
-    ]
-    cv2.line(framed, *bridge, (25, 20, 20), 3, cv2.LINE_AA)
+    framed, color = portrait.copy(), (25, 20, 20)
+    (left, right), ears = (face.landmarks[group, :2].astype(int) for group in (IRIS_CENTERS, EARS))
+    for eye, ear, side in ((left, ears[0], -15), (right, ears[1], 15)):
+        cv2.ellipse(framed, eye.tolist(), (15, 11), 0, 0, 360, color, 2, cv2.LINE_AA)
+        cv2.line(framed, (eye + [side, -2]).tolist(), ear.tolist(), color, 2, cv2.LINE_AA)
+    cv2.line(framed, (left + [15, 0]).tolist(), (right - [15, 0]).tolist(), color, 2, cv2.LINE_AA)
     assert estimator.coarse(portrait, face.landmarks)[2] == -SURE_GLASSES
     assert estimator.coarse(framed, face.landmarks)[2] == SURE_GLASSES
+
+
+def test_a_photo_is_read_together_with_its_mirror_image(estimator, portrait, face):
+    crop = warp_in(portrait, crop_matrix(face.landmarks, SIDE), SIDE)
+    with torch.inference_mode():
+        readings = [estimator.sex_and_age(to_tensor(view[None]))[0] for view in (crop, crop[:, ::-1].copy())]
+    sex, age, _ = estimator.read(portrait, face.landmarks, mirrored=True)
+    assert [sex, age] == pytest.approx(np.mean([reading.tolist() for reading in readings], 0), abs=1e-3)
+    assert sex != pytest.approx(float(readings[0][0]), abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [80, 40, 24])
@@ -84,11 +95,11 @@ def test_nothing_beyond_the_crop_counts(estimator, portrait, face):
 
 def test_only_coarse_numbers_are_kept(estimator, portrait, face, monkeypatch):
     def kept(sex: float, age: float, glasses: float = -1.0) -> tuple[float, ...]:
-        monkeypatch.setattr(estimator, "read", lambda image, landmarks: np.array([sex, age, glasses]))
+        monkeypatch.setattr(estimator, "read", lambda image, landmarks, mirrored: np.array([sex, age, glasses]))
         return tuple(estimator.coarse(portrait, face.landmarks))
 
-    assert kept(-3.0, 33.1) == (-SURE, 35, -SURE_GLASSES)
-    assert kept(0.9 * UNSURE, 6.9, 0.2) == (0, 5, SURE_GLASSES)
+    assert kept(-3.0, 33.1, 1.0) == (-SURE, 35, -SURE_GLASSES)
+    assert kept(0.9 * UNSURE, 6.9, 2.0) == (0, 5, SURE_GLASSES)
     assert kept(3.0, 62.4, 6.0) == (SURE, 60, SURE_GLASSES)
     found = {kept(sex, age) for sex in np.linspace(-9, 9, 100) for age in np.linspace(0, 100, 200)}
     assert len(found) == 3 * 21

@@ -47,14 +47,15 @@ def take_from(pipe, monkeypatch, numbers):
     hide, measure = pipe.hide_face, pipe.measure_face
 
     def hidden(pixels, job, options):
-        hide(pixels, job, options)
-        found = job.hidden, job.core, job.skin, job.cloth
-        job.hidden, job.core, job.skin, job.cloth = numbers.setdefault("hidden", found)
+        parts = hide(pixels, job, options)
+        found = job.hidden, job.core, job.skin, job.over, job.cloth
+        job.hidden, job.core, job.skin, job.over, job.cloth = numbers.setdefault("hidden", found)
+        return parts
 
-    def measured(pixels, job, options):
-        measure(pixels, job, options)
-        told = numbers.setdefault("told", (job.goal, job.identity, job.lighting, job.color))
-        job.goal, job.identity, job.lighting, job.color = told
+    def measured(pixels, job, options, parts):
+        measure(pixels, job, options, parts)
+        found = job.goal, job.identity, job.lighting, job.color, job.tones
+        job.goal, job.identity, job.lighting, job.color, job.tones = numbers.setdefault("measured", found)
 
     monkeypatch.setattr(pipe, "hide_face", hidden)
     monkeypatch.setattr(pipe, "measure_face", measured)
@@ -101,15 +102,18 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "pose": (3, 3),
         "hidden": (job.size, job.size),
         "skin": (128, 128),
+        "over": (128, 128),
         "goal": (len(ROWS),),
         "identity": (256,),
         "lighting": (9,),
         "color": (9,),
+        "tones": (6,),
         "surroundings": (job.size, job.size, 3),
     }
     assert job.glasses in (None, False, True)  # a part of the goal, too
     assert set(vars(job)) - {"face", "size", "core", "cloth", "glasses", "new", "composed"} == {
-        *("matrix", "points", "pose", "hidden", "skin", "goal", "identity", "lighting", "color", "surroundings")
+        *("matrix", "points", "pose", "hidden", "skin", "over"),
+        *("goal", "identity", "lighting", "color", "tones", "surroundings"),
     }
     assert job.cloth is None
     assert not np.shares_memory(job.surroundings, head)

@@ -101,6 +101,9 @@ def test_a_goal_tells_of_a_beard_where_a_man_clearly_has_one_or_none(crop):
         ("age", 30.0, 40.0, 0),
         ("age", 60.0, 36.0, 1),
         ("age", np.nan, 40.0, 0),
+        ("forehead", 5.0, 17.0, 0),
+        ("forehead", 5.0, 27.0, 0.5),
+        ("forehead", 5.0, 50.0, 1),
     ],
 )
 def test_what_is_seen_at_a_glance_is_strange(row, asked, shown, strange):

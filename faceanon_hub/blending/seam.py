@@ -25,6 +25,7 @@ SOFT = 340  # parts of the crop's side over which an edge runs out
 MATTING, EDGES = 50, 1e-3  # parts of the crop's side by which hair is looked for beside its mask; variance of an edge
 MOST_IN_FRONT = 0.7  # of what lies round the inner face: above, the parser is wrong, or there is nothing to keep
 MATTE = 512  # side of the crop in which hair in front is found at most
+MOST_OVER, REACHED = 0.3, 0.12  # of the inner face under hair, and sides of the crop: above, hair is not drawn over it
 COVERED = 0.7  # of the lips under something else, from which on it is a mask or a veil
 CLOTH_CELLS = 8  # colours per side of the crop that are taken of it
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
@@ -138,7 +139,7 @@ class Cloth:
         mean = np.array(cv2.mean(small, self.skin.astype(np.uint8))[:3], np.float32)
         alpha = _sized(cv2.dilate(self.alpha, _square(len(self.alpha) / 40)), size)[..., None]
         return (
-            (picture + alpha * (_enlarged(_spread(small, self.skin, mean), size) - picture))
+            (picture + alpha * (_enlarged(spread(small, self.skin, mean), size) - picture))
             .round()
             .clip(0, 255)
             .astype(np.uint8)
@@ -184,6 +185,69 @@ def cloth(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> Cloth | No
     near = (wide[..., :3] + 1e-3 * mean) / (wide[..., 3:] + 1e-3)
     trust = cells[..., 3:]
     return Cloth(alpha, skin.astype(np.float32), (cells[..., :3] + (1 - trust) * near).astype(np.float32))
+
+
+def overhang(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
+    """Where hair, or a brim above the eyes, lies on the [`inner_face`]: it is hidden there, and drawn anew.
+
+    Args:
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            The original's mesh in pixels of the crop.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            Its parts, from [`FaceParser.parse`].
+        size (`int`):
+            Side of the crop.
+
+    Returns:
+        `np.ndarray` of shape `(s, s)`, float32, 0 to 1; all 0 where it would cover most of the inner face.
+    """
+    points = points * (len(parts) / size)
+    above = np.zeros((len(parts), 1), np.float32)
+    above[: max(0, int(points[[*lm.LEFT_EYE, *lm.RIGHT_EYE], 1].min()))] = 1
+    inner = inner_face(points, len(parts))
+    over = ((parts[..., HAIR] + above * parts[..., OTHER] - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
+    if (over * inner).sum() > MOST_OVER * inner.sum():
+        return np.zeros_like(over)
+    # A little beyond: there the new face runs out.
+    return over * cv2.dilate(inner, _square(len(parts) / 24))
+
+
+def draw_overhang(
+    picture: np.ndarray, over: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, skin: np.ndarray
+) -> np.ndarray:
+    """Lets hair that is left in a photo go on over the new face: mirrored at the edge of what is hidden.
+
+    Args:
+        picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            The crop with the new face.
+        over (`np.ndarray` of shape `(s, s)`, float32):
+            From [`overhang`].
+        surroundings, hidden, skin:
+            As for [`compose`].
+
+    Returns:
+        `np.ndarray` of shape `(S, S, 3)`, uint8.
+    """
+    size = len(picture)
+    alpha = _sized(over, size)
+    source = (hidden == 0) & (_sized(skin, size) < 1 - SURELY)
+    # Resampled, the erased colour bleeds a little.
+    source &= cv2.dilate((hidden > 0).astype(np.uint8), _square(size / 100)) == 0
+    if not source.any() or not alpha.any():
+        return picture
+    away, labels = cv2.distanceTransformWithLabels(
+        1 - source.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    edge = np.zeros((labels.max() + 1, 2), int)
+    edge[labels[source]] = np.argwhere(source)
+    alpha *= ((REACHED - away / size) / (REACHED / 4)).clip(0, 1)
+    rows = np.argwhere(alpha > 0)
+    nearest = edge[labels[tuple(rows.T)]]
+    mirrored = (2 * nearest - rows).clip(0, size - 1)
+    mirrored = np.where(source[tuple(mirrored.T)][:, None], mirrored, nearest)
+    filled = picture.astype(np.float32)
+    filled[tuple(rows.T)] = surroundings[tuple(mirrored.T)]
+    return (picture + alpha[..., None] * (filled - picture)).round().clip(0, 255).astype(np.uint8)
 
 
 def hidden(points: np.ndarray, front: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -310,7 +374,7 @@ def compose(
     left = _sized(skin, small)
     ring = (away > 0) & (away < RING) & clear & (left > SURELY) & (strange < UNSURE)
     difference = (old.astype(np.float32) - drawn).clip(-LARGEST, LARGEST)
-    change = _spread(difference, ring.astype(np.float32)) * np.exp(-((depth / DEPTH) ** 2))[..., None]
+    change = spread(difference, ring.astype(np.float32)) * np.exp(-((depth / DEPTH) ** 2))[..., None]
     kept = cv2.dilate((1 - _shrunk(hidden, small)) * (depth > 2 / small), _square(small / 40))
     seen = cv2.GaussianBlur(np.dstack([left * clear, clear]).astype(np.float32), (0, 0), small / 120)
     fade = _smooth((1 - away / FADE).clip(0, 1)) * (seen[..., 0] / seen[..., 1].clip(1e-3)) * (1 - kept)
@@ -320,7 +384,7 @@ def compose(
     left_over = 1 - filled
     if gone.any():
         beside = clear * (shown == 0) * (1 - left)
-        around = _spread(
+        around = spread(
             old.astype(np.float32), beside, np.array(cv2.mean(old, clear.astype(np.uint8))[:3], np.float32)
         )
         gone = (cv2.GaussianBlur(gone, (0, 0), small / 256) * (1 - fade))[..., None]
@@ -374,7 +438,7 @@ def _filling(
     known = (shown > 0) & (wide == 0) & (inner == 0) & (strange < UNSURE)
     if known.sum() < 10 or not wide.any():
         return drawn, np.zeros((small, small, 1), np.float32)
-    smooth = _spread(drawn, known.astype(np.float32), drawn[known].mean(0))
+    smooth = spread(drawn, known.astype(np.float32), drawn[known].mean(0))
     return smooth, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), small / 80)[..., None]
 
 
@@ -398,7 +462,7 @@ def _grain(face: np.ndarray, placed: np.ndarray) -> float:
     return min(rest)
 
 
-def _spread(values: np.ndarray, weight: np.ndarray, far: np.ndarray | float = 0.0) -> np.ndarray:
+def spread(values: np.ndarray, weight: np.ndarray, far: np.ndarray | float = 0.0) -> np.ndarray:
     """Values (S, S, 3) known where the weight (S, S) is 1, smoothly everywhere: from near by where it can be."""
     size = len(weight)
     small = max(min(size, SMALL // 4), size // 2)

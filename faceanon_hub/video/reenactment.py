@@ -93,6 +93,8 @@ class Person:
             Mesh of the original that the face was drawn for.
         original_pose (`np.ndarray` of shape `(3, 3)`):
             Rotation of the original head there.
+        tones (`np.ndarray` of shape `(6,)`, *optional*):
+            Of the original, see [`tones.measure`], to which the pictures were brought.
     """
 
     face: Picture
@@ -101,6 +103,7 @@ class Person:
     mouth: Picture | None
     original: np.ndarray
     original_pose: np.ndarray
+    tones: np.ndarray | None = None
 
     @functools.cached_property
     def luminance(self) -> tuple[np.ndarray, np.ndarray]:

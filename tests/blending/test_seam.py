@@ -15,10 +15,12 @@ from faceanon_hub.blending.seam import (
     cloth,
     compose,
     covered,
+    draw_overhang,
     frames_as_skin,
     hidden,
     in_front,
     inner_face,
+    overhang,
     silhouette,
     skin_left,
 )
@@ -215,6 +217,44 @@ def test_a_fringe_stays(points):
     front = fronted(crop, points)
     assert np.median(front[fringe]) > 0.95
     assert (hidden(points, front)[fringe] < 0.2).mean() > 0.9
+
+
+def strand(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hair that hangs over the end of a brow: picture, and where it lies on the inner face."""
+    picture, hair = person(points, SKIN), np.zeros((SIZE, SIZE), bool)
+    hair[: int(points[159, 1]), : int(points[105, 0])] = True
+    picture[hair] = HAIR
+    return picture, hair & (inner_face(points, SIZE) > 0)
+
+
+def test_hair_over_a_brow_is_continued_from_the_hair_beside_it(points):
+    picture, over_face = strand(points)
+    parts = parsed(picture)
+    over = overhang(points, parts, SIZE)
+    region = hidden(points, in_front(picture, points, parts))
+    erased_picture = erased(picture, region)
+    new = np.full_like(picture, NEW)
+    drawn = draw_overhang(new, over, erased_picture, region, skin_left(parts, region))
+    well_inside = cv2.erode(over_face.astype(np.uint8), np.ones((7, 7))) > 0
+    assert well_inside.sum() > 50
+    assert np.abs(drawn[well_inside].astype(int) - HAIR).max() <= 3
+    away = cv2.dilate(over_face.astype(np.uint8), np.ones((31, 31))) == 0
+    assert (drawn[away & (inner_face(points, SIZE) > 0)] == NEW).all()
+
+
+def test_nothing_erased_is_mirrored_into_the_hair(points):
+    picture, _ = strand(points)
+    parts = parsed(picture)
+    region = hidden(points, in_front(picture, points, parts))
+    surroundings, new = picture.copy(), np.full_like(picture, NEW)
+    surroundings[region > 0] = (255, 0, 255)
+    over = np.ones_like(overhang(points, parts, SIZE))
+    drawn = draw_overhang(new, over, surroundings, region, skin_left(parts, region))
+    assert not (drawn == (255, 0, 255)).all(2)[region == 1].any()
+
+
+def test_hair_that_is_said_to_cover_most_of_the_face_is_not_drawn_over_it(points):
+    assert not overhang(points, parsed(np.full((SIZE, SIZE, 3), HAIR, np.uint8)), SIZE).any()
 
 
 def test_the_outline_of_hair_follows_the_photo(points):

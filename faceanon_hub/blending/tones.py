@@ -1,0 +1,154 @@
+"""How dark brows, irises and shadows are beside the skin: numbers of the original, brought to the new face."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .. import landmarks as lm
+from ..lighting import to_linear, to_srgb
+from ..parsing import BROWS, HAIR, LIPS, OTHER, SKIN
+from .regions import filled
+from .seam import SURELY, UNSURE, inner_face, spread
+
+SMALL = 128  # side of the crop that is measured in
+SMOOTH = 0.01  # standard deviation of a blur, in sides of the crop, that makes sharp and soft photos alike
+SURE = 0.6  # probability of a part from which on it is measured
+LEAST = 12.0  # pixels of a part below which it is not measured
+IRISES = ((468, lm.LEFT_EYE), (473, lm.RIGHT_EYE))
+DARKEST = 1  # percentile of the inner face that counts as black
+HAZY, MOST_HAZY = -0.8, -0.3  # logarithm of black from which on a photo is hazy; and beyond which it is not believed
+FAINTEST, CONTRASTS = -0.1, (0.3, 1.6)  # of brows, and factors of their contrast
+GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.2)  # logarithms, of irises and of the lips' colour
+BLACK = 2e-3  # added to light, so that its logarithm ends somewhere
+SEEN, FEWEST = 4e-3, 200  # of a mask, that changes a level; pixels of skin without which nothing is compared
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+BROWN = np.array([1.25, 0.95, 0.6], np.float32)  # linear, of a luminance of 1
+
+
+def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Luminance of brows, irises and the darkest of the inner face, and colour of the lips, over those of the skin.
+
+    Args:
+        crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            RGB crop.
+        points (`np.ndarray` of shape `(478, >= 2)`):
+            Mesh in pixels of the crop.
+        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
+            From [`FaceParser.parse`].
+
+    Returns:
+        `np.ndarray` of shape `(6,)`, float64: logarithms, of the lips one a channel; NaN where a part is not seen.
+    """
+    points = points * (SMALL / len(crop))
+    skin = _skin_beside(crop, parts)
+    if skin is None:
+        return np.full(6, np.nan)
+    sharp = _linear(crop)
+    small = cv2.GaussianBlur(sharp, (0, 0), SMOOTH * SMALL)
+    light = np.log((small @ LUMINANCE + BLACK) / (skin @ LUMINANCE + BLACK))
+    brows = cv2.resize(parts[..., BROWS], (SMALL, SMALL)) > SURE
+    irises = np.zeros((SMALL, SMALL), bool)
+    for center, eye in IRISES:
+        irises |= (_disc(points, center, 0.9, SMALL) > 0) & (filled(points, SMALL, eye) > 0)
+    seen = cv2.resize(parts[..., HAIR] + parts[..., OTHER], (SMALL, SMALL)) < UNSURE
+    face, lips = (inner_face(points, SMALL) > 0) & seen, cv2.resize(parts[..., LIPS], (SMALL, SMALL)) > SURELY
+    color = np.log((sharp + BLACK) / (skin + BLACK))  # lips are thin: a blur would mix them with teeth
+    return np.array(
+        [
+            np.median(light[brows]) if brows.sum() > LEAST else np.nan,
+            np.median(light[irises]) if irises.sum() > LEAST else np.nan,
+            np.percentile(light[face], DARKEST) if face.sum() > FEWEST else np.nan,
+            *(np.median(color[lips], 0) if lips.sum() > LEAST else np.full(3, np.nan)),
+        ]
+    )
+
+
+def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Makes brows and irises of a new face as dark, beside its skin, as the original's, and hazes it as the photo is.
+
+    Args:
+        picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            Drawn picture as placed in the crop.
+        points, parts:
+            Its mesh and parts, as for [`measure`].
+        wanted (`np.ndarray` of shape `(6,)`):
+            [`measure`] of the original; NaN leaves a part as it is.
+
+    Returns:
+        `np.ndarray` of shape `(S, S, 3)`, uint8.
+    """
+    size, own = len(picture), measure(picture, points, parts)
+    skin = _skin_beside(picture, parts)
+    if skin is None:
+        return picture
+    if wanted[2] > max(HAZY, own[2]):  # haze takes every contrast alike: what is left of one is believed by less
+        veil = (np.exp(min(wanted[2], MOST_HAZY)) - np.exp(own[2])) / (1 - np.exp(own[2]))
+        picture = to_srgb(_veiled(to_linear(picture), max(0.0, veil), skin))
+        skin = _veiled(skin, max(0.0, veil), skin)
+        own = measure(picture, points, parts)
+    picture = picture.copy()
+    if own[0] < 0 and np.isfinite(wanted[0]):
+        contrast = float(np.clip(min(wanted[0], FAINTEST) / own[0], *CONTRASTS))
+        mask = _hairs(parts[..., BROWS], size)
+        at = mask > SEEN
+        beside = _sized(skin, size)[at] + BLACK
+        light = (to_linear(picture[at]) + BLACK) / beside
+        picture[at] = to_srgb(beside * light ** (1 + (contrast - 1) * mask[at, None]) - BLACK)
+    if np.isfinite(wanted[1] + own[1]):
+        gain, mask = float(np.exp(np.clip(wanted[1] - own[1], *GAINS))), _irises(points, size)
+        at = mask > SEEN
+        light, mask = to_linear(picture[at]), mask[at, None]
+        # Light eyes that are darkened become brown, as dark ones are.
+        brown = mask * np.float32(np.clip(2 * (1 - gain), 0, 1))
+        light = light + brown * ((light @ LUMINANCE)[:, None] * BROWN - light)
+        picture[at] = to_srgb(light * (1 + (gain - 1) * mask))
+    if np.isfinite(wanted[3:] + own[3:]).all():
+        gains, mask = np.exp((wanted[3:] - own[3:]).clip(*TINTS)).astype(np.float32), _sized(parts[..., LIPS], size)
+        at = mask > SEEN
+        picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))
+    return picture
+
+
+def _veiled(light: np.ndarray, veil: float, skin: np.ndarray) -> np.ndarray:
+    return light + np.float32(veil) * (skin.mean((0, 1)) - light)
+
+
+def _sized(part: np.ndarray, size: int) -> np.ndarray:
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _hairs(brows: np.ndarray, size: int) -> np.ndarray:
+    """Where to act on brows, `(size, size)`: a little beyond what is sure, where single hairs are."""
+    mask = cv2.dilate(_sized((brows / SURE).clip(0, 1), size), np.ones((round(size / 64) | 1,) * 2))
+    return cv2.GaussianBlur(mask, (0, 0), size / 128).clip(0, 1)
+
+
+def _irises(points: np.ndarray, size: int) -> np.ndarray:
+    mask = np.zeros((size, size), np.float32)
+    for center, eye in IRISES:
+        disc = cv2.GaussianBlur(_disc(points, center, 1.1, size).astype(np.float32), (0, 0), size / 340)
+        mask = np.maximum(mask, disc * filled(points, size, eye))
+    return mask
+
+
+def _skin_beside(picture: np.ndarray, parts: np.ndarray) -> np.ndarray | None:
+    """Linear colour of the skin, in its gaps of that beside, `(SMALL, SMALL, 3)`; None where hardly any is seen."""
+    small = _linear(picture)
+    brows = cv2.dilate((parts[..., BROWS] > 0.1).astype(np.uint8), np.ones((7, 7)))
+    known = cv2.resize((parts[..., SKIN] > SURELY) * (1.0 - brows), (SMALL, SMALL), interpolation=cv2.INTER_AREA) == 1
+    if known.sum() < FEWEST:
+        return None
+    return spread(small, known.astype(np.float32), small[known].mean(0)).clip(0)
+
+
+def _linear(picture: np.ndarray) -> np.ndarray:
+    return to_linear(cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA))
+
+
+def _disc(points: np.ndarray, center: int, share: float, size: int) -> np.ndarray:
+    radius = share * np.linalg.norm(points[center + 1 : center + 5, :2] - points[center, :2], axis=1).mean()
+    disc = np.zeros((size, size), np.uint8)
+    middle = np.round(points[center, :2] * 8 - 4).astype(int)
+    cv2.circle(disc, tuple(int(v) for v in middle), int(radius * 8), 1, -1, cv2.LINE_8, 3)
+    return disc
