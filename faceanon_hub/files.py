@@ -143,7 +143,7 @@ def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageErro
         UnwritableError: as of [`replacing`].
     """
     check_name(target, kind)
-    with _told(target, kind):
+    with _typed(target, kind):
         path, held = _hold(target)
         held.close()
         path.unlink()
@@ -206,12 +206,12 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
     Raises:
         UnwritableError: no such folder, no permission, no space left.
     """
-    with _told(target, kind):
+    with _typed(target, kind):
         _sweep(target.parent)
         temporary, held = _hold(target)
     try:
         yield temporary
-        with _told(target, kind):
+        with _typed(target, kind):
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             if target.exists():
@@ -235,12 +235,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         UnwritableError: no permission, no space left.
     """
     partial = target.with_name(f"{PARTIAL}{target.name}")
-    with _told(target, UnwritableError):
+    with _typed(target, UnwritableError):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     try:
         yield partial
-        with _told(target, UnwritableError):
+        with _typed(target, UnwritableError):
             if target.exists():
                 shutil.rmtree(target)
             partial.replace(target)
@@ -249,7 +249,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
+def _typed(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

@@ -50,7 +50,7 @@ SEEDS = {
     "one": "strangers with one seed taken for one person, at the recognizer's own 1 % threshold",
     "each": "strangers with a seed each, at the same threshold",
     "calibrated": "strangers with one seed, where 1 % of those with a seed each are",
-    "told": "telling the one seed from others (AUC)",
+    "detected": "detecting the one seed (AUC)",
 }
 DIGITS = 4  # of every figure in the JSON
 TRADE_OFF = ("recognizer", "parrot")  # drawn against expression
@@ -145,7 +145,8 @@ def in_words(summary: dict[str, Any]) -> list[str]:
         found = summary["seeds"]["whole"]
         lines.append(
             f"one seed for all: {_share(found['one'])} of strangers look like one person, with a seed each "
-            f"{_share(found['each'])}; telling the seed: {_verdict(found['told'])}, AUC {_range(found['told'])}"
+            f"{_share(found['each'])}; detecting the seed: {_verdict(found['detected'])}, "
+            f"AUC {_range(found['detected'])}"
         )
     return lines
 

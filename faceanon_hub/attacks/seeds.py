@@ -33,9 +33,9 @@ def compare_seeds(
 
     Returns:
         `dict`: `"one"` and `"each"`, share of strangers that match where 1 % of strangers' originals do;
-        `"calibrated"`, share of strangers with one seed that match where 1 % of those with a seed each do; `"told"`,
-        AUC of a linear discriminant that learned, from other people, to tell photos with the one seed from those with
-        others. Each with `"value"`, `"low"`, `"high"` and `"chance"`.
+        `"calibrated"`, share of strangers with one seed that match where 1 % of those with a seed each do;
+        `"detected"`, AUC of a linear discriminant that learned, from other people, to tell photos with the one seed
+        from those with others. Each with `"value"`, `"low"`, `"high"` and `"chance"`.
     """
     numbers = np.unique(people, return_inverse=True)[1]
     apart = numbers[:, None] != numbers
@@ -53,16 +53,16 @@ def compare_seeds(
     sums = {name: _by_person(match & apart, numbers) for name, match in matches.items()}
     pairs = _by_person(apart, numbers)
     guesses = _guess(one, each, people, seed)
-    values: dict[str, list[float]] = {name: [] for name in (*sums, "told")}
+    values: dict[str, list[float]] = {name: [] for name in (*sums, "detected")}
     for drawn in drawn_people(len(pairs), seed=seed):
         for name, sum_of in sums.items():
             values[name].append(float(drawn @ sum_of @ drawn / (drawn @ pairs @ drawn)))
-        values["told"].append(_told(*guesses, drawn[numbers]))
+        values["detected"].append(_detected(*guesses, drawn[numbers]))
     every = np.ones(len(pairs))
     found = {name: float(every @ sum_of @ every / pairs.sum()) for name, sum_of in sums.items()}
-    found["told"] = _told(*guesses, np.ones(len(numbers)))
+    found["detected"] = _detected(*guesses, np.ones(len(numbers)))
     return {
-        name: {"value": value, **interval(values[name]), "chance": 0.5 if name == "told" else RATE}
+        name: {"value": value, **interval(values[name]), "chance": 0.5 if name == "detected" else RATE}
         for name, value in found.items()
     }
 
@@ -88,7 +88,7 @@ def _guess(one: np.ndarray, each: np.ndarray, people: np.ndarray, seed: int) -> 
     return guesses[0], guesses[1]
 
 
-def _told(one: np.ndarray, each: np.ndarray, weights: np.ndarray) -> float:
+def _detected(one: np.ndarray, each: np.ndarray, weights: np.ndarray) -> float:
     """Probability that a photo with the one seed looks more like it than one with another, ties half."""
     places = np.unique(-np.concatenate([one, each]), return_inverse=True)[1]
     first, second = np.split(places, 2)

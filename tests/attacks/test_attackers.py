@@ -91,11 +91,11 @@ def test_one_seed_that_leaves_its_mark_is_seen(noise, people):
     mark = np.zeros(24)
     mark[:4] = 4
     found = compare_seeds(originals, 0.4 * each + mark, each, people)
-    assert found["told"]["low"] > 0.99 and found["calibrated"]["low"] > 0.1
+    assert found["detected"]["low"] > 0.99 and found["calibrated"]["low"] > 0.1
     assert found["one"]["value"] > 5 * found["each"]["value"]
 
 
 def test_one_seed_without_a_mark_is_not_seen(noise, people):
     originals, each = noise
     found = compare_seeds(originals, np.random.default_rng(9).normal(size=each.shape), each, people)
-    assert covers_chance(found["told"]) and 0.003 < found["calibrated"]["value"] < 0.03
+    assert covers_chance(found["detected"]) and 0.003 < found["calibrated"]["value"] < 0.03
