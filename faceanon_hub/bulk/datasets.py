@@ -148,12 +148,7 @@ def anonymize_dataset(
         MissingDependencyError: Ray or PyArrow is not installed.
         ValueError: an argument is out of its range.
     """
-    if engine not in ("local", "ray"):
-        raise ValueError(f"`engine` must be 'local' or 'ray', not {engine!r}")
-    for name, number, least in (("actors", actors, 1), ("batch_rows", batch_rows, 1), ("retries", retries, 0)):
-        check_number(name, number, least, math.inf, whole=True)
-    for name, share in (("cpus", cpus), ("gpus", gpus)):
-        check_number(name, share, 0, math.inf)
+    _check_arguments(engine, actors, batch_rows, retries, cpus, gpus)
     check_number("quality", quality, 1, 100, whole=True)
     check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_dtype(dtype)
@@ -188,6 +183,28 @@ def anonymize_dataset(
         done += 1
         if on_progress is not None:
             on_progress(done, len(shards), mark["shard"])
+    report = _sum_up(shards, marks)
+    report.left_out = _pass_others(places, shards, others, marks, report)
+    system, root = system_of(places[1])
+    for path in system.glob(f"{root}/{SIDE}/{PARTIAL}*"):  # of actors that were killed
+        system.rm(path)
+    lines = "".join(json.dumps(failure) + "\n" for failure in report.failures)
+    put(places[1], f"{SIDE}/failures.jsonl", lines.encode())
+    put_json(places[1], f"{SIDE}/left_out.json", report.left_out)
+    put_json(places[1], f"{SIDE}/run.json", {**promised, "seed": None if drawn else seed, "drawn": drawn})
+    return report
+
+
+def _check_arguments(engine: str, actors: int, batch_rows: int, retries: int, cpus: float, gpus: float) -> None:
+    if engine not in ("local", "ray"):
+        raise ValueError(f"`engine` must be 'local' or 'ray', not {engine!r}")
+    for name, number, least in (("actors", actors, 1), ("batch_rows", batch_rows, 1), ("retries", retries, 0)):
+        check_number(name, number, least, math.inf, whole=True)
+    for name, share in (("cpus", cpus), ("gpus", gpus)):
+        check_number(name, share, 0, math.inf)
+
+
+def _sum_up(shards: list[Shard], marks: dict[str, dict[str, Any]]) -> DatasetReport:
     report = DatasetReport(shards=len(shards))
     faces: Counter[str] = Counter()
     for shard in shards:
@@ -200,23 +217,28 @@ def anonymize_dataset(
         report.failures += [{"shard": shard.name, **failure} for failure in mark["failures"]]
         report.crowds += [{"shard": shard.name, **crowd} for crowd in mark["crowds"]]
     report.anonymized, report.obfuscated, report.kept, report.small = (faces[name] for name in COUNTED)
+    return report
+
+
+def _pass_others(
+    places: tuple[str, str],
+    shards: list[Shard],
+    others: list[str],
+    marks: dict[str, dict[str, Any]],
+    report: DatasetReport,
+) -> dict[str, str]:
+    """Copies the metadata of what is done; returns, by path, why each of the rest is left out."""
     done_paths = {path for shard in shards if "error" not in marks[shard.name] for path in shard.paths}
     done_paths -= {failure["row"] for failure in report.failures}
+    left_out = {}
     for path in others:
         if shards[0].kind == "folder" and PurePosixPath(path).name in METADATA:
             reason = copy_metadata(places, path, done_paths)
         else:
             reason = "no photo" if shards[0].kind == "folder" else f"the dataset is of {shards[0].kind} files"
         if reason is not None:
-            report.left_out[path] = reason
-    system, root = system_of(places[1])
-    for path in system.glob(f"{root}/{SIDE}/{PARTIAL}*"):  # of actors that were killed
-        system.rm(path)
-    lines = "".join(json.dumps(failure) + "\n" for failure in report.failures)
-    put(places[1], f"{SIDE}/failures.jsonl", lines.encode())
-    put_json(places[1], f"{SIDE}/left_out.json", report.left_out)
-    put_json(places[1], f"{SIDE}/run.json", {**promised, "seed": None if drawn else seed, "drawn": drawn})
-    return report
+            left_out[path] = reason
+    return left_out
 
 
 def _claim(target: str, promised: dict[str, Any], seed: int | None) -> tuple[int, bool]:

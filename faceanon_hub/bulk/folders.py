@@ -316,24 +316,14 @@ def anonymize_folder(
     named, source, target = os.fspath(source), Path(source), Path(target)
     reports = None if reports is None else Path(reports)
     # 1. Check what was asked for
-    check_name(source, UnreadableImageError)
-    if not source.is_dir():
-        raise UnreadableImageError(named, "is no folder" if source.exists() else "no such folder")
-    written = [target] if reports is None else [target, reports]
-    for folder in written:
-        check_name(folder)
-    check_apart(source, written)
+    _check_places(source, named, [target] if reports is None else [target, reports])
     check_number("max_pixels", max_pixels, 1, math.inf, whole=True)
     check_number("workers", workers, 1, math.inf, whole=True)
     check_number("quality", quality, 1, 100, whole=True)
     photo_format = _format(photo_format, target)
     if os.sep in suffix or "/" in suffix:
         raise ValueError(f"`suffix` goes into names and holds no slash, unlike {suffix!r}")
-    place = checkpoint or str(DEFAULT_CHECKPOINT)
-    if pipe is not None:
-        place = str(pipe.config.get("_name_or_path") or "of the caller")
-        dtype = str(pipe.generator.dtype).removeprefix("torch.")
-    check_dtype(dtype)
+    place, dtype = _network(pipe, checkpoint, dtype)
     asked = asdict(Options(**options))
     batch_size = asked.pop("batch_size")  # changes speed, not results
     name = "bundled" if place == str(DEFAULT_CHECKPOINT) else place
@@ -376,20 +366,48 @@ def anonymize_folder(
         records = ledger.read()
         ledger.write(records)
         waiting = [job for job in jobs if not _is_done(job, records.get(job.path))]
-        report.unchanged = done = len(jobs) - len(waiting)
-        progress = on_progress or (lambda done, total, path: None)
-        progress(done, len(jobs), "")
-        with ledger.journal() as append:
-            for record in _results(waiting, settings, pipe, (place, device, dtype), workers):
-                records[record["path"]] = record
-                append(record)
-                done += 1
-                progress(done, len(jobs), record["path"])
-        ledger.write(records)
+        report.unchanged = len(jobs) - len(waiting)
+        results = _results(waiting, settings, pipe, (place, device, dtype), workers)
+        _collect(results, records, ledger, (report.unchanged, len(jobs)), on_progress or (lambda *given: None))
         _sum_up(report, [records[job.path] for job in jobs])
         if drawn and not report.failures:
             ledger.write_settings({**claim, "seed": None, "drawn": True})
     return report
+
+
+def _check_places(source: Path, named: str, written: list[Path]) -> None:
+    check_name(source, UnreadableImageError)
+    if not source.is_dir():
+        raise UnreadableImageError(named, "is no folder" if source.exists() else "no such folder")
+    for folder in written:
+        check_name(folder)
+    check_apart(source, written)
+
+
+def _network(pipe: FaceAnonPipeline | None, checkpoint: str | None, dtype: str) -> tuple[str, str]:
+    """Where the checkpoint lies, and the type it computes in."""
+    if pipe is not None:
+        return str(pipe.config.get("_name_or_path") or "of the caller"), str(pipe.generator.dtype)[len("torch.") :]
+    check_dtype(dtype)
+    return checkpoint or str(DEFAULT_CHECKPOINT), dtype
+
+
+def _collect(
+    results: Iterator[dict[str, Any]],
+    records: dict[str, dict[str, Any]],
+    ledger: Ledger,
+    progress: tuple[int, int],
+    on_progress: Callable[[int, int, str], None],
+) -> None:
+    """Writes down each record as it comes, and all of them at the end."""
+    done, total = progress
+    on_progress(done, total, "")
+    with ledger.journal() as append:
+        for more, record in enumerate(results, 1):
+            records[record["path"]] = record
+            append(record)
+            on_progress(done + more, total, record["path"])
+    ledger.write(records)
 
 
 def _claim(settings: _Settings, weights: str, dtype: str, suffix: str, photo_format: str | None) -> dict[str, Any]:

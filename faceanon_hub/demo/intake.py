@@ -94,10 +94,7 @@ def checked(block: Any, value: Any, folder: Path) -> Any:
         case gr.Image() | gr.Video():
             return None if value is None else _file(value, folder)
         case gr.File():
-            files = [] if value is None else value if isinstance(value, list) else [value]
-            if len(files) > MAX_FILES:
-                raise RefusedError("too_many", MAX_FILES)
-            return [_file(file, folder) for file in files] or None
+            return _files(value, folder)
         case gr.Checkbox():
             fits = isinstance(value, bool)
         case gr.Slider():
@@ -132,6 +129,13 @@ def _boxes(value: Any) -> bool:
 
 def _box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(_in_range(side, -FARTHEST, FARTHEST) for side in value)
+
+
+def _files(value: Any, folder: Path) -> list[dict[str, Any]] | None:
+    files = [] if value is None else value if isinstance(value, list) else [value]
+    if len(files) > MAX_FILES:
+        raise RefusedError("too_many", MAX_FILES)
+    return [_file(file, folder) for file in files] or None
 
 
 def _file(value: Any, folder: Path) -> dict[str, Any]:

@@ -207,11 +207,8 @@ def anonymize_video(
     """
     asked = pipe.resolve(**options)
     kept, hidden = _boxes("keep", keep), _boxes("hide", hide)
-    if not 0 <= (start or 0) < (math.inf if end is None else end):
-        raise ValueError(f"`start` and `end` must be a span of time, not {start} to {end}")
+    _check_arguments(start, end, voice)
     base = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-    if voice not in VOICES:
-        raise ValueError(f"`voice` must be one of {', '.join(VOICES)}, not {voice!r}")
     load_av()
     if voice == "disguise":
         load_world()
@@ -254,14 +251,25 @@ def anonymize_video(
         reader.close()
     done(1.0)
     pipe.maybe_free_model_hooks()
+    return _report(window, writer)
+
+
+def _check_arguments(start: float | None, end: float | None, voice: str) -> None:
+    if not 0 <= (start or 0) < (math.inf if end is None else end):
+        raise ValueError(f"`start` and `end` must be a span of time, not {start} to {end}")
+    if voice not in VOICES:
+        raise ValueError(f"`voice` must be one of {', '.join(VOICES)}, not {voice!r}")
+
+
+def _report(window: _Window, writer: VideoWriter) -> VideoReport:
     report = VideoReport(
         frames=window.frames,
         seconds=round(window.time, 3),
         size=(writer.stream.width, writer.stream.height),
         codec=writer.stream.codec_context.name,
         tracks=window.records,
-        keep=[list(map(float, box)) for box in kept],
-        hide=[list(map(float, box)) for box in hidden],
+        keep=[list(map(float, box)) for box in window.keep],
+        hide=[list(map(float, box)) for box in window.hide],
         cuts=window.cuts,
         notes=writer.notes,
         crowd=window.crowd,
@@ -363,15 +371,9 @@ class _Window:
 
         A frame that was not searched is searched after all where the mesh loses a face.
         """
+        if found is None and self._follow_all(frame):
+            return
         if found is None:
-            live = [(track, self._seek(frame, track)) for track in self.tracker.live]
-            seen = [(track, sighting) for track, sighting in live if sighting is not None]
-            if len(seen) == len(live):
-                for track, sighting in seen:
-                    self._fill(track, sighting)
-                    track.add(sighting)
-                self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
-                return
             found = self._find(frame)
         tracks = self.tracker.match(frame.number, [sighting.face for sighting in found])
         newcomers: list[Track] = []
@@ -392,12 +394,28 @@ class _Window:
                     self._fill(track, followed)
                     track.add(followed)
         for track in newcomers:
-            for earlier in reversed([other for other in self._frames if track.start <= other.number < frame.number]):
-                followed = self._seek(earlier, track)
-                if followed is None:
-                    break
-                track.add(followed)
+            self._trace_back(frame, track)
         self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
+
+    def _follow_all(self, frame: Frame) -> bool:
+        """Adds to each track what the mesh sees of it in a frame; nothing, and False, where it loses one."""
+        live = [(track, self._seek(frame, track)) for track in self.tracker.live]
+        seen = [(track, sighting) for track, sighting in live if sighting is not None]
+        if len(seen) < len(live):
+            return False
+        for track, sighting in seen:
+            self._fill(track, sighting)
+            track.add(sighting)
+        self.tracker.prune(frame.number, frame.number - 2 * LOOKAHEAD)
+        return True
+
+    def _trace_back(self, frame: Frame, track: Track) -> None:
+        """Looks for a new face in the frames before, as far as it is seen."""
+        for earlier in reversed([other for other in self._frames if track.start <= other.number < frame.number]):
+            followed = self._seek(earlier, track)
+            if followed is None:
+                break
+            track.add(followed)
 
     def _fill(self, track: Track, sighting: Sighting) -> None:
         """Finds or interpolates the face in the frames between its last sighting and this one."""

@@ -88,6 +88,11 @@ class Frame:
     pixels: np.ndarray
 
 
+def _end_of(packet: av.Packet) -> float:
+    """Seconds at which a packet ends; 0 where it has no time."""
+    return 0.0 if packet.pts is None else float((packet.pts + (packet.duration or 0)) * packet.stream.time_base)
+
+
 class VideoReader:
     """Reads a video from its first frame to its last, whole or not at all.
 
@@ -176,13 +181,10 @@ class VideoReader:
         last_pts = -1
         awaited = _Awaited(self)
         try:
-            if self.start:
-                self.container.seek(int(self.origin * self._av.time_base))
+            self._seek_start()
             for packet in self.container.demux(self.stream, *beside):
-                base = packet.stream.time_base
                 corrupt |= packet.is_corrupt
-                if packet.pts is not None:
-                    latest = max(latest, float((packet.pts + (packet.duration or 0)) * base))
+                latest = max(latest, _end_of(packet))
                 if packet.stream.index != self.stream.index:
                     if self._within(packet, open_streams):
                         yield packet
@@ -197,11 +199,8 @@ class VideoReader:
                         if self.end is not None and frame.time >= self.end - (self.start or 0.0):
                             open_streams.discard(self.stream.index)
                             break
-                        if decoded.is_corrupt:
-                            raise UnreadableVideoError(self.source, f"damaged at {frame.time:.2f} s")
                         size = size or frame.pixels.shape
-                        if frame.pixels.shape != size:
-                            raise UnreadableVideoError(self.source, f"the size changes at {frame.time:.2f} s")
+                        self._check_frame(decoded, frame, size)
                         number, last_pts = number + 1, frame.pts
                         yield frame
                 if not open_streams:
@@ -212,11 +211,14 @@ class VideoReader:
             raise UnreadableVideoError(self.source, "no frame in it can be decoded")
         if self.stream.index in open_streams:
             awaited.finish()
-        if open_streams and self._is_short(latest):
-            whole = (self.container.duration or 0) / self._av.time_base
-            raise UnreadableVideoError(self.source, f"cut short: it ends at {latest:.2f} s of {whole:.2f} s")
-        if open_streams and corrupt:
-            raise UnreadableVideoError(self.source, "damaged, or cut short")
+        if open_streams:
+            self._check_whole(latest, corrupt)
+
+    def _check_frame(self, decoded: av.VideoFrame, frame: Frame, size: tuple[int, ...]) -> None:
+        if decoded.is_corrupt:
+            raise UnreadableVideoError(self.source, f"damaged at {frame.time:.2f} s")
+        if frame.pixels.shape != size:
+            raise UnreadableVideoError(self.source, f"the size changes at {frame.time:.2f} s")
 
     def _decode(self, packet: av.Packet, number: int) -> list[av.VideoFrame]:
         try:
@@ -226,9 +228,17 @@ class VideoReader:
                 return []
             raise
 
-    def _is_short(self, latest: float) -> bool:
-        whole = ((self.container.duration or 0) + (self.container.start_time or 0)) / self._av.time_base
-        return self.end is None and latest < whole - LOST
+    def _seek_start(self) -> None:
+        if self.start:
+            self.container.seek(int(self.origin * self._av.time_base))
+
+    def _check_whole(self, latest: float, corrupt: bool) -> None:
+        whole = (self.container.duration or 0) / self._av.time_base
+        end = whole + (self.container.start_time or 0) / self._av.time_base
+        if self.end is None and latest < end - LOST:
+            raise UnreadableVideoError(self.source, f"cut short: it ends at {latest:.2f} s of {whole:.2f} s")
+        if corrupt:
+            raise UnreadableVideoError(self.source, "damaged, or cut short")
 
     def _within(self, packet: av.Packet, open_streams: set[int]) -> bool:
         """Whether a packet lies in what is wanted; its times are then counted from there."""
