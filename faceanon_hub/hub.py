@@ -30,46 +30,8 @@ PIPELINE_CODE = (
     '"""What diffusers imports to find the class."""\n\nfrom faceanon_hub import FaceAnonPipeline  # noqa: F401\n'
 )
 
-CARD = """---
-{front_matter}
----
-
-# {repo_id}
-
-A face anonymizer: replaces every face of a photo by a realistic face of nobody and keeps expression, gaze, head pose,
-light and skin colour. Made with [faceanon-hub]({project}).
-
-```python
-from faceanon_hub import FaceAnonPipeline
-
-pipe = FaceAnonPipeline.from_pretrained("{repo_id}")
-result = pipe("photo.jpg", seed=0)
-result.images[0].save("anonymized.jpg")
-```
-
-It needs `pip install faceanon-hub`. With that, the base class of diffusers loads it as any community pipeline:
-`DiffusionPipeline.from_pretrained("{repo_id}", trust_remote_code=True)`, after the import above.
-{sheet}
-## What it is
-
-{facts}
-
-## Limits
-
-A replaced face hides a person from a glance, not from every recognizer: the outline of the head, the layout of the
-face, hair, clothes and place remain. Faces that are not detected are not hidden. Look at every result before you
-publish it.
-
-## Evaluation
-
-{table}
-
-## Licence of the weights
-
-{licence_note}
-"""
+CARD_TEMPLATE = Path(__file__).parent / "card_template.md"
 SHEET = "samples.png"  # beside the weights
-SHEET_LINE = f"\n![People whom it draws: nobody]({SHEET})\n"
 SHEET_PEOPLE = 16
 FEWEST_DRAWS = 1000  # drawn people whose nearest training photo is known, of a checkpoint that may be shared
 LONGEST = 200  # letters of a fact
@@ -137,16 +99,16 @@ def make_card(
         eval_results=results or None,
     )
     table = results_table(results) if results else "Not measured: `faceanon evaluate` does."
-    text = CARD.format(
-        front_matter=data.to_yaml(),
+    return ModelCard.from_template(
+        data,
+        template_path=str(CARD_TEMPLATE),
         repo_id=repo_id,
         project=PROJECT,
-        sheet=SHEET_LINE if sheet else "",
-        facts="\n".join(f"- **{name.capitalize()}**: {fact}." for name, fact in (facts or {}).items()),
+        sheet=SHEET if sheet else None,
+        facts=facts or {},
         table=table,
         licence_note=note,
     )
-    return ModelCard(text)
 
 
 def describe(pipe: FaceAnonPipeline) -> dict[str, str]:
