@@ -218,16 +218,20 @@ class Evaluator:
                 row["embedding"] = embed(results[method][0], points)
             crops.append(measured[1])
             record["methods"][name] = row
+        self._describe(record, crops)
+        if embed is not None and DEFAULT in self.methods and task.number % DIVERSITY_STEP == 0:
+            ((_, second, *_),) = self._results(geometry, self._seed(task) + 1, only=METHODS[DEFAULT])
+            record["second"] = embed(second, points)
+        return record
+
+    def _describe(self, record: dict[str, Any], crops: list[np.ndarray]) -> None:
+        """Adds the features of the original's crop and of those of the methods to a record."""
         for key, describe in (("feature", self._features), ("inception", self._inception)):
             if describe is not None:
                 features = describe(crops)
                 record[key] = features[0]
                 for name, feature in zip(record["methods"], features[1:], strict=True):
                     record["methods"][name][key] = feature
-        if embed is not None and DEFAULT in self.methods and task.number % DIVERSITY_STEP == 0:
-            ((_, second, *_),) = self._results(geometry, self._seed(task) + 1, only=METHODS[DEFAULT])
-            record["second"] = embed(second, points)
-        return record
 
     def _measured(
         self, geometry: Geometry, pixels: np.ndarray, points: np.ndarray, skin: np.ndarray, others: np.ndarray
