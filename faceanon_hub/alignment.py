@@ -106,6 +106,30 @@ def invert(matrix: np.ndarray) -> np.ndarray:
     return cv2.invertAffineTransform(matrix)
 
 
+def fit_rotation(
+    points: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """The rotation and scale that lay points best onto others, both about their means (Umeyama 1991).
+
+    Args:
+        points, targets (`np.ndarray` of shape `(N, 3)`):
+            In the same order.
+        weights (`np.ndarray` of shape `(N,)`, *optional*):
+            What each of them counts, not negative; all the same unless given.
+
+    Returns:
+        `tuple`: rotation `(3, 3)`, float64, without a reflection: takes centred points, as columns, to their targets;
+        and the scale, above 0.
+    """
+    share = np.full((len(points), 1), 1 / len(points)) if weights is None else weights[:, None] / weights.sum()
+    a, b = (p.astype(np.float64) for p in (points, targets))
+    a, b = a - (share * a).sum(0), b - (share * b).sum(0)
+    u, values, v = np.linalg.svd((share * b).T @ a)
+    # The third direction is the one that the points fix least; it takes the sign that leaves out a reflection.
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ v))])
+    return (u * sign) @ v, float((values * sign).sum() / (share * a**2).sum())
+
+
 def window(matrix: np.ndarray, size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """The part of a photo of shape `(H, W, ...)` that a crop covers: left, top, right, bottom in pixels."""
     corners = transform(np.array([[0, 0], [size, 0], [0, size], [size, size]], float), invert(matrix))

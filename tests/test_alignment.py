@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceanon_hub.alignment import align, invert, roll_of, similarity, transform, warp_in, warp_out, window
+from faceanon_hub.alignment import (
+    align,
+    fit_rotation,
+    invert,
+    roll_of,
+    similarity,
+    transform,
+    warp_in,
+    warp_out,
+    window,
+)
 
 SIZE = 128
 turns = st.floats(-np.pi, np.pi)
@@ -248,3 +258,24 @@ def test_the_photo_is_left_as_it_is():
     before = photo.copy()
     warp_in(photo, crop_of(0.7, 0.2, 200, 200), SIZE)
     assert np.array_equal(photo, before)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_rotation_and_a_scale_are_found_again(weighted):
+    random = np.random.default_rng(0)
+    points = random.normal(size=(20, 3))
+    turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
+    turn *= np.sign(np.linalg.det(turn))
+    targets = 2.5 * points @ turn.T + [3, -1, 7]
+    weights = None
+    if weighted:  # what counts nothing may lie anywhere
+        weights = random.random(20)
+        weights[:5], targets[:5] = 0, 100
+    found, scale = fit_rotation(points, targets, weights)
+    np.testing.assert_allclose(found, turn, atol=1e-9)
+    assert scale == pytest.approx(2.5)
+
+
+def test_a_mirror_image_is_fitted_by_a_rotation():
+    points = np.random.default_rng(1).normal(size=(20, 3))
+    assert np.linalg.det(fit_rotation(points, points * [-1, 1, 1])[0]) == pytest.approx(1)

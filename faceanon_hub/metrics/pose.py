@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..alignment import fit_rotation
 from ..landmarks import RIGID
 
 
 def head_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The rotation that turns a head as another one is turned, by least squares over the rigid part of the mesh.
 
-    That of Kabsch (1976), after both are centred; a difference in size does not change it.
+    A difference in size or place does not change it, see [`alignment.fit_rotation`].
 
     Args:
         points (`np.ndarray` of shape `(478, 3)`, float32):
@@ -21,10 +22,7 @@ def head_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(3, 3)`, float64: takes centred points, as columns, to those of the reference.
     """
-    moved, fixed = (mesh[RIGID].astype(float) - mesh[RIGID].mean(0, dtype=float) for mesh in (points, reference))
-    u, _, vt = np.linalg.svd(fixed.T @ moved)
-    # The third direction is the one that the points fix least; it takes the sign that leaves out a reflection.
-    return u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+    return fit_rotation(points[RIGID], reference[RIGID])[0]
 
 
 def pose_error(points: np.ndarray, reference: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..alignment import fit_rotation
 from ..errors import CheckpointError
 from ..hub import DEFAULT_CHECKPOINT
 
@@ -152,7 +153,7 @@ class Canonical:
     weights: np.ndarray
 
     def pose(self, points: np.ndarray) -> np.ndarray:
-        """Rotation of a mesh: the similarity of weighted least squares (Umeyama 1991), as seen from far away.
+        """Rotation of a mesh by weighted least squares, as seen from far away; see [`alignment.fit_rotation`].
 
         Args:
             points (`np.ndarray` of shape `(478, 3)`):
@@ -161,11 +162,8 @@ class Canonical:
         Returns:
             `np.ndarray` of shape `(3, 3)`, float32: takes the canonical face to that of the mesh, in its axes.
         """
-        weights = self.weights[:, None] / self.weights.sum()
-        ours, mesh = self.points, points[:468] * np.array([1.0, -1.0, -1.0])
-        ours, mesh = ours - (weights * ours).sum(0), mesh - (weights * mesh).sum(0)
-        u, _, v = np.linalg.svd((weights * mesh).T @ ours)
-        return (u * [1, 1, np.linalg.det(u @ v)] @ v).astype(np.float32)
+        mesh = points[:468] * np.array([1.0, -1.0, -1.0])
+        return fit_rotation(self.points, mesh, self.weights)[0].astype(np.float32)
 
 
 def read_task(path: Path) -> tuple[dict[str, bytes], Canonical]:

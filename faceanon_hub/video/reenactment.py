@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .. import landmarks as lm
+from ..alignment import fit_rotation
 from ..lighting import mesh_triangles, skin_luminance, vertex_normals
 from ..placing import EYES, FEATURES, FLIP, LIDS, LOWER_LIPS, Opening, flow, follow, opening, place, taken
 
@@ -131,9 +132,9 @@ def move(person: Person, original: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(478, 3)`, float32: in pixels of the crop.
     """
-    scale, turn = _rigid(original[lm.RIGID], person.original[lm.RIGID])
+    turn, scale = fit_rotation(original[lm.RIGID], person.original[lm.RIGID])
     still = scale * (original - original[lm.RIGID].mean(0)) @ turn.T + person.original[lm.RIGID].mean(0)
-    size, _ = _rigid(person.original[lm.RIGID], person.face.points[lm.RIGID])
+    _, size = fit_rotation(person.original[lm.RIGID], person.face.points[lm.RIGID])
     across = FLIP @ person.pose @ person.original_pose.T @ FLIP
     moved = person.face.points + size * (still - person.original) @ across.T
     # Lips are where the original's are: what they say depends on their shape and place, not on how these changed.
@@ -365,11 +366,3 @@ def _bounds(
         edge = line.inside(points[group])
         found.append(np.interp(along, np.maximum.accumulate(edge[:, 0]), edge[:, 1]))
     return found[0], found[1]
-
-
-def _rigid(points: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Scale and rotation `(3, 3)` that lay points best onto others (Umeyama 1991)."""
-    a, b = (p.astype(np.float64) - p.mean(0) for p in (points, targets))
-    u, values, v = np.linalg.svd(b.T @ a)
-    sign = np.array([1, 1, np.sign(np.linalg.det(u @ v))])
-    return float((values * sign).sum() / (a**2).sum()), (u * sign) @ v

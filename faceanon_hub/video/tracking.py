@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import landmarks as lm
+from ..alignment import fit_rotation
 from ..faces import Face
 
 PATIENCE = 15  # frames without a sighting after which a track ends
@@ -301,10 +302,8 @@ def shape_distance(shape: np.ndarray, other: np.ndarray) -> float:
 
 
 def _turned(shape: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """A shape in the rotation that lays it best onto another (Kabsch 1976)."""
-    u, _, v = np.linalg.svd(shape.T @ onto)
-    u[:, -1] *= np.sign(np.linalg.det(u @ v))
-    return shape @ (u @ v)
+    """A shape in the rotation that lays it best onto another."""
+    return shape @ fit_rotation(shape, onto)[0].T
 
 
 def _alike(face: Face, shape: np.ndarray | None) -> bool:
