@@ -25,7 +25,7 @@ from ..landmarks import BLENDSHAPES, FIVE
 from ..look import angles_of
 from ..options import Options
 from ..placing import crop_size
-from ..scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept
+from ..scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept, share_inside
 from ..threads import WORKERS, each
 from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
 from .reenactment import Person
@@ -45,6 +45,7 @@ DOUBTFUL = 0.1  # heights of the face by which more is hidden round a face that 
 MAX_MARGIN = 0.3
 SURE = 3  # detections after which a face is painted, not obfuscated, just before and after it was seen
 EVERY = 3  # one in so many frames is searched; between them faces are followed, and newcomers are traced back
+ROUND = 0.15  # sides of a box round a face that a zone must hide, too, before the face is left to it
 AHEAD = 4  # frames per core that are tracked while others are painted
 GRAIN_EVERY = 15  # one in so many frames is measured for the grain of a track's new face
 SMALL = 128  # side of the crop in which light and colour are worked out: seams in it would flicker
@@ -479,7 +480,7 @@ class _Window:
         planned = []
         for track in self.tracker.tracks:
             sighting = track.sightings.get(frame.number) or self._beyond(track, frame)
-            if sighting is not None:
+            if sighting is not None and not self._is_hidden(frame, sighting.face):
                 entry = self._smoothed(track, sighting)
                 entry.face.seed = derived_seed(self.seed, self.tracker.identify(track))
                 if entry.size is not None:
@@ -489,6 +490,13 @@ class _Window:
                 entry.key = self._keys[track.number]
                 planned.append(entry)
         return planned
+
+    def _is_hidden(self, frame: Frame, face: Face) -> bool:
+        """Whether a face and what is round it lie in a zone that is hidden: nothing is left to be done."""
+        low, high = face.box[:2], face.box[2:]
+        reach, end = ROUND * (high - low), np.array(frame.pixels.shape[1::-1])
+        box = np.r_[(low - reach).clip(0, end), (high + reach).clip(0, end)]
+        return any(share_inside(box, zone) == 1 for zone in self.hide)
 
     def _cast(self, track: Track, entry: _Planned, number: int) -> Person | None:
         """Who plays a track's person: drawn once, for the calmest frame at hand, and in finer pictures when needed."""

@@ -190,6 +190,12 @@ def test_kept_boxes_and_hidden_zones(lenient, clip, tmp_path):
         assert np.abs(part.astype(int) - flat).mean() < 5
 
 
+def test_a_face_in_a_hidden_zone_is_no_track_of_the_report(lenient, clip, tmp_path):
+    report = lenient.video(clip, tmp_path / "a.mp4", end=0.2, hide=[(0, 0, SIZE, SIZE)], fallback="solid")
+    assert report.tracks == [] and report.frames == 5
+    assert all(np.ptp(frame.astype(int), axis=(0, 1)).max() < 4 for frame in decode(tmp_path / "a.mp4"))
+
+
 def test_a_cut_ends_a_track_and_a_shape_finds_the_person_again(lenient, portrait, tmp_path):
     first = list(moving(portrait, 8))
     clip = encode(tmp_path / "a.mp4", first + [np.full_like(first[0], 30)] * 8 + first)
