@@ -225,7 +225,7 @@ def test_the_threshold_of_a_call_replaces_the_configured_one(detector, portrait)
 
 
 def test_a_smaller_min_face_size_finds_smaller_faces(portrait):
-    photo, boxes = scene(portrait, (450, 650), [(260, 300, 13), (410, 250, 13), (550, 65, 13)])
+    photo, boxes = scene(portrait, (900, 1300), [(520, 600, 13), (820, 500, 13), (1100, 130, 13)])
     counts = [sum(hits(FaceDetector(min_face_size=size)(photo), box) for box in boxes) for size in (12, 36)]
     assert counts == [3, 0]
 

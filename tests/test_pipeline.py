@@ -561,8 +561,8 @@ class Estimator:
     def coarse_glasses(self, image, points):
         return np.array([np.nan, np.nan, -6.0])
 
-    def read_glasses(self, image, points):
-        return -6.0
+    def wears_glasses(self, image, points):
+        return False
 
     def read(self, image, points):
         self.drawn += 1
