@@ -120,16 +120,15 @@ def _sized(part: np.ndarray, size: int) -> np.ndarray:
 
 def _hairs(brows: np.ndarray, size: int) -> np.ndarray:
     """Where to act on brows, `(size, size)`: a little beyond what is sure, where single hairs are."""
-    mask = cv2.dilate(_sized((brows / SURE).clip(0, 1), size), np.ones((round(size / 64) | 1,) * 2))
-    return cv2.GaussianBlur(mask, (0, 0), size / 128).clip(0, 1)
+    mask = cv2.dilate((brows / SURE).clip(0, 1), np.ones((round(len(brows) / 64) | 1,) * 2))
+    return _sized(cv2.GaussianBlur(mask, (0, 0), len(brows) / 128).clip(0, 1), size)
 
 
 def _irises(points: np.ndarray, size: int) -> np.ndarray:
-    mask = np.zeros((size, size), np.float32)
-    for center, eye in IRISES:
-        disc = cv2.GaussianBlur(_disc(points, center, 1.1, size).astype(np.float32), (0, 0), size / 340)
-        mask = np.maximum(mask, disc * filled(points, size, eye))
-    return mask
+    """Where to act on irises, `(size, size)`: soft at their borders, and not on the lids."""
+    discs = _disc(points, IRISES[0][0], 1.1, size) | _disc(points, IRISES[1][0], 1.1, size)
+    soft = cv2.GaussianBlur(discs.astype(np.float32), (0, 0), size / 340)
+    return soft * filled(points, size, lm.LEFT_EYE, lm.RIGHT_EYE)
 
 
 def _skin_beside(picture: np.ndarray, parts: np.ndarray) -> np.ndarray | None:
