@@ -494,7 +494,8 @@ class _Window:
     def _is_hidden(self, frame: Frame, face: Face) -> bool:
         """Whether a face and what is round it lie in a zone that is hidden: nothing is left to be done."""
         low, high = face.box[:2], face.box[2:]
-        reach, end = ROUND * (high - low), np.array(frame.pixels.shape[1::-1])
+        reach = (ROUND + self.options.mask_margin) * (high - low)
+        end = np.array(frame.pixels.shape[1::-1])
         box = np.r_[(low - reach).clip(0, end), (high + reach).clip(0, end)]
         return any(share_inside(box, zone) == 1 for zone in self.hide)
 
