@@ -386,10 +386,12 @@ def _check_places(source: Path, named: str, written: list[Path]) -> None:
 
 def _network(pipe: FaceAnonPipeline | None, checkpoint: str | None, dtype: str) -> tuple[str, str]:
     """Where the checkpoint lies, and the type it computes in."""
+    place = checkpoint or str(DEFAULT_CHECKPOINT)
     if pipe is not None:
-        return str(pipe.config.get("_name_or_path") or "of the caller"), str(pipe.generator.dtype)[len("torch.") :]
+        place = str(pipe.config.get("_name_or_path") or "of the caller")
+        dtype = str(pipe.generator.dtype).removeprefix("torch.")
     check_dtype(dtype)
-    return checkpoint or str(DEFAULT_CHECKPOINT), dtype
+    return place, dtype
 
 
 def _collect(
