@@ -25,7 +25,8 @@ CHEEKS = [50, 280, 205, 425, 36, 266]
 FOREHEAD = [10, 151, 67, 297, 109, 338, 69, 299, 108, 337]
 # Upper lip and chin; and the cheeks under any glasses, which a beard is compared with.
 BEARD, CHEEKS_BELOW = [164, 57, 287, 18, 200, 199, 140, 369, 32, 262, 211, 431], [205, 425, 36, 266, 207, 427]
-FREE_FOREHEAD, COVERED_FOREHEAD = 5.0, 18.0  # of a new face: the original's own hair stays in front; hair or a hat
+FREE_FOREHEAD = 5.0  # of a new face: the original's own hair stays in front
+COVERED_FOREHEAD = 18.0  # of a drawn face: above, hair or a hat lies on it
 SURE_BEARD, NO_BEARD, BEARDED = -18.0, -8.0, -16.0  # below, and above this; and a drawn face below this
 SURE_SEX = 2.0  # log odds of a drawn face
 CHILD, ADULT = 14, 20  # ages

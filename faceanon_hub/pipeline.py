@@ -815,13 +815,21 @@ class FaceAnonPipeline(DiffusionPipeline):
     def _draw_or_fail(self, jobs: Sequence[FaceJob], options: Options) -> list[Trial]:
         """As [`draw_batch`]; the originals are erased already, so a face whose drawing fails stays hidden."""
         try:
-            return self.draw_batch(jobs, options)
+            trials = self.draw_batch(jobs, options)
+            each(lambda pair: self._bring_tones(*pair), zip(jobs, trials, strict=True))
+            return trials
         except Exception as error:
             if len(jobs) > 1:  # a face that fails takes no other along
                 return [one for job in jobs for one in self._draw_or_fail([job], options)]
             logger.exception("drawing a face failed; it is obfuscated")
             jobs[0].face.reason = f"generation failed: {error}"
             return [Trial()]
+
+    @staticmethod
+    def _bring_tones(job: FaceJob, trial: Trial) -> None:
+        """Brings brows, irises, lips and haze of the original to the face that was chosen for it, in place."""
+        if (face := trial.face) is not None and job.tones is not None:
+            face.picture = tones.match(face.picture, face.points, face.parts, job.tones)
 
     def draw_batch(self, jobs: Sequence[FaceJob], options: Options) -> list[Trial]:
         """Draws a batch, and again with other seeds what has faults, up to `ATTEMPTS` times in all.
@@ -907,8 +915,6 @@ class FaceAnonPipeline(DiffusionPipeline):
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         faults += max(0.0, torn / GOOD_TORN - 1) / 2
-        if job.tones is not None:
-            picture = tones.match(picture, placed, parts, job.tones)
         return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
 
     def draw_person(self, job: FaceJob, options: Options) -> Person | None:

@@ -54,7 +54,7 @@ class FaceJob:
     pose: np.ndarray
     hidden: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S) float32, 1 where the original is erased
     skin: np.ndarray = field(default_factory=lambda: np.empty(0))  # (s, s) float32, where skin is in what is left
-    over: np.ndarray = field(default_factory=lambda: np.empty(0))  # (s, s) float32, hair before eyes and brows
+    over: np.ndarray = field(default_factory=lambda: np.empty(0))  # (s, s) float32, hair over eyes and brows
     cloth: Cloth | None = None  # what covers the mouth, in the crop
     core: tuple[Zone, np.ndarray] = field(default_factory=lambda: ((0, 0, 0, 0), np.zeros((0, 0), bool)))  # what is
     # erased of the photo, and a mask of this part

@@ -25,7 +25,8 @@ SOFT = 340  # parts of the crop's side over which an edge runs out
 MATTING, EDGES = 50, 1e-3  # parts of the crop's side by which hair is looked for beside its mask; variance of an edge
 MOST_IN_FRONT = 0.7  # of what lies round the inner face: above, the parser is wrong, or there is nothing to keep
 MATTE = 512  # side of the crop in which hair in front is found at most
-MOST_OVER, REACHED = 0.3, 0.12  # of the inner face under hair, and sides of the crop: above, hair is not drawn over it
+MOST_OVER = 0.3  # of the inner face under hair: above, the parser is not believed
+REACHED = 0.12  # sides of the crop from the hair that is left, up to which it is continued
 COVERED = 0.7  # of the lips under something else, from which on it is a mask or a veil
 CLOTH_CELLS = 8  # colours per side of the crop that are taken of it
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
@@ -109,7 +110,7 @@ def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndar
     full, size = len(crop), min(len(crop), MATTE)
     crop, points = _shrunk(crop, size), points * (size / full)
     kept = _matted(crop, _sized(_strange(parts), size), size / MATTING)
-    kept = ((kept - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
+    kept = _trusted(kept)
     shown, inner = silhouette(points, size), inner_face(points, size)
     rim = shown * (1 - inner)
     if (kept * rim).sum() > MOST_IN_FRONT * rim.sum():
@@ -188,7 +189,7 @@ def cloth(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> Cloth | No
 
 
 def overhang(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
-    """Where hair, or a brim above the eyes, lies on the [`inner_face`]: it is hidden there, and drawn anew.
+    """Where hair, or a brim above the eyes, covers the [`inner_face`]. It is erased there; see [`draw_overhang`].
 
     Args:
         points (`np.ndarray` of shape `(478, >= 2)`):
@@ -205,17 +206,17 @@ def overhang(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
     above = np.zeros((len(parts), 1), np.float32)
     above[: max(0, int(points[[*lm.LEFT_EYE, *lm.RIGHT_EYE], 1].min()))] = 1
     inner = inner_face(points, len(parts))
-    over = ((parts[..., HAIR] + above * parts[..., OTHER] - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
+    over = _trusted(parts[..., HAIR] + above * parts[..., OTHER])
     if (over * inner).sum() > MOST_OVER * inner.sum():
         return np.zeros_like(over)
-    # A little beyond: there the new face runs out.
+    # A little beyond the inner face, too: the new face is still blended in there.
     return over * cv2.dilate(inner, _square(len(parts) / 24))
 
 
 def draw_overhang(
     picture: np.ndarray, over: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, skin: np.ndarray
 ) -> np.ndarray:
-    """Lets hair that is left in a photo go on over the new face: mirrored at the edge of what is hidden.
+    """Continues hair over the new face: the hair that is left beside it is mirrored at the edge of what is erased.
 
     Args:
         picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -229,10 +230,7 @@ def draw_overhang(
         `np.ndarray` of shape `(S, S, 3)`, uint8.
     """
     size = len(picture)
-    alpha = _sized(over, size)
-    source = (hidden == 0) & (_sized(skin, size) < 1 - SURELY)
-    # Resampled, the erased colour bleeds a little.
-    source &= cv2.dilate((hidden > 0).astype(np.uint8), _square(size / 100)) == 0
+    alpha, source = _sized(over, size), _clear(hidden) & (_sized(skin, size) < 1 - SURELY)
     if not source.any() or not alpha.any():
         return picture
     away, labels = cv2.distanceTransformWithLabels(
@@ -245,9 +243,10 @@ def draw_overhang(
     nearest = edge[labels[tuple(rows.T)]]
     mirrored = (2 * nearest - rows).clip(0, size - 1)
     mirrored = np.where(source[tuple(mirrored.T)][:, None], mirrored, nearest)
-    filled = picture.astype(np.float32)
-    filled[tuple(rows.T)] = surroundings[tuple(mirrored.T)]
-    return (picture + alpha[..., None] * (filled - picture)).round().clip(0, 255).astype(np.uint8)
+    at, drawn = tuple(rows.T), picture.copy()
+    hair = surroundings[tuple(mirrored.T)].astype(np.float32)
+    drawn[at] = (picture[at] + alpha[at][:, None] * (hair - picture[at])).round().clip(0, 255).astype(np.uint8)
+    return drawn
 
 
 def hidden(points: np.ndarray, front: np.ndarray, margin: float = 0.0) -> np.ndarray:
@@ -369,8 +368,7 @@ def compose(
     drawn += filled * (filling - drawn)
     erased = _shrunk(hidden, small) > 0
     away, depth = (cv2.distanceTransform(v, cv2.DIST_L2, 5) / small for v in (1 - shown, shown))
-    # Resampled, the erased colour bleeds a little.
-    clear = cv2.dilate(erased.astype(np.uint8), _square(small / 100)) == 0
+    clear = _clear(erased)
     left = _sized(skin, small)
     ring = (away > 0) & (away < RING) & clear & (left > SURELY) & (strange < UNSURE)
     difference = (old.astype(np.float32) - drawn).clip(-LARGEST, LARGEST)
@@ -397,6 +395,16 @@ def compose(
     edge = (2 * cv2.GaussianBlur(hidden, (0, 0), size / SOFT)).clip(0, 1)
     opacity = np.maximum(np.maximum(hidden, edge), _enlarged(fade, size).clip(0, 1))
     return new.round().clip(0, 255).astype(np.uint8), opacity
+
+
+def _trusted(probability: np.ndarray) -> np.ndarray:
+    """How far a probability is acted upon: 0 where it is unsure, 1 where it is sure."""
+    return ((probability - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
+
+
+def _clear(erased: np.ndarray) -> np.ndarray:
+    """Where nothing of a mask (S, S) of what is erased is seen: resampled, its colour bleeds a little."""
+    return cv2.dilate((erased > 0).astype(np.uint8), _square(len(erased) / 100)) == 0
 
 
 def _strange(parts: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How dark brows, irises and shadows are beside the skin: numbers of the original, brought to the new face."""
+"""Tones of brows, irises, lips and shadows, compared with the skin: those of the original for the new face."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .. import landmarks as lm
-from ..lighting import to_linear, to_srgb
+from ..lighting import LUMINANCE, to_linear, to_srgb
 from ..parsing import BROWS, HAIR, LIPS, OTHER, SKIN
 from .regions import filled
 from .seam import SURELY, UNSURE, inner_face, spread
@@ -15,19 +15,18 @@ SMALL = 128  # side of the crop that is measured in
 SMOOTH = 0.01  # standard deviation of a blur, in sides of the crop, that makes sharp and soft photos alike
 SURE = 0.6  # probability of a part from which on it is measured
 LEAST = 12.0  # pixels of a part below which it is not measured
-IRISES = ((468, lm.LEFT_EYE), (473, lm.RIGHT_EYE))
 DARKEST = 1  # percentile of the inner face that counts as black
-HAZY, MOST_HAZY = -0.8, -0.3  # logarithm of black from which on a photo is hazy; and beyond which it is not believed
+HAZY, MOST_HAZY = -0.8, -0.3  # darkest spot from which on a photo is hazy; what is above the second is cut off
 FAINTEST, CONTRASTS = -0.1, (0.3, 1.6)  # of brows, and factors of their contrast
 GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.2)  # logarithms, of irises and of the lips' colour
-BLACK = 2e-3  # added to light, so that its logarithm ends somewhere
-SEEN, FEWEST = 4e-3, 200  # of a mask, that changes a level; pixels of skin without which nothing is compared
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
+SEEN = 4e-3  # of a mask: below, no level changes
+FEWEST = 200  # pixels of skin: with fewer nothing is measured
 BROWN = np.array([1.25, 0.95, 0.6], np.float32)  # linear, of a luminance of 1
 
 
 def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Luminance of brows, irises and the darkest of the inner face, and colour of the lips, over those of the skin.
+    """Compares brows, irises, the darkest spot of the inner face and the lips with the skin beside them.
 
     Args:
         crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -38,21 +37,21 @@ def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarr
             From [`FaceParser.parse`].
 
     Returns:
-        `np.ndarray` of shape `(6,)`, float64: logarithms, of the lips one a channel; NaN where a part is not seen.
+        `np.ndarray` of shape `(6,)`, float64: logarithms of ratios of linear light. Luminance of brows, irises and the
+        darkest spot; red, green and blue of the lips. NaN where a part is not seen.
     """
-    points = points * (SMALL / len(crop))
     skin = _skin_beside(crop, parts)
-    if skin is None:
-        return np.full(6, np.nan)
-    sharp = _linear(crop)
+    return np.full(6, np.nan) if skin is None else _compare(crop, points, parts, skin)
+
+
+def _compare(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """As [`measure`], with the skin from [`_skin_beside`]."""
+    points, sharp = points * (SMALL / len(crop)), _linear(crop)
     small = cv2.GaussianBlur(sharp, (0, 0), SMOOTH * SMALL)
     light = np.log((small @ LUMINANCE + BLACK) / (skin @ LUMINANCE + BLACK))
-    brows = cv2.resize(parts[..., BROWS], (SMALL, SMALL)) > SURE
-    irises = np.zeros((SMALL, SMALL), bool)
-    for center, eye in IRISES:
-        irises |= (_disc(points, center, 0.9, SMALL) > 0) & (filled(points, SMALL, eye) > 0)
-    seen = cv2.resize(parts[..., HAIR] + parts[..., OTHER], (SMALL, SMALL)) < UNSURE
-    face, lips = (inner_face(points, SMALL) > 0) & seen, cv2.resize(parts[..., LIPS], (SMALL, SMALL)) > SURELY
+    brows, lips = _sized(parts[..., BROWS], SMALL) > SURE, _sized(parts[..., LIPS], SMALL) > SURELY
+    irises = _discs(points, 0.9, SMALL) & filled(points, SMALL, lm.LEFT_EYE, lm.RIGHT_EYE) > 0
+    face = (inner_face(points, SMALL) > 0) & (_sized(parts[..., HAIR] + parts[..., OTHER], SMALL) < UNSURE)
     color = np.log((sharp + BLACK) / (skin + BLACK))  # lips are thin: a blur would mix them with teeth
     return np.array(
         [
@@ -65,7 +64,7 @@ def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarr
 
 
 def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Makes brows and irises of a new face as dark, beside its skin, as the original's, and hazes it as the photo is.
+    """Gives brows, irises and lips of a new face the tones of the original, and hazes it if the photo is hazy.
 
     Args:
         picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -78,16 +77,14 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
     Returns:
         `np.ndarray` of shape `(S, S, 3)`, uint8.
     """
-    size, own = len(picture), measure(picture, points, parts)
-    skin = _skin_beside(picture, parts)
+    size, skin = len(picture), _skin_beside(picture, parts)
     if skin is None:
         return picture
-    if wanted[2] > max(HAZY, own[2]):  # haze takes every contrast alike: what is left of one is believed by less
-        veil = (np.exp(min(wanted[2], MOST_HAZY)) - np.exp(own[2])) / (1 - np.exp(own[2]))
-        picture = to_srgb(_veiled(to_linear(picture), max(0.0, veil), skin))
-        skin = _veiled(skin, max(0.0, veil), skin)
+    own, picture = _compare(picture, points, parts, skin), picture.copy()
+    if wanted[2] > max(HAZY, own[2]):
+        veil = max(0.0, (np.exp(min(wanted[2], MOST_HAZY)) - np.exp(own[2])) / (1 - np.exp(own[2])))
+        picture, skin = to_srgb(_veiled(to_linear(picture), veil, skin)), _veiled(skin, veil, skin)
         own = measure(picture, points, parts)
-    picture = picture.copy()
     if own[0] < 0 and np.isfinite(wanted[0]):
         contrast = float(np.clip(min(wanted[0], FAINTEST) / own[0], *CONTRASTS))
         mask = _hairs(parts[..., BROWS], size)
@@ -126,8 +123,7 @@ def _hairs(brows: np.ndarray, size: int) -> np.ndarray:
 
 def _irises(points: np.ndarray, size: int) -> np.ndarray:
     """Where to act on irises, `(size, size)`: soft at their borders, and not on the lids."""
-    discs = _disc(points, IRISES[0][0], 1.1, size) | _disc(points, IRISES[1][0], 1.1, size)
-    soft = cv2.GaussianBlur(discs.astype(np.float32), (0, 0), size / 340)
+    soft = cv2.GaussianBlur(_discs(points, 1.1, size).astype(np.float32), (0, 0), size / 340)
     return soft * filled(points, size, lm.LEFT_EYE, lm.RIGHT_EYE)
 
 
@@ -145,9 +141,11 @@ def _linear(picture: np.ndarray) -> np.ndarray:
     return to_linear(cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA))
 
 
-def _disc(points: np.ndarray, center: int, share: float, size: int) -> np.ndarray:
-    radius = share * np.linalg.norm(points[center + 1 : center + 5, :2] - points[center, :2], axis=1).mean()
-    disc = np.zeros((size, size), np.uint8)
-    middle = np.round(points[center, :2] * 8 - 4).astype(int)
-    cv2.circle(disc, tuple(int(v) for v in middle), int(radius * 8), 1, -1, cv2.LINE_8, 3)
-    return disc
+def _discs(points: np.ndarray, share: float, size: int) -> np.ndarray:
+    """Both irises, `(size, size)`, uint8, 0 or 1, with this share of their radius."""
+    discs = np.zeros((size, size), np.uint8)
+    for center, edge in zip(lm.IRIS_CENTERS, (lm.LEFT_IRIS, lm.RIGHT_IRIS), strict=True):
+        radius = share * np.linalg.norm(points[edge, :2] - points[center, :2], axis=1).mean()
+        middle = np.round(points[center, :2] * 8 - 4).astype(int)
+        cv2.circle(discs, middle.tolist(), int(radius * 8), 1, -1, cv2.LINE_8, 3)
+    return discs
