@@ -18,7 +18,7 @@ EXTENTS = 1.4  # side of the crop over the longer side of the mesh
 UNSURE = 0.6  # log odds within which a face is neither a woman's nor a man's
 SURE = 4.5  # log odds that stand for the others: with 3, a judge takes more drawn faces for the other sex
 EYE_CORNERS = [*LEFT_CORNERS, *RIGHT_CORNERS]
-GLASSES = 1.7  # log odds above which a face of a photo wears glasses: with 0, deep-set eyes are taken for them
+GLASSES = 1.7  # log odds above which a new face wears glasses, too: with 0, deep-set eyes are taken for them
 SURE_GLASSES = 6.0  # log odds that stand for glasses: the limit of the estimate, which most drawn faces reach
 YEARS = 5  # to which an age is rounded
 MIDDLE_AGE, SPREAD_AGE = 35.0, 15.0  # mean and deviation of the network's unit of age, in years
@@ -110,10 +110,6 @@ class AttributeEstimator(ResidualNetwork):
         odds = float(np.mean([float(self.glasses(crop)) for crop in eyes]))
         return min(max(odds, -SURE_GLASSES), SURE_GLASSES)
 
-    def wears_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> bool:
-        """Whether a face of a photo wears glasses; arguments as of [`read`]."""
-        return self.read_glasses(image, landmarks, mirrored=True) > GLASSES
-
     def coarse(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """All that may be kept of a face; arguments as of [`read`].
 
@@ -127,8 +123,8 @@ class AttributeEstimator(ResidualNetwork):
 
     def coarse_glasses(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """As [`coarse`], but sex and age are not looked at, and NaN."""
-        wears = self.wears_glasses(image, landmarks)
-        return np.array([np.nan, np.nan, SURE_GLASSES if wears else -SURE_GLASSES])
+        glasses = self.read_glasses(image, landmarks, mirrored=True)
+        return np.array([np.nan, np.nan, np.copysign(SURE_GLASSES, glasses - GLASSES)])
 
     def _tensors(self, crop: np.ndarray, mirrored: bool) -> list[torch.Tensor]:
         views = [crop, crop[:, ::-1]] if mirrored else [crop]

@@ -652,7 +652,8 @@ class FaceAnonPipeline(DiffusionPipeline):
         parts = seam.frames_as_skin(seen, job.points, job.size) if job.glasses else seen
         job.hidden = seam.hidden(job.points, seam.in_front(crop, job.points, parts), options.mask_margin)
         job.skin = seam.skin_left(parts, job.hidden)
-        job.over = seam.overhang(job.points, parts, job.size)
+        if not job.glasses:  # a dark lens at the rim of a turned face is taken for hair
+            job.over = seam.overhang(job.points, parts, job.size)
         job.cloth = seam.cloth(crop, job.points, parts)
         job.core = blending.core(job.hidden, job.matrix, pixels.shape)
         if not job.core[1].any():
@@ -660,9 +661,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         return seen
 
     def wears_glasses(self, pixels: np.ndarray, points: np.ndarray) -> bool:
-        """Whether a face of a picture `(H, W, 3)`, uint8, with a mesh `(478, 3)` wears glasses, as far as is known."""
+        """Whether a face of a picture `(H, W, 3)`, uint8, with a mesh `(478, 3)` may wear glasses; no if unknown."""
         estimator = self.attribute_estimator
-        return estimator is not None and estimator.wears_glasses(pixels, points)
+        return estimator is not None and estimator.read_glasses(pixels, points) > 0
 
     def measure_face(
         self, pixels: np.ndarray, job: FaceJob, options: Options, parts: np.ndarray | None = None

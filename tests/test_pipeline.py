@@ -561,8 +561,8 @@ class Estimator:
     def coarse_glasses(self, image, points):
         return np.array([np.nan, np.nan, -6.0])
 
-    def wears_glasses(self, image, points):
-        return False
+    def read_glasses(self, image, points):
+        return -6.0
 
     def read(self, image, points):
         self.drawn += 1
@@ -600,6 +600,16 @@ def test_an_estimator_looks_at_drawn_faces(sketcher, head):
     told.set_progress_bar_config(disable=True)
     told(head, seed=0)
     assert estimator.originals == 1 and estimator.drawn >= 1
+
+
+def test_no_hair_is_continued_over_glasses(sketcher, head, monkeypatch):
+    covered = np.ones((128, 128), np.float32)
+    monkeypatch.setattr(pipeline.seam, "overhang", lambda *args: covered)
+    for glasses in (False, True):
+        job = sketcher.place_face(sketcher.find_faces(head)[0])
+        job.glasses = glasses
+        sketcher.hide_face(head, job, sketcher.resolve())
+        assert job.over.any() != glasses
 
 
 def test_a_failing_look_at_the_surroundings_leaves_the_face_hidden(sketcher, head, monkeypatch):
