@@ -56,7 +56,7 @@ def plain_loop(source: Path, target: Path) -> list[float]:
     """What one would write by hand: read, anonymize, encode, write. Returns when each tar was done."""
     from faceanon_hub import DEFAULT_CHECKPOINT
     from faceanon_hub.io.photos import encode_photo
-    from faceanon_hub.workers import load
+    from faceanon_hub.loading import load
 
     pipe = load(str(DEFAULT_CHECKPOINT))
     target.mkdir()

@@ -29,8 +29,9 @@ from faceanon_hub.errors import FaceAnonError
 from faceanon_hub.faces import FaceStatus
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.io.photos import read_photo
+from faceanon_hub.loading import load
+from faceanon_hub.processes import end_with_parent
 from faceanon_hub.video.container import DEMUXERS
-from faceanon_hub.workers import load, obey_parent
 
 SIDE, FRAMES = 128, 10
 KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
@@ -143,7 +144,7 @@ def count_frames(path: Path) -> int:
 def serve(pipe: Connection) -> None:
     """In a process of its own: takes paths, and tells what became of each file."""
     global _pipe
-    obey_parent()
+    end_with_parent()
     _pipe = load(str(DEFAULT_CHECKPOINT))
     ways: dict[str, Callable[[Path, Path], str]] = {"photo": anonymize_photo, "clip": anonymize_clip}
     pipe.send("ready")

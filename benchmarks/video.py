@@ -27,11 +27,11 @@ from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.faces import Face
 from faceanon_hub.hub import DEFAULT_CHECKPOINT
 from faceanon_hub.landmarks import BLENDSHAPES, OVAL
+from faceanon_hub.loading import load_quietly
 from faceanon_hub.metrics.coverage import DlibFaces
 from faceanon_hub.metrics.identity import DlibRecognizer, FaceResRecognizer
 from faceanon_hub.networks.centerface import load_centerface
 from faceanon_hub.video.container import VideoReader, VideoWriter
-from faceanon_hub.workers import load_quietly
 
 UNCHANGED = 5.0  # mean absolute difference in levels: re-encoding alone makes about 1
 LOWEST = -0.3  # score of dlib's detector

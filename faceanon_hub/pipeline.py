@@ -41,11 +41,11 @@ from .lighting import LightingTransfer
 from .look import AT, at_rest, goal_of, grown_up, is_child, look, opened, strangeness
 from .options import Attributes, Fallback, Glasses, Options
 from .parsing import FaceParser, teeth_shown
+from .processes import each, start_work
 from .recognition import FaceRecognizer
 from .sampling import EMBEDDING, Drawn, StyleSampler
 from .scene import FaceJob, NewFace, Scene, Zone, check_zones, cover_zones, deal_seeds, faces_cut, mark_kept
 from .surroundings import SurroundingsEncoder
-from .threads import each, start_work
 from .video import reenactment
 from .video.anonymize import VideoReport, anonymize_video
 from .video.reenactment import Person, Picture

@@ -107,35 +107,23 @@ def quick(stand_in, uncritical):
 
 @pytest.fixture
 def at_hand(quick, monkeypatch):
-    """That pipeline for commands, in this process: in place of the bundled one and of workers."""
-    from faceanon_hub import DEFAULT_CHECKPOINT, workers
-    from faceanon_hub.attacks import capture
-    from faceanon_hub.bulk import folders
-    from faceanon_hub.evaluation import evaluator
+    """That pipeline for commands, in this process: in place of the bundled one and of process pools."""
+    from faceanon_hub import DEFAULT_CHECKPOINT, loading, processes
 
-    load = workers.load_quietly
+    load = loading.load_quietly
 
     def loaded(checkpoint, device="cpu", dtype="float32"):
-        workers.check_device(device)
+        loading.check_device(device)
         bundled = (checkpoint, dtype) == (str(DEFAULT_CHECKPOINT), "float32")
         return quick if bundled else load(checkpoint, device, dtype)
 
-    def spread(chunks, count, given):
-        work = folders._worker(*given)
-        return (record for chunk in chunks for record in work(chunk))
+    def in_thread(count, context, initializer, arguments):
+        return ThreadPoolExecutor(1, initializer=initializer, initargs=arguments)
 
-    @contextmanager
-    def crew(count, make, *arguments):
-        workers.start(make, *arguments)
-        with ThreadPoolExecutor(1) as pool:
-            yield pool
-
-    monkeypatch.setattr(workers, "load_quietly", loaded)
-    monkeypatch.setattr(workers, "obey_parent", lambda: None)
-    monkeypatch.setattr(workers, "_work", None, raising=False)
-    monkeypatch.setattr(folders, "_spread", spread)
-    for module in (capture, evaluator):
-        monkeypatch.setattr(module, "crew", crew)
+    monkeypatch.setattr(loading, "load_quietly", loaded)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", in_thread)
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes, "_function", None, raising=False)
 
 
 @pytest.fixture(scope="session")

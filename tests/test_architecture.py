@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "faceanon_hub"
 # Each line may import from the lines above it: folders, and modules at the root.
 LAYERS = """
 errors ranges diffusion faces alignment
-files options threads
+files options processes
 component io
 hub
 networks
@@ -22,7 +22,7 @@ attributes surroundings sampling scene preview
 metrics
 selection video
 pipeline
-workers editor runs
+loading editor runs
 bulk
 evaluation
 attacks training demo

@@ -20,7 +20,7 @@ def test_a_photo_is_anonymized_without_model_zoo_and_compiler(tmp_path):
     code = f"""if True:
         import sys
         import PIL.Image, numpy as np
-        from faceanon_hub.workers import load
+        from faceanon_hub.loading import load
         pipe = load(sys.argv[1])
         pipe(np.zeros((64, 64, 3), np.uint8), seed=0)
         print([name for name in {HEAVY!r} if name in sys.modules])

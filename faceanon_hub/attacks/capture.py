@@ -20,10 +20,10 @@ from ..errors import FaceAnonError, UnreadableImageError
 from ..evaluation.evaluator import STRENGTHS, Geometry, Task, find_photos
 from ..faces import Face, largest_face
 from ..io.photos import read_photo
+from ..loading import load
 from ..pipeline import FaceAnonPipeline
+from ..processes import process_pool, run_task
 from ..scene import deal_seeds
-from ..workers import crew, work
-from ..workers import load as load_pipeline
 
 GREY = 128  # of what is hidden round a new face alone
 PEOPLE = 6  # with two photos each: fewer cannot be divided into attacked, learned from, and held back
@@ -240,7 +240,7 @@ def _inside(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> np.
 
 
 def _capture(checkpoint: str, settings: list[str], seed: int, recognizer: metrics.Recognizer | None) -> Capture:
-    return Capture(load_pipeline(checkpoint), settings, seed, recognizer)
+    return Capture(load(checkpoint), settings, seed, recognizer)
 
 
 def observe(
@@ -277,8 +277,8 @@ def observe(
     """
     chosen = list(dict.fromkeys(["original", *settings]))
     records = []
-    with crew(workers, _capture, checkpoint, chosen, seed, recognizer) as pool:
-        for record in pool.map(work, tasks):
+    with process_pool(workers, _capture, checkpoint, chosen, seed, recognizer) as pool:
+        for record in pool.map(run_task, tasks):
             records.append(record)
             on_photo()
     return gather(tasks, records)

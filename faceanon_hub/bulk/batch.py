@@ -21,10 +21,10 @@ from ..errors import (
 from ..faces import Face
 from ..hub import DEFAULT_CHECKPOINT
 from ..io.photos import MAX_PIXELS, Photo, encode_photo, photo_kind, read_photo
+from ..loading import check_dtype, load
 from ..options import Options
+from ..processes import start_work
 from ..ranges import check_number
-from ..threads import start_work
-from ..workers import check_dtype, load
 from .cells import is_photo, mapped, refusal
 from .tree import matches
 

@@ -19,10 +19,10 @@ from ..errors import (
 from ..files import check_name
 from ..hub import DEFAULT_CHECKPOINT, weights_digest
 from ..io.photos import MAX_PIXELS
+from ..loading import check_dtype
 from ..options import Options
 from ..ranges import check_number
 from ..runs import check_settings, settle_seed
-from ..workers import check_dtype
 from .folders import COUNTED
 from .shards import METADATA, Shard, ShardWork, copy_metadata, find_shards, mark_of, missing
 from .storage import PARTIAL, SIDE, is_below, is_partial, put, put_json, read_json, system_of

@@ -6,11 +6,10 @@ import errno
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -38,11 +37,12 @@ from ..io.photos import (
     write_photo,
     write_text,
 )
+from ..loading import check_device, check_dtype, load
 from ..options import Options
+from ..processes import process_pool, run_task
 from ..ranges import check_number
 from ..runs import check_settings, settle_seed
 from ..video.voice import Voice
-from ..workers import check_device, check_dtype, load, start, work
 from .ledger import Ledger
 from .tree import (
     STATE,
@@ -526,24 +526,24 @@ def _spread(
     ahead = 1 if alone else 2 * workers
     while chunks:
         running: dict[Future[list[dict[str, Any]]], list[_Job]] = {}
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start, (_worker, *given))
-        try:
-            while chunks or running:
-                while chunks and len(running) < ahead:
-                    running[pool.submit(work, chunks[0])] = chunks[0]
-                    chunks.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    records = future.result()
-                    del running[future]
-                    yield from records
-        except BrokenProcessPool:
-            suspects = deque([job] for chunk in running.values() for job in chunk)
-            if alone:
-                yield from (_failed(job, "the process that worked on it died; out of memory?") for [job] in suspects)
-            else:
-                yield from _spread(suspects, 1, given, alone=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with process_pool(workers, _worker, *given) as pool:
+            try:
+                while chunks or running:
+                    while chunks and len(running) < ahead:
+                        running[pool.submit(run_task, chunks[0])] = chunks[0]
+                        chunks.popleft()
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        records = future.result()
+                        del running[future]
+                        yield from records
+            except BrokenProcessPool:
+                suspects = deque([job] for chunk in running.values() for job in chunk)
+                if alone:
+                    yield from (
+                        _failed(job, "the process that worked on it died; out of memory?") for [job] in suspects
+                    )
+                else:
+                    yield from _spread(suspects, 1, given, alone=True)
 
 
 def _worker(settings: _Settings, place: str, device: str, dtype: str) -> Callable[[list[_Job]], list[dict[str, Any]]]:

@@ -91,7 +91,7 @@ def below_limit(count: int) -> str:
 def load(checkpoint: str | None, device: str = "cpu", dtype: str = "float32") -> FaceAnonPipeline:
     """The bundled pipeline, or another one, on a device."""
     from .. import DEFAULT_CHECKPOINT
-    from ..workers import load_quietly
+    from ..loading import load_quietly
 
     with as_usage("--device"):
         return load_quietly(checkpoint or str(DEFAULT_CHECKPOINT), device, dtype)

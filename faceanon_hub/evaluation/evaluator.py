@@ -24,11 +24,11 @@ from ..errors import FaceAnonError, UnreadableImageError, UnwritableImageError
 from ..faces import Face, derived_seed, largest_face
 from ..hub import DEFAULT_ROW
 from ..io.photos import PHOTO_SUFFIXES, Photo, read_photo
+from ..loading import load
 from ..pipeline import FaceAnonPipeline
+from ..processes import process_pool, run_task
 from ..runs import claim_folder
 from ..scene import deal_seeds
-from ..workers import crew, work
-from ..workers import load as load_pipeline
 
 UPSIDE_DOWN = 90.0  # degrees: a mesh turned further is none of this face, and counts as a failure
 CROP = 128  # pixels of the crop in which light and colour are measured
@@ -407,7 +407,7 @@ def _seen_again(before: np.ndarray, after: np.ndarray, face: Face) -> float:
 
 
 def _evaluator(checkpoint: str, methods: list[str], seed: int, inception: str | None, judge: str | None) -> Evaluator:
-    return Evaluator(load_pipeline(checkpoint), methods, seed, inception=inception, judge=judge)
+    return Evaluator(load(checkpoint), methods, seed, inception=inception, judge=judge)
 
 
 def evaluate(
@@ -467,8 +467,8 @@ def evaluate(
         else:
             open_tasks.append(task)
     if open_tasks:
-        with crew(workers, _evaluator, checkpoint, methods, seed, inception, judge) as pool:
-            waiting = {pool.submit(work, task): task for task in open_tasks}
+        with process_pool(workers, _evaluator, checkpoint, methods, seed, inception, judge) as pool:
+            waiting = {pool.submit(run_task, task): task for task in open_tasks}
             for done in as_completed(waiting):
                 _save(_file(state, waiting[done]), done.result())
                 on_photo()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import re
 import secrets
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -31,8 +30,8 @@ from ..faces import Face
 from ..files import read_json, read_regular
 from ..io.photos import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
+from ..processes import process_pool, run_task
 from ..runs import check_empty, check_settings, make_folder
-from ..workers import obey_parent
 
 BORDER = 0.15  # kept beyond each side of the pipeline's crop, in sides: drawn pictures reach higher
 SHARD_PHOTOS = 256  # photos of which one process makes one shard
@@ -140,7 +139,7 @@ def prepare_faces(
             missing.append(chunk)
     progress = on_progress or (lambda done, total: None)
     progress(done, total)
-    for chunk in _each(_Work(str(folder), settings), missing, workers):
+    for chunk in _each(missing, workers, folder, settings):
         done += len(chunk.photos)
         progress(done, total)
 
@@ -240,13 +239,10 @@ def _known(pixels: np.ndarray) -> np.ndarray:
 
 
 class _Work:
-    """Makes the shards of chunks, in this process or another."""
+    """Makes the shards of chunks."""
 
-    def __init__(self, folder: str, settings: Settings) -> None:
-        self.folder, self.settings = Path(folder), settings
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "cropper"}
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
 
     @cached_property
     def cropper(self) -> FaceCropper:
@@ -308,20 +304,19 @@ def _put(path: Path, content: bytes) -> None:
         raise UnwritableError(path, error.strerror or str(error)) from error
 
 
-def _each(work: _Work, chunks: list[_Chunk], workers: int) -> Iterator[_Chunk]:
+def _each(chunks: list[_Chunk], workers: int, folder: Path, settings: Settings) -> Iterator[_Chunk]:
     if workers == 1 or len(chunks) < 2:
-        yield from map(work, chunks)
+        yield from map(_Work(folder, settings), chunks)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(chunks)), context, _start) as pool:
-        for future in as_completed([pool.submit(work, chunk) for chunk in chunks]):
+    with process_pool(min(workers, len(chunks)), _worker, folder, settings) as pool:
+        for future in as_completed([pool.submit(run_task, chunk) for chunk in chunks]):
             yield future.result()
 
 
-def _start() -> None:
-    obey_parent()
+def _worker(folder: Path, settings: Settings) -> _Work:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    return _Work(folder, settings)
 
 
 def _chunks(place: Path) -> list[_Chunk]:

@@ -26,10 +26,10 @@ from ..errors import FaceAnonError, MissingDependencyError
 from ..files import open_regular, replacing_folder
 from ..generators.generator import FaceAnonGenerator
 from ..io.photos import write_photo, write_text
+from ..loading import load_quietly
 from ..metrics.realism import EfficientNetFeatures, frechet_distance
 from ..preview import people_sheet
 from ..runs import claim_folder, make_folder
-from ..workers import load_quietly
 from .augmentation import augment
 from .bank import OnFace, claim_bank
 from .config import RESUMABLE, TrainingConfig

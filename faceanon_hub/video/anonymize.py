@@ -25,8 +25,8 @@ from ..landmarks import BLENDSHAPES, FIVE
 from ..look import angles_of
 from ..options import Options
 from ..placing import crop_size
+from ..processes import WORKERS, each
 from ..scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept, share_inside
-from ..threads import WORKERS, each
 from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
 from .reenactment import Person
 from .smoothing import average, steady

@@ -31,7 +31,7 @@ from faceanon_hub import (
     UnreadableImageError,
     UnwritableImageError,
     anonymize_dataset,
-    workers,
+    loading,
 )
 from faceanon_hub.bulk import batch as rows_of
 from faceanon_hub.bulk import datasets, shards, storage
@@ -154,7 +154,7 @@ def test_it_travels_without_the_network(heads):
 
 
 def test_the_network_computes_in_what_was_asked_for(monkeypatch):
-    monkeypatch.setattr(rows_of, "load", workers.load)
+    monkeypatch.setattr(rows_of, "load", loading.load)
     pipe = AnonymizeBatch(dtype="bfloat16").pipe
     assert pipe.generator.dtype == torch.bfloat16 and pipe.sampler.dtype == torch.float32
 
@@ -371,7 +371,7 @@ def test_nothing_is_written_over_an_original_by_a_link(tmp_path, heads):
 
 
 def test_a_missing_checkpoint_is_no_failure_of_rows(tars, tmp_path, monkeypatch):
-    monkeypatch.setattr(rows_of, "load", workers.load)
+    monkeypatch.setattr(rows_of, "load", loading.load)
     with pytest.raises(CheckpointError, match="nowhere"):
         anonymize_dataset(tars, tmp_path / "out", checkpoint=str(tmp_path / "nowhere"))
 

@@ -401,8 +401,8 @@ def test_a_killed_run_started_again_gives_the_same_tree(one_thread, sketches, tm
     assert tree(tmp_path / "killed-told") == tree(tmp_path / "whole-told")
 
 
-def _start_nothing(*arguments):
-    pass
+def _mortal(*given):
+    return _work_or_die
 
 
 def _work_or_die(jobs):
@@ -413,8 +413,7 @@ def _work_or_die(jobs):
 
 @pytest.mark.slow
 def test_a_file_that_kills_its_worker_is_a_failure_and_stops_no_other(monkeypatch, tmp_path):
-    monkeypatch.setattr(folders, "start", _start_nothing)
-    monkeypatch.setattr(folders, "work", _work_or_die)
+    monkeypatch.setattr(folders, "_worker", _mortal)
     jobs = [
         folders._Job("photo", name, tmp_path / name, tmp_path / "out" / name, name, tmp_path, None, 0, [], [])
         for name in ("a.png", "fatal.png", "m.png", "z.png")

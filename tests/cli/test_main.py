@@ -275,7 +275,7 @@ def test_the_limit_of_pixels_can_be_moved(photo, tmp_path):
 @pytest.mark.parametrize("bad", ["out.xyz", "nowhere/out.png", f"{'a' * 252}.png", "out.heic"])
 def test_what_cannot_be_written_is_said_before_the_work(bad, photo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    monkeypatch.setattr("faceanon_hub.workers.load_quietly", None)  # nothing is loaded
+    monkeypatch.setattr("faceanon_hub.loading.load_quietly", None)  # nothing is loaded
     assert run("image", photo, tmp_path / bad).exit_code == 5
     assert run("image", photo, tmp_path / "out.png", "--preview", tmp_path / bad).exit_code == 5
     if "heic" not in bad and "xyz" not in bad:
@@ -335,7 +335,7 @@ def test_a_missing_extra_is_said_before_the_work(words, package, photo, tmp_path
     (tmp_path / "in").mkdir()
     photo.rename(tmp_path / "in" / "photo.png")
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr("faceanon_hub.workers.load_quietly", None)
+    monkeypatch.setattr("faceanon_hub.loading.load_quietly", None)
     result = run(*words)
     assert result.exit_code == 1 and "is not installed: pip install 'faceanon-hub[" in without_blanks(result.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -468,7 +468,7 @@ def test_nothing_is_said_where_nothing_is_wrong(photo, tmp_path):
 def test_nothing_is_said_where_accelerate_is_not_installed():
     code = "import diffusers.utils.import_utils as utils; utils._accelerate_available = False; "
     code += (
-        "from faceanon_hub.workers import load_quietly as load; from faceanon_hub import DEFAULT_CHECKPOINT as base, "
+        "from faceanon_hub.loading import load_quietly as load; from faceanon_hub import DEFAULT_CHECKPOINT as base, "
     )
     code += "FaceAnonGenerator as part; load(str(base)); part.from_pretrained(str(base), subfolder='generator')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""Processes that work for one: what they are made of, and what is heard of them when that fails."""
+"""Pools of processes: what they call, and which errors come back."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from faceanon_hub import CheckpointError, FaceAnonError, workers
+from faceanon_hub import CheckpointError, FaceAnonError, processes
 from faceanon_hub.attacks.capture import find_people, observe
 from faceanon_hub.bulk.folders import anonymize_folder
 from faceanon_hub.evaluation.evaluator import evaluate, find_photos
+from faceanon_hub.loading import load
 
 
 @pytest.fixture
@@ -24,20 +25,22 @@ def album(tmp_path):
     return tmp_path / "album"
 
 
-def test_a_worker_does_what_was_made_in_it(monkeypatch):
-    monkeypatch.setattr(workers, "obey_parent", lambda: None)
-    monkeypatch.setattr(workers, "_work", None, raising=False)
-    workers.start(lambda factor, offset: lambda task: factor * task + offset, 3, 1)
-    assert [workers.work(task) for task in (0, 1, 2)] == [1, 4, 7]
+@pytest.fixture
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes, "_function", None, raising=False)
 
 
-def test_what_kept_a_worker_from_being_made_is_told_for_every_task(monkeypatch, tmp_path):
-    monkeypatch.setattr(workers, "obey_parent", lambda: None)
-    monkeypatch.setattr(workers, "_work", None, raising=False)
-    workers.start(workers.load, str(tmp_path / "lost"))
+def test_a_process_calls_the_function_made_in_it(in_this_process):
+    processes._initialize(lambda factor, offset: lambda task: factor * task + offset, 3, 1)
+    assert [processes.run_task(task) for task in (0, 1, 2)] == [1, 4, 7]
+
+
+def test_an_error_of_making_it_is_raised_by_every_task(in_this_process, tmp_path):
+    processes._initialize(load, str(tmp_path / "lost"))
     for _ in range(2):
         with pytest.raises(CheckpointError, match="lost") as raised:
-            workers.work(None)
+            processes.run_task(None)
     again = pickle.loads(pickle.dumps(raised.value))  # as it comes to the caller
     assert isinstance(again, CheckpointError) and str(again) == str(raised.value)
     assert again.checkpoint == str(tmp_path / "lost")
