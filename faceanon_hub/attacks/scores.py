@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
@@ -10,10 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..metrics.bootstrap import drawn_people
+from ..metrics.bootstrap import people_interval
 from ..metrics.identity import auc_of_histograms, rank_histograms, rank_places
 
-CONFIDENCE = 0.95
 FALSE_ACCEPTS = np.concatenate([[0], np.geomspace(1e-3, 1, 31)])  # where a curve is read
 RANKS = 50
 FOLDS = 5
@@ -141,22 +140,15 @@ class Scores:
         hits, owners = self.ranks == 1, self.numbers[self._searching]
         limit = np.sort(self.distances[self.apart])[int(0.01 * self.apart.sum())]
         accepted = (self.distances < limit)[self.mated]
-        rows = np.nonzero(self.mated)[0]
-        values: dict[str, list[float]] = {"auc": [], "rank1": [], "tar": []}
-        for drawn in drawn_people(self.numbers.max() + 1, seed=seed):
-            weights = drawn[self.numbers]
-            values["auc"].append(auc_of_histograms(*rank_histograms(places, self.mated, self.apart, weights)))
-            values["rank1"].append(_mean(hits, drawn[owners]))
-            values["tar"].append(_mean(accepted, weights[rows]))
-        every = np.ones(len(self.numbers))
-        found = {
-            "auc": auc_of_histograms(*rank_histograms(places, self.mated, self.apart, every)),
-            "rank1": float(hits.mean()),
-            "tar": float(accepted.mean()),
-        }
-        chance = {"auc": 0.5, "rank1": float(self.chance_within()[0]), "tar": 0.01}
+        probes = self.numbers[np.nonzero(self.mated)[0]]
+
+        def auc(drawn: np.ndarray) -> float:
+            return auc_of_histograms(*rank_histograms(places, self.mated, self.apart, drawn[self.numbers]))
+
         return {
-            **{name: {"value": found[name], **interval(values[name]), "chance": chance[name]} for name in found},
+            "auc": figure(auc, self.numbers, 0.5, seed),
+            "rank1": figure(lambda drawn: _mean(hits, drawn[owners]), self.numbers, self.chance_within()[0], seed),
+            "tar": figure(lambda drawn: _mean(accepted, drawn[probes]), self.numbers, 0.01, seed),
             "people": len(np.unique(owners)),
             "pairs": int(self.mated.sum()),
             "enrolled": float(self._enrolled.mean()),
@@ -253,11 +245,23 @@ def held_out(
     return choices[int(found.argmax())]
 
 
-def interval(values: list[float]) -> dict[str, float]:
-    """The 95 % percentile interval of resampled values."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return {"low": float(low), "high": float(high)}
+def figure(
+    statistic: Callable[[np.ndarray], float], numbers: np.ndarray, chance: float, seed: int
+) -> dict[str, float]:
+    """Value, interval and chance level of a statistic; see [`~faceanon_hub.metrics.bootstrap.people_interval`].
+
+    Args:
+        statistic (`Callable`):
+            Called with how often each person is drawn.
+        numbers (`np.ndarray` of shape `(N,)`, int):
+            Who is on each photo, from 0.
+        chance (`float`):
+            What the statistic would be by chance.
+        seed (`int`):
+            Seed of the resamples.
+    """
+    value, low, high = people_interval(statistic, numbers.max() + 1, seed)
+    return {"value": value, "low": low, "high": high, "chance": float(chance)}
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> float:

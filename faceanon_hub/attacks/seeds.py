@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..metrics.bootstrap import drawn_people
 from ..metrics.identity import auc_of_histograms, pairwise_distances
-from .scores import folds, interval
+from .scores import figure, folds
 
 RATE = 0.01  # of false matches, at which a recognizer works
 SHRINKAGE = 0.3
@@ -50,20 +50,16 @@ def compare_seeds(
         "each": distances["each"] < limits["originals"],
         "calibrated": distances["one"] < limits["each"],
     }
-    sums = {name: _by_person(match & apart, numbers) for name, match in matches.items()}
     pairs = _by_person(apart, numbers)
     guesses = _guess(one, each, people, seed)
-    values: dict[str, list[float]] = {name: [] for name in (*sums, "detected")}
-    for drawn in drawn_people(len(pairs), seed=seed):
-        for name, sum_of in sums.items():
-            values[name].append(float(drawn @ sum_of @ drawn / (drawn @ pairs @ drawn)))
-        values["detected"].append(_detected(*guesses, drawn[numbers]))
-    every = np.ones(len(pairs))
-    found = {name: float(every @ sum_of @ every / pairs.sum()) for name, sum_of in sums.items()}
-    found["detected"] = _detected(*guesses, np.ones(len(numbers)))
+
+    def share(match: np.ndarray) -> Callable[[np.ndarray], float]:
+        sums = _by_person(match & apart, numbers)
+        return lambda drawn: float(drawn @ sums @ drawn / (drawn @ pairs @ drawn))
+
     return {
-        name: {"value": value, **interval(values[name]), "chance": 0.5 if name == "detected" else RATE}
-        for name, value in found.items()
+        **{name: figure(share(match), numbers, RATE, seed) for name, match in matches.items()},
+        "detected": figure(lambda drawn: _detected(*guesses, drawn[numbers]), numbers, 0.5, seed),
     }
 
 

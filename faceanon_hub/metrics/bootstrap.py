@@ -1,62 +1,69 @@
-"""Confidence intervals by resampling."""
+"""95 % intervals by the percentile bootstrap (Efron and Tibshirani 1993, chapter 13)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-CHUNK = 2**22  # numbers drawn at once: 32 MB
+from ..errors import MissingDependencyError
+
+QUANTILES = (0.025, 0.975)
 
 
-def median_interval(
-    values: np.ndarray, confidence: float = 0.95, repeats: int = 1000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Median with its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13).
+def median_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Median with its 95 % interval.
 
     Args:
         values (`np.ndarray` of shape `(N,)`, float):
             One number for each face, in any unit; NaN, where there is none, is left out.
-        confidence (`float`, *optional*, defaults to `0.95`):
-            Share of such intervals that hold the true median, 0 to 1.
-        repeats (`int`, *optional*, defaults to `1000`):
-            Number of resamples.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the resamples: equal seeds give equal intervals.
 
     Returns:
         `tuple[float, float, float]`: median, low and high end, in the unit of the values; NaN where there are none.
+
+    Raises:
+        MissingDependencyError: the extra `eval` is not installed.
     """
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
-    if not known.size:
-        return np.nan, np.nan, np.nan
-    random = np.random.default_rng(seed)
-    step = max(1, CHUNK // known.size)
-    medians = np.concatenate(
-        [
-            np.median(known[random.integers(0, known.size, (min(step, repeats - start), known.size))], 1)
-            for start in range(0, repeats, step)
-        ]
-    )
-    low, high = np.quantile(medians, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(np.median(known)), float(low), float(high)
+    if known.size < 2:  # nothing to draw from
+        return (float(known[0]) if known.size else np.nan,) * 3
+    return float(np.median(known)), *_interval(known, np.median, 1000, seed)
 
 
-def drawn_people(count: int, repeats: int = 200, seed: int = 0) -> Iterator[np.ndarray]:
-    """Resamples people, not their pairs, which hang together: who is drawn twice counts twice.
+def people_interval(statistic: Callable[[np.ndarray], float], count: int, seed: int = 0) -> tuple[float, float, float]:
+    """A statistic with its 95 % interval when people are resampled, not their pairs, which hang together.
 
     Args:
+        statistic (`Callable`):
+            Called with how often each person is drawn, `(count,)` float64. NaN is left out.
         count (`int`):
-            Number of people.
-        repeats (`int`, *optional*, defaults to `200`):
-            Number of resamples.
+            Number of people, 2 and more.
         seed (`int`, *optional*, defaults to `0`):
-            Seed of the resamples: equal seeds give equal ones.
+            Seed of the 200 resamples: equal seeds give equal intervals.
 
-    Yields:
-        `np.ndarray` of shape `(count,)`, float64: how often each is drawn.
+    Returns:
+        `tuple[float, float, float]`: value where each is drawn once, low and high end.
+
+    Raises:
+        MissingDependencyError: the extra `eval` is not installed.
     """
-    random = np.random.default_rng(seed)
-    for _ in range(repeats):
-        yield np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
+
+    def weighted(people: np.ndarray) -> float:
+        return statistic(np.bincount(people, minlength=count).astype(np.float64))
+
+    return statistic(np.ones(count)), *_interval(np.arange(count), weighted, 200, seed)
+
+
+def _interval(values: np.ndarray, statistic: Callable, repeats: int, seed: int) -> tuple[float, float]:
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise MissingDependencyError("scipy", "faceanon-hub[eval]") from error
+    found = stats.bootstrap(
+        (values,), statistic, n_resamples=repeats, method="percentile", rng=np.random.default_rng(seed)
+    )
+    low, high = np.nanquantile(found.bootstrap_distribution, QUANTILES)
+    return float(low), float(high)

@@ -15,7 +15,7 @@ import torch
 from ..alignment import placement, similarity, warp_in
 from ..errors import MissingDependencyError
 from ..networks.tfjs import GraphModel
-from .bootstrap import drawn_people
+from .bootstrap import people_interval
 
 # Photo (H, W, 3) uint8 and landmarks (478, 3), which say where the face is, to an embedding (D,) float32.
 Recognizer = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -168,16 +168,9 @@ def verify(originals: np.ndarray, probes: np.ndarray, identities: np.ndarray) ->
 
 
 def auc_interval(
-    originals: np.ndarray,
-    probes: np.ndarray,
-    identities: np.ndarray,
-    confidence: float = 0.95,
-    repeats: int = 200,
-    seed: int = 0,
+    originals: np.ndarray, probes: np.ndarray, identities: np.ndarray, seed: int = 0
 ) -> tuple[float, float, float]:
-    """AUC of [`verify`] with its percentile bootstrap interval (Efron and Tibshirani 1993) over people.
-
-    People, not pairs, are resampled, because the pairs of one person hang together.
+    """AUC of [`verify`] with its 95 % percentile bootstrap interval (Efron and Tibshirani 1993) over people.
 
     Args:
         originals (`np.ndarray` of shape `(N, D)`, float32):
@@ -186,10 +179,6 @@ def auc_interval(
             See [`verify`].
         identities (`np.ndarray` of shape `(N,)`):
             See [`verify`].
-        confidence (`float`, *optional*, defaults to `0.95`):
-            Share of such intervals that hold the true value, 0 to 1.
-        repeats (`int`, *optional*, defaults to `200`):
-            Number of resamples.
         seed (`int`, *optional*, defaults to `0`):
             Seed of the resamples: equal seeds give equal intervals.
 
@@ -202,11 +191,11 @@ def auc_interval(
     originals, probes, people = _paired(originals, probes, identities)
     distances, mated, apart = _pairs(originals, probes, people)
     places = rank_places(distances, mated)
-    # No pair of a person who is drawn twice becomes a non-mated one.
-    draws = drawn_people(people.max() + 1, repeats, seed)
-    values = [auc_of_histograms(*rank_histograms(places, mated, apart, drawn[people])) for drawn in draws]
-    low, high = np.nanquantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return auc_of_histograms(*rank_histograms(places, mated, apart, np.ones(len(people)))), float(low), float(high)
+
+    def auc(drawn: np.ndarray) -> float:  # no pair of a person who is drawn twice becomes a non-mated one
+        return auc_of_histograms(*rank_histograms(places, mated, apart, drawn[people]))
+
+    return people_interval(auc, people.max() + 1, seed)
 
 
 def protection_rate(originals: np.ndarray, probes: np.ndarray, threshold: float = 0.6) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
-from faceanon_hub.metrics import bootstrap
-from faceanon_hub.metrics.bootstrap import median_interval
+from faceanon_hub import MissingDependencyError
+from faceanon_hub.metrics import median_interval
 
 
 def sample(count: int, seed: int = 0) -> np.ndarray:
@@ -21,21 +23,10 @@ def test_the_interval_has_the_width_that_theory_gives():
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(np.pi / 2) * 2 / np.sqrt(1000), rel=0.25)
 
 
-def test_the_interval_holds_the_true_median_about_as_often_as_it_says():
-    intervals = [median_interval(sample(100, seed), confidence=0.8, repeats=300) for seed in range(200)]
-    assert 0.72 < np.mean([low <= 5 <= high for _, low, high in intervals]) < 0.88
-
-
 def test_the_same_seed_gives_the_same_interval():
     assert median_interval(sample(50), seed=1) == median_interval(sample(50), seed=1)
     # Of continuous numbers, so that two draws rarely agree.
     assert median_interval(sample(50), seed=1) != median_interval(sample(50), seed=2)
-
-
-def test_chunks_change_nothing(monkeypatch):
-    whole = median_interval(sample(50))
-    monkeypatch.setattr(bootstrap, "CHUNK", 50 * 7)
-    assert median_interval(sample(50)) == whole
 
 
 def test_missing_values_are_left_out():
@@ -48,7 +39,11 @@ def test_of_nothing_nothing_is_known(values):
     assert np.isnan(median_interval(np.array(values))).all()
 
 
-def test_more_confidence_is_wider():
-    _, low, high = median_interval(sample(100), confidence=0.5)
-    _, lower, higher = median_interval(sample(100), confidence=0.99)
-    assert lower < low < high < higher
+def test_one_value_is_its_own_interval():
+    assert median_interval(np.array([np.nan, 3])) == (3, 3, 3)
+
+
+def test_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(MissingDependencyError, match=r"faceanon-hub\[eval\]"):
+        median_interval(sample(3))
