@@ -1,5 +1,12 @@
 """Attackers who try to find people again in anonymized photos, one file each, and the report on them."""
 
+from ..errors import MissingDependencyError
+
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:
+    raise MissingDependencyError("scikit-learn", "faceanon-hub[eval]") from error
+
 from .capture import SETTINGS, Capture, Observations, Setting, find_people, gather, known_settings, observe
 from .coefficients import identify_numbers
 from .linkage import link

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn import linear_model
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from .scores import folds, held_out
 
@@ -15,7 +18,7 @@ STEPS, PATIENCE = 300, 40
 class Ridge:
     """Linear regression with a penalty (Hoerl and Kennard 1970) from anonymized to original embeddings.
 
-    What it foretells is compared with the enrolled by the cosine about the mean. The penalty is chosen on known
+    What it predicts is compared with the enrolled by the cosine about the mean. The penalty is chosen on known
     people held back.
     """
 
@@ -28,15 +31,13 @@ class Ridge:
     def fit_as(self, choice: float, probes: np.ndarray, gallery: np.ndarray | None, people: np.ndarray) -> None:
         """Learns with a given penalty."""
         assert gallery is not None
-        self.mean, self.deviation, self.target = _standards(probes, gallery)
-        standard = (probes - self.mean) / self.deviation
-        square = standard.T @ standard + choice * len(probes) * np.eye(standard.shape[1])
-        self.weights = np.linalg.solve(square, standard.T @ (gallery - self.target))
+        self.target = gallery.mean(0)
+        self.model = make_pipeline(StandardScaler(), linear_model.Ridge(choice * len(probes))).fit(probes, gallery)
 
     def __call__(self, probes: np.ndarray, gallery: np.ndarray | None) -> np.ndarray:
         """See [`Attacker`]."""
         assert gallery is not None
-        return _cosine((probes - self.mean) / self.deviation @ self.weights, gallery - self.target)
+        return _cosine(self.model.predict(probes) - self.target, gallery - self.target)
 
 
 class Perceptron:
@@ -54,8 +55,8 @@ class Perceptron:
         """See [`Attacker`]."""
         assert gallery is not None
         known, held = next(folds(people, count=4))
-        self.mean, self.deviation, self.target = _standards(probes[known], gallery[known])
-        given = torch.from_numpy((probes - self.mean) / self.deviation).float()
+        self.scaler, self.target = StandardScaler().fit(probes[known]), gallery[known].mean(0)
+        given = torch.from_numpy(self.scaler.transform(probes)).float()
         wanted = torch.from_numpy(gallery - self.target).float()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -91,12 +92,8 @@ class Perceptron:
         """See [`Attacker`]."""
         assert gallery is not None
         with torch.no_grad():
-            foretold = self.network(torch.from_numpy((probes - self.mean) / self.deviation).float())
-        return _cosine(foretold.numpy(), gallery - self.target)
-
-
-def _standards(probes: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return probes.mean(0), probes.std(0) + 1e-9, gallery.mean(0)
+            predicted = self.network(torch.from_numpy(self.scaler.transform(probes)).float())
+        return _cosine(predicted.numpy(), gallery - self.target)
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from ..metrics.identity import auc_of_histograms, pairwise_distances
 from .scores import figure, folds
@@ -73,14 +74,10 @@ def _guess(one: np.ndarray, each: np.ndarray, people: np.ndarray, seed: int) -> 
     """How much each photo looks like one with the one seed: Fisher's discriminant, in deviations of a fold."""
     guesses = np.empty((2, len(people)))
     for known, attacked in folds(people, seed=seed):
-        middle = (one[known].mean(0) + each[known].mean(0)) / 2
-        rest = np.concatenate([one[known] - one[known].mean(0), each[known] - each[known].mean(0)])
-        within = rest.T @ rest / len(rest)
-        size = len(within)
-        within = (1 - SHRINKAGE) * within + SHRINKAGE * max(np.trace(within) / size, 1e-12) * np.eye(size)
-        direction = np.linalg.solve(within, one[known].mean(0) - each[known].mean(0))
-        direction /= np.sqrt(direction @ within @ direction) + 1e-12
-        guesses[:, attacked] = (one[attacked] - middle) @ direction, (each[attacked] - middle) @ direction
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=SHRINKAGE)
+        model.fit(np.concatenate([each[known], one[known]]), np.repeat([0, 1], len(known)))
+        scale = np.sqrt(model.coef_[0] @ model.covariance_ @ model.coef_[0]) + 1e-12
+        guesses[:, attacked] = [model.decision_function(faces[attacked]) / scale for faces in (one, each)]
     return guesses[0], guesses[1]
 
 

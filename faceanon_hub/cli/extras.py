@@ -17,6 +17,7 @@ EXTRAS = {
         "matplotlib": "matplotlib",
         "scipy": "scipy",
         "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
     },
     "heic": {"pillow_heif": "pillow-heif"},
     "mcp": {"gradio": "gradio", "mcp": "mcp", "skimage": "scikit-image"},
