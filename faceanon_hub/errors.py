@@ -114,10 +114,8 @@ class MissingDependencyError(FaceAnonError, ImportError):
     """A feature whose optional package is not installed.
 
     Args:
-        package (`str`):
-            The package that is missing.
-        install (`str`):
-            What to install, e.g. `"faceanon-hub[demo]"`.
+        package, install (`str`):
+            The missing package, and what to install, e.g. `"faceanon-hub[demo]"`.
     """
 
     def __init__(self, package: str, install: str) -> None:

@@ -175,7 +175,7 @@ def fit_lamp(normal: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     return lamp.astype(np.float32)
 
 
-def fit_shading(normal: np.ndarray, luminance: np.ndarray, order: int = 2, ridge: float = RIDGE) -> np.ndarray:
+def fit_shading(normal: np.ndarray, luminance: np.ndarray, order: int = 2) -> np.ndarray:
     """Fits spherical harmonics, near those of the lamp that fits best: alone they are not determined by half a sphere.
 
     Args:
@@ -185,8 +185,6 @@ def fit_shading(normal: np.ndarray, luminance: np.ndarray, order: int = 2, ridge
             Linear light, see [`skin_luminance`].
         order (`int`, *optional*, defaults to `2`):
             Of the harmonics, 1 or 2.
-        ridge (`float`, *optional*, defaults to `0.03`):
-            How closely to stay at the lamp.
 
     Returns:
         `np.ndarray` of shape `(9,)` or `(4,)`, float32: coefficients of [`harmonics`], the shading's mean 1.
@@ -204,7 +202,7 @@ def fit_shading(normal: np.ndarray, luminance: np.ndarray, order: int = 2, ridge
     weight = _trust(light - basis @ near)
     weighted = basis * weight[:, None]
     rest = np.linalg.solve(
-        weighted.T @ basis + ridge * len(light) * np.eye(len(near)), weighted.T @ (light - basis @ near)
+        weighted.T @ basis + RIDGE * len(light) * np.eye(len(near)), weighted.T @ (light - basis @ near)
     )
     coefficients = near + rest
     return (coefficients / np.average(basis @ coefficients, weights=weight)).astype(np.float32)

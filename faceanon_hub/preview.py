@@ -41,25 +41,21 @@ def draw_faces(image: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image
     return framed
 
 
-def people_sheet(generator: Prior, styles: torch.Tensor, columns: int = 8, side: int = 160) -> PIL.Image.Image:
-    """Lays drawn people side by side, in rows.
+def people_sheet(generator: Prior, styles: torch.Tensor) -> PIL.Image.Image:
+    """Lays drawn people side by side, 160 pixels each, in rows of 8.
 
     Args:
         generator ([`Prior`]):
             Draws them.
         styles (`torch.Tensor` of shape `(B, style_size)`):
             Of the people.
-        columns (`int`, *optional*, defaults to `8`):
-            People in a row.
-        side (`int`, *optional*, defaults to `160`):
-            Of each picture in pixels.
 
     Returns:
         `PIL.Image.Image`: RGB. It shows nobody.
     """
-    sizes = generator.config.sizes
+    sizes, side = generator.config.sizes, 160
     size = min((known for known in sizes if known >= side), default=sizes[-1])
-    columns = min(columns, len(styles))
+    columns = min(8, len(styles))
     sheet = PIL.Image.new("RGB", (columns * side, -(-len(styles) // columns) * side))
     for number, style in enumerate(styles.split(1)):
         picture = PIL.Image.fromarray(generator.render(style, size)[0]).resize((side, side), PIL.Image.Resampling.BOX)
@@ -67,25 +63,21 @@ def people_sheet(generator: Prior, styles: torch.Tensor, columns: int = 8, side:
     return sheet
 
 
-def before_after(
-    before: PIL.Image.Image, after: PIL.Image.Image, faces: Sequence[Face], longest: int = 1200
-) -> PIL.Image.Image:
-    """Lays a photo before and after side by side.
+def before_after(before: PIL.Image.Image, after: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image:
+    """Lays a photo before and after side by side, each reduced to 1200 pixels.
 
     Args:
         before, after (`PIL.Image.Image`):
             The photo, upright, and its result.
         faces (`list[Face]`):
             Its faces, framed in the left picture.
-        longest (`int`, *optional*, defaults to `1200`):
-            Longest side of either picture in pixels.
 
     Returns:
         `PIL.Image.Image`: RGB. It shows the original: not for publication.
     """
     pair = [draw_faces(before, faces), after.convert("RGB")]
     for picture in pair:
-        picture.thumbnail((longest, longest))
+        picture.thumbnail((1200, 1200))
     gap = 8
     width, height = pair[0].size
     sheet = PIL.Image.new("RGB", (2 * width + gap, height), (255, 255, 255))
@@ -94,21 +86,18 @@ def before_after(
     return sheet
 
 
-def pairs_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]], columns: int = 4) -> PIL.Image.Image:
-    """Lays places before and after side by side, numbered from 1, in rows of several.
+def pairs_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> PIL.Image.Image:
+    """Lays places before and after side by side, numbered from 1, four in a row.
 
     Args:
         pairs (`list[tuple[np.ndarray, np.ndarray]]`):
             One or more; both pictures of shape `(side, side, 3)`, uint8, RGB, all of one side.
-        columns (`int`, *optional*, defaults to `4`):
-            Pairs in a row.
 
     Returns:
         `PIL.Image.Image`: RGB. It shows originals: not for publication.
     """
     side, gap, line = pairs[0][0].shape[0], 8, 20
-    rows = -(-len(pairs) // columns)
-    columns = min(columns, len(pairs))
+    rows, columns = -(-len(pairs) // 4), min(4, len(pairs))
     sheet = PIL.Image.new("RGB", (columns * (2 * side + gap), rows * (side + line + gap)), (255, 255, 255))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=line - 4)
     for number, pair in enumerate(pairs):

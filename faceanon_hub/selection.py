@@ -39,10 +39,8 @@ def choose_seeds(
             The original.
         faces (`list[Face]`):
             Its faces with seeds; those that are kept, or have no landmarks, are left alone.
-        replace_faces (`Callable`):
-            Anonymizes the photo with faces of other seeds.
-        find_landmarks (`Callable`):
-            Finds the mesh in a photo, at a face's box.
+        replace_faces, find_landmarks (`Callable`):
+            Anonymizes the photo with faces of other seeds; finds the mesh in a photo, at a face's box.
         candidates (`int`):
             How many seeds are tried for each face; each takes a run of the network.
         recognizer (`Callable`):

@@ -24,6 +24,12 @@ def portrait() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def head(portrait) -> np.ndarray:
+    """The head of it: (220, 170, 3) uint8."""
+    return np.ascontiguousarray(portrait[20:240, 130:300])
+
+
+@pytest.fixture(scope="session")
 def pipe():
     """The bundled pipeline; it keeps no state between calls."""
     from faceanon_hub import FaceAnonPipeline

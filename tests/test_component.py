@@ -67,9 +67,8 @@ def test_diffusers_table_holds_our_entry():
 
 def test_diffusers_finds_our_load_methods():
     index = json.loads((DEFAULT_CHECKPOINT / "model_index.json").read_text())
-    assert index.pop("_class_name") == ["pipeline", "FaceAnonPipeline"]
+    index.pop("_class_name")
     parts = [value for value in index.values() if isinstance(value, list)]
-    assert len(parts) == 10
     for library, name in (part for part in parts if part != [None, None]):  # optional ones may be absent
         kind, candidates = pipeline_loading_utils.get_class_obj_and_candidates(
             library, name, pipeline_loading_utils.ALL_IMPORTABLE_CLASSES, diffusers.pipelines, is_pipeline_module=False
@@ -110,16 +109,19 @@ def test_unknown_names_are_attribute_errors():
     assert not hasattr(faceanon_hub, "_no_such_name")
 
 
-def test_import_is_light():
-    program = """if True:
-        import sys
-        import faceanon_hub
-        faceanon_hub.__version__, dir(faceanon_hub)
-        from faceanon_hub import CheckpointError
-        from faceanon_hub import UnreadableImageError
-        heavy = "torch", "diffusers", "huggingface_hub", "ai_edge_litert", "onnxruntime", "cv2", "onnx", "numpy", "PIL"
-        print([name for name in heavy if name in sys.modules])
-    """
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        (
+            "import faceanon_hub as hub; hub.__version__, dir(hub), hub.CheckpointError",
+            "torch diffusers huggingface_hub ai_edge_litert onnxruntime cv2 onnx numpy PIL",
+        ),
+        ("import faceanon_hub.io.photos", "torch pillow_heif"),
+        ("import faceanon_hub.cli", "torch diffusers onnxruntime cv2"),  # the command's help must not wait for them
+    ],
+)
+def test_import_is_light(code, heavy):
+    program = f"{code}; import sys; print([name for name in '{heavy}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
@@ -229,7 +231,7 @@ def test_numbers_are_checked(part, name, value, tmp_path):
     [
         *(("batch_size", value) for value in (0, 10**9, 2.5, math.nan)),
         *((name, value) for name in ("mask_margin", "context_blur") for value in (math.nan, 9, -1)),
-        ("fallback", "none"),
+        *(("fallback", "none"), ("privacy", 2), ("attributes", "hair")),
     ],
 )
 def test_numbers_of_the_pipeline_are_checked(name, value, tmp_path):
@@ -247,12 +249,6 @@ def test_any_other_json_is_no_configuration(text, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointError):
         FaceDetector.from_pretrained(tmp_path)
-
-
-def test_a_call_cannot_switch_the_detector_off(portrait):
-    for value in (2, math.nan, math.inf, "0.2"):
-        with pytest.raises(ValueError, match="threshold"):
-            FaceDetector()(portrait, value)
 
 
 def test_folder_without_configuration_is_an_error(tmp_path):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-from typer.testing import CliRunner
+from helpers.commands import run
 
 from faceanon_hub import (
     Face,
@@ -22,7 +22,6 @@ from faceanon_hub import (
     anonymize_dataset,
     anonymize_folder,
 )
-from faceanon_hub.cli import app
 from faceanon_hub.faces import FAR, MANY, crowd_note
 
 WIDTH = 95  # of the portrait's face
@@ -62,10 +61,6 @@ def many(portrait):
 
 def faces_of(*widths: float) -> list[Face]:
     return [Face(np.array([0, 0, width, 1.3 * width], np.float32), 0.9) for width in widths]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 def test_a_second_search_finds_faces_down_to_six_pixels(portrait):

@@ -23,11 +23,6 @@ from faceanon_hub.io.photos import read_photo
 from faceanon_hub.look import AT, ROWS
 
 
-@pytest.fixture(scope="module")
-def head(portrait):
-    return np.ascontiguousarray(portrait[20:240, 130:300])
-
-
 def run(code: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """A process of its own, whose home and temporary files lie in the folder."""
     (folder / "tmp").mkdir(exist_ok=True)

@@ -345,16 +345,15 @@ def test_a_push_that_cannot_be_is_a_clear_error(hub, saved, tmp_path, monkeypatc
 # Folders
 
 
-def test_saved_and_loaded_twice_gives_the_same_picture(sketcher, portrait, tmp_path):
-    pipe, portrait = sketcher, portrait[20:240, 130:300]
-    pipe.save_pretrained(tmp_path / "once")
+def test_saved_and_loaded_twice_gives_the_same_picture(sketcher, head, tmp_path):
+    sketcher.save_pretrained(tmp_path / "once")
     once = FaceAnonPipeline.from_pretrained(tmp_path / "once")
     once.save_pretrained(tmp_path / "twice")
     twice = FaceAnonPipeline.from_pretrained(str(tmp_path / "twice"))
-    expected = picture(pipe, portrait)
-    assert (expected != portrait).any()
-    assert np.array_equal(picture(twice, portrait), expected)
-    assert settings(twice) == settings(once) == settings(pipe)
+    expected = picture(sketcher, head)
+    assert (expected != head).any()
+    assert np.array_equal(picture(twice, head), expected)
+    assert settings(twice) == settings(once) == settings(sketcher)
     assert jsons(tmp_path / "twice") == jsons(tmp_path / "once")
 
 
@@ -456,9 +455,8 @@ def test_our_class_runs_no_code_of_a_folder(tmp_path):
 # The Hub
 
 
-def test_pushed_pipeline_gives_the_same_picture(hub, sketcher, portrait):
-    pipe, portrait = sketcher, portrait[20:240, 130:300]
-    address = pipe.push_to_hub(ID, token=OWNER)
+def test_pushed_pipeline_gives_the_same_picture(hub, sketcher, head):
+    address = sketcher.push_to_hub(ID, token=OWNER)
     files = hub.repos[ID].files
     assert address.startswith(f"{hub.url}/{ID}/commit/")
     assert set(files) == {
@@ -469,15 +467,15 @@ def test_pushed_pipeline_gives_the_same_picture(hub, sketcher, portrait):
     assert not [name for name, content in files.items() if name.endswith("json") and b"_name_or_path" in content]
 
     loaded = FaceAnonPipeline.from_pretrained(ID)
-    assert settings(loaded) == settings(pipe)
-    expected = picture(pipe, portrait)
-    assert np.array_equal(picture(loaded, portrait), expected)
+    assert settings(loaded) == settings(sketcher)
+    expected = picture(sketcher, head)
+    assert np.array_equal(picture(loaded, head), expected)
     # The weights do show.
     with torch.no_grad():
-        for head in loaded.generator.heads.values():
-            head.mix.bias += 0.2
+        for part in loaded.generator.heads.values():
+            part.mix.bias += 0.2
     loaded.generator._runtime = None
-    assert (picture(loaded, portrait) != expected).any()
+    assert (picture(loaded, head) != expected).any()
 
 
 def test_card(hub, portrait, tmp_path, monkeypatch):
@@ -605,21 +603,18 @@ def test_components_load_from_the_pipelines_repository(hub):
     assert FaceDetector.from_pretrained(ID, subfolder="detector", threshold=0.6).config.threshold == 0.6
 
 
-def test_generator_has_a_repository_of_its_own(hub):
-    generator = tiny().generator
-    generator.push_to_hub("someone/some-generator", token=OWNER)
-    loaded = FaceAnonGenerator.from_pretrained("someone/some-generator")
-    assert fingerprint(loaded) == fingerprint(generator)
-
-
-@pytest.mark.parametrize("push", ["push_to_hub", "save_pretrained"])
-def test_detector_has_a_repository_of_its_own(push, hub, tmp_path):
-    detector = FaceDetector(threshold=0.6)
+@pytest.mark.parametrize(
+    ("name", "push"), [("generator", "push_to_hub"), ("detector", "push_to_hub"), ("detector", "save_pretrained")]
+)
+def test_a_component_has_a_repository_of_its_own(name, push, hub, tmp_path):
+    part = tiny().components[name]
     if push == "push_to_hub":
-        detector.push_to_hub("someone/some-detector", token=OWNER)
+        part.push_to_hub("someone/some-part", token=OWNER)
     else:
-        detector.save_pretrained(tmp_path / "d", push_to_hub=True, repo_id="someone/some-detector", token=OWNER)
-    assert FaceDetector.from_pretrained("someone/some-detector").config.threshold == 0.6
+        part.save_pretrained(tmp_path / "d", push_to_hub=True, repo_id="someone/some-part", token=OWNER)
+    loaded = type(part).from_pretrained("someone/some-part")
+    assert public(loaded.config) == public(part.config)
+    assert name == "detector" or fingerprint(loaded) == fingerprint(part)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
@@ -654,12 +649,12 @@ def drop_a_weight(folder: Path) -> None:
     save_file(weights, folder / WEIGHTS)
 
 
-def broken(name, action, *marks):
-    return pytest.param(action, id=name, marks=marks)
+def broken(name, action, named=""):
+    return pytest.param(action, named, id=name)
 
 
 @pytest.mark.parametrize(
-    "break_it",
+    ("break_it", "named"),
     [
         broken("no folder", shutil.rmtree),
         broken("empty folder", empty),
@@ -672,7 +667,7 @@ def broken(name, action, *marks):
         broken("not utf-8", lambda folder: (folder / "detector/config.json").write_bytes(b"\xff\xfe")),
         broken("impossible size", lambda folder: edit(folder / "generator/config.json", " 512\n  ]", " 64\n  ]")),
         broken("weights of another shape", lambda folder: edit(folder / "generator/config.json", " 12\n", " 8\n")),
-        broken("no weights", lambda folder: (folder / WEIGHTS).unlink()),
+        broken("no weights", lambda folder: (folder / WEIGHTS).unlink(), "diffusion_pytorch_model"),
         broken("empty weights", lambda folder: (folder / WEIGHTS).write_bytes(b"")),
         broken("weights cut short", lambda folder: os.truncate(folder / WEIGHTS, 5000)),
         broken(
@@ -684,57 +679,16 @@ def broken(name, action, *marks):
         broken("recognizer cut short", lambda folder: os.truncate(folder / "recognizer" / FILE, 5000)),
     ],
 )
-def test_broken_folders_are_named(break_it, tmp_path):
+def test_broken_folders_are_named(break_it, named, tmp_path):
     folder = tmp_path / "checkpoint"
     tiny().save_pretrained(folder)
     FaceAnonPipeline.from_pretrained(folder)
     break_it(folder)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError, match=named) as caught:
         FaceAnonPipeline.from_pretrained(folder)
     assert caught.value.checkpoint == str(folder)
     assert str(caught.value).startswith(f"{folder}: ")
     assert isinstance(caught.value, OSError)
-
-
-def test_missing_weights_are_named(tmp_path):
-    tiny().save_pretrained(tmp_path)
-    (tmp_path / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match="diffusion_pytorch_model"):
-        FaceAnonPipeline.from_pretrained(tmp_path)
-
-
-def old_kind(folder: Path) -> Path:
-    """A checkpoint of the versions whose generator was a U-Net."""
-    tiny().save_pretrained(folder)
-    index = json.loads((folder / "model_index.json").read_text())
-    for name in ("sampler", "parser", "recognizer", "attribute_estimator", "surroundings_encoder"):
-        del index[name]
-        shutil.rmtree(folder / name, ignore_errors=True)
-    index |= {"retargeter": ["faceanon_hub", "FaceRetargeter"]}
-    (folder / "model_index.json").write_text(json.dumps(index))
-    (folder / "generator/config.json").write_text('{"_class_name": "FaceAnonGenerator", "sample_size": 128}')
-    save_file({"stem.weight": torch.zeros(8, 4, 3, 3)}, folder / WEIGHTS)
-    return folder
-
-
-@pytest.mark.parametrize("retargeter", [True, False])
-def test_a_checkpoint_of_the_old_kind_is_told(retargeter, tmp_path):
-    folder = old_kind(tmp_path / "old")
-    if not retargeter:
-        edit(folder / "model_index.json", '["faceanon_hub", "FaceRetargeter"]', "[null, null]")
-    with pytest.raises(CheckpointError, match="of an earlier kind, whose generator is a U-Net") as caught:
-        FaceAnonPipeline.from_pretrained(folder)
-    assert caught.value.checkpoint == str(folder)
-
-
-def test_a_checkpoint_of_the_old_kind_on_the_hub_is_told(hub, tmp_path):
-    folder = old_kind(tmp_path / "old")
-    tiny().push_to_hub(ID, token=OWNER)
-    hub.repos[ID].files.clear()
-    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    hub.repos[ID].commit(files, "main")
-    with pytest.raises(CheckpointError, match="of an earlier kind, whose generator is a U-Net"):
-        FaceAnonPipeline.from_pretrained(ID)
 
 
 @pytest.mark.parametrize("name", ["someone/nothing", "nothing", "not an id", "a/b/c", ""])
@@ -744,6 +698,7 @@ def test_unknown_ids_are_named(name, hub):
     assert caught.value.checkpoint == name
     assert str(caught.value).startswith(f"{name}: ")
     assert isinstance(caught.value, OSError)
+    assert name != "someone/nothing" or "not found" in str(caught.value).lower()
 
 
 @pytest.mark.parametrize("part", [FaceAnonPipeline, FaceDetector, FaceAnonGenerator])
@@ -783,11 +738,6 @@ def test_repository_without_weights_is_an_error(hub):
     del hub.repos[ID].files[WEIGHTS]
     with pytest.raises(CheckpointError, match=ID):
         FaceAnonPipeline.from_pretrained(ID)
-
-
-def test_message_says_that_there_is_no_such_repository(hub):
-    with pytest.raises(CheckpointError, match="(?i)not found"):
-        FaceAnonPipeline.from_pretrained("someone/nothing")
 
 
 def test_hub_that_hangs_up_is_an_error(hub, monkeypatch):

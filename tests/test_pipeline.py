@@ -38,11 +38,6 @@ from faceanon_hub.scene import NewFace
 
 
 @pytest.fixture(scope="module")
-def head(portrait):
-    return np.ascontiguousarray(portrait[20:240, 130:300])
-
-
-@pytest.fixture(scope="module")
 def result(pipe, portrait):
     return pipe(portrait, seed=0, output_type="np")
 
@@ -221,15 +216,13 @@ def test_a_face_without_landmarks_is_obfuscated(pipe, portrait, face, fallback, 
         assert not after[inside].any()
 
 
-class Broken:
-    """Something in place of a component that fails."""
-
-    def __call__(self, *args, **kwargs):
-        raise RuntimeError("out of order")
+def broken(*args, **kwargs):
+    """In place of a step that fails."""
+    raise RuntimeError("out of order")
 
 
 @pytest.mark.parametrize(
-    ("part", "method"),
+    ("target", "name"),
     [
         ("landmark_extractor", "__call__"),
         ("landmark_extractor", "read"),
@@ -240,19 +233,6 @@ class Broken:
         ("lighting_transfer", "__call__"),
         ("skin_color_transfer", "estimate"),
         ("skin_color_transfer", "__call__"),
-    ],
-)
-def test_a_failure_half_way_never_shows_the_face(sketcher, head, part, method, monkeypatch):
-    (face,) = sketcher.find_faces(head)
-    monkeypatch.setattr(type(getattr(sketcher, part)), method, Broken.__call__)
-    result = sketcher(head, seed=0)
-    assert result.faces[0][0].status is FaceStatus.OBFUSCATED and "out of order" in result.faces[0][0].reason
-    assert_hidden(face, head, pixels_of(result))
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
         (pipeline, "look"),
         (placing, "place"),
         (placing, "warp"),
@@ -261,9 +241,10 @@ def test_a_failure_half_way_never_shows_the_face(sketcher, head, part, method, m
         (seam, "compose"),
     ],
 )
-def test_a_failing_step_never_shows_the_face(sketcher, head, module, name, monkeypatch):
+def test_a_failure_half_way_never_shows_the_face(sketcher, head, target, name, monkeypatch):
     (face,) = sketcher.find_faces(head)
-    monkeypatch.setattr(module, name, Broken())
+    place = type(getattr(sketcher, target)) if isinstance(target, str) else target
+    monkeypatch.setattr(place, name, broken)
     result = sketcher(head, seed=0)
     assert result.faces[0][0].status is FaceStatus.OBFUSCATED and "out of order" in result.faces[0][0].reason
     assert_hidden(face, head, pixels_of(result))
@@ -408,9 +389,7 @@ def test_senseless_landmarks_are_obfuscated(pipe, portrait, face):
         odd.landmarks = landmarks
         result = pipe(portrait, seed=0, faces=[[odd]])
         assert result.faces[0][0].status is FaceStatus.OBFUSCATED
-        left, top, right, bottom = face.box.astype(int)
-        inside = (slice(top + 15, bottom - 15), slice(left + 15, right - 15))
-        assert (pixels_of(result)[inside] != portrait[inside]).any(2).mean() > 0.95
+        assert_hidden(face, portrait, pixels_of(result))
 
 
 def test_a_face_with_an_empty_core_is_obfuscated(pipe, portrait, face, monkeypatch):
@@ -425,7 +404,7 @@ def test_a_face_with_an_empty_core_is_obfuscated(pipe, portrait, face, monkeypat
 
 def test_failing_detection_gives_no_picture(portrait, monkeypatch):
     pipe = FaceAnonPipeline.from_pretrained()
-    monkeypatch.setattr(FaceDetector, "__call__", Broken.__call__)
+    monkeypatch.setattr(FaceDetector, "__call__", broken)
     with pytest.raises(RuntimeError, match="out of order"):
         pipe(portrait, seed=0)
 
@@ -441,12 +420,8 @@ def test_callback_sees_the_step(quick, head, two):
     assert calls == [(0, 2, {"styles": (2, 512)}), (1, 3, {"styles": (1, 512)})]
     assert np.array_equal(pixels_of(result), pixels_of(quick(head, seed=0)))
     bare = []
-    quick(
-        head,
-        seed=0,
-        callback_on_step_end=lambda *args: bare.append(args[3]),
-        callback_on_step_end_tensor_inputs=[],
-    )
+    keep = lambda *args: bare.append(args[3])  # noqa: E731
+    quick(head, seed=0, callback_on_step_end=keep, callback_on_step_end_tensor_inputs=[])
     assert bare == [{}]
 
 
@@ -478,14 +453,7 @@ def test_progress_bar_counts_faces(quick, head, two, capfd):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fallback": "fog"}, "fallback"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"mask_margin": 0.9}, "mask_margin"),
-        ({"context_blur": 0.5}, "context_blur"),
         ({"truncation": 1.1}, "truncation"),
-        ({"lighting_strength": -1}, "lighting_strength"),
-        ({"privacy": 1.5}, "privacy"),
-        ({"attributes": "hair"}, "attributes"),
         ({"output_type": "jpg"}, "output_type"),
         ({"faces": []}, "faces"),
         ({"seed": [1, 2]}, "seeds"),
@@ -614,7 +582,7 @@ def test_no_hair_is_continued_over_glasses(sketcher, head, monkeypatch):
 
 def test_a_failing_look_at_the_surroundings_leaves_the_face_hidden(sketcher, head, monkeypatch):
     (face,) = sketcher.find_faces(head)
-    monkeypatch.setattr(Encoder, "complete", Broken.__call__)
+    monkeypatch.setattr(Encoder, "complete", broken)
     told = FaceAnonPipeline(**{**sketcher.components, "surroundings_encoder": Encoder()})
     result = told(head, seed=0, attributes="surroundings")
     assert result.faces[0][0].status is FaceStatus.OBFUSCATED and "out of order" in result.faces[0][0].reason
@@ -714,18 +682,6 @@ def test_moves_and_casts_like_any_pipeline(portrait):
     pipe = FaceAnonPipeline.from_pretrained()
     assert pipe.to("cpu", torch.bfloat16) is pipe and pipe.dtype == torch.bfloat16
     assert pipe.to(torch.float32).dtype == torch.float32
-    assert set(pipe.components) == {
-        "detector",
-        "landmark_extractor",
-        "generator",
-        "sampler",
-        "parser",
-        "lighting_transfer",
-        "skin_color_transfer",
-        "attribute_estimator",
-        "surroundings_encoder",
-        "recognizer",
-    }
     again = FaceAnonPipeline(**FaceAnonPipeline.from_pretrained().components)
     assert again(portrait, seed=0).faces[0][0].status is FaceStatus.ANONYMIZED
 
@@ -820,7 +776,7 @@ def test_a_zone_wins_over_what_is_kept(pipe, portrait, face):
 def test_a_zone_holds_even_when_all_else_fails(portrait, face, monkeypatch):
     pipe = FaceAnonPipeline.from_pretrained()
     pipe.set_progress_bar_config(disable=True)
-    monkeypatch.setattr(FaceAnonGenerator, "render", Broken.__call__)
+    monkeypatch.setattr(FaceAnonGenerator, "render", broken)
     for found in (None, [[]], [[copy.copy(face)]]):
         result = pixels_of(pipe(portrait, seed=0, faces=found, hide=[(100, 30.7, 512.5, 99.2)], fallback="solid"))
         assert not result[30:100, 100:].any()

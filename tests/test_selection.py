@@ -14,11 +14,6 @@ from faceanon_hub.cli import app
 from faceanon_hub.metrics import DlibRecognizer
 
 
-@pytest.fixture(scope="module")
-def head(portrait):
-    return np.ascontiguousarray(portrait[20:240, 130:300])
-
-
 def distance(photo, image, face):
     know = DlibRecognizer()
     return np.linalg.norm(know(photo, face.landmarks) - know(np.asarray(image), face.landmarks))

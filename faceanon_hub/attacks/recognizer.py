@@ -26,10 +26,8 @@ def recognize(originals: np.ndarray, probes: np.ndarray, people: np.ndarray, see
     """Looks for the people of anonymized photos among all originals.
 
     Args:
-        originals (`np.ndarray` of shape `(N, D)`):
-            Embeddings of the enrolled faces.
-        probes (`np.ndarray` of shape `(N, D)`):
-            Embeddings of the anonymized faces of the same photos.
+        originals, probes (`np.ndarray` of shape `(N, D)`):
+            Embeddings of the enrolled faces, and of the anonymized ones of the same photos.
         people (`np.ndarray` of shape `(N,)`):
             Who is on each photo.
         seed (`int`, *optional*, defaults to `0`):

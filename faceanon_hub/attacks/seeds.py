@@ -23,10 +23,8 @@ def compare_seeds(
     Args:
         originals (`np.ndarray` of shape `(N, D)`):
             Embeddings of the original faces, for the threshold.
-        one (`np.ndarray` of shape `(N, D)`):
-            Embeddings of the faces anonymized with one seed.
-        each (`np.ndarray` of shape `(N, D)`):
-            Embeddings of the same faces, anonymized with a seed each.
+        one, each (`np.ndarray` of shape `(N, D)`):
+            Embeddings of the same faces, anonymized with one seed, and with a seed each.
         people (`np.ndarray` of shape `(N,)`):
             Who is on each photo.
         seed (`int`, *optional*, defaults to `0`):

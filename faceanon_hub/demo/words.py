@@ -137,10 +137,8 @@ def time_left(spent: float, share: float, said: dict[str, str]) -> str:
     """How long a job still takes; empty where that is not known yet.
 
     Args:
-        spent (`float`):
-            Seconds since it began.
-        share (`float`):
-            What is done, 0 to 1.
+        spent, share (`float`):
+            Seconds since it began, and what is done, 0 to 1.
         said (`dict[str, str]`):
             From [`words`].
     """

@@ -131,10 +131,9 @@ class Evaluator:
             With the number of a photo, the seed of its new identity.
         recognizer (`Callable`, *optional*):
             See [`metrics.Recognizer`]; dlib's unless given.
-        inception (`str`, *optional*):
-            File of the network for FID and KID, see [`metrics.InceptionFeatures`].
-        judge (`str`, *optional*):
-            File of the network that estimates apparent sex and age, see [`metrics.FaceResJudge`].
+        inception, judge (`str`, *optional*):
+            Files of the networks for FID and KID, and for apparent sex and age: [`metrics.InceptionFeatures`] and
+            [`metrics.FaceResJudge`].
     """
 
     def __init__(
@@ -439,10 +438,8 @@ def evaluate(
             Number of processes, of one thread each.
         on_photo (`Callable`, *optional*):
             Called after each photo.
-        inception (`str`, *optional*):
-            File of the network for FID and KID, see [`metrics.InceptionFeatures`].
-        judge (`str`, *optional*):
-            File of the network that estimates apparent sex and age, see [`metrics.FaceResJudge`].
+        inception, judge (`str`, *optional*):
+            As of [`Evaluator`].
 
     Returns:
         `list[dict]`: the records of [`Evaluator`], in the order of the tasks.

@@ -114,10 +114,8 @@ class FaceAnonGenerator(Prior):
     an inverse Haar transform of its channels. Small pictures cost less: their heads read them off inner features.
 
     Args:
-        latent_size (`int`, *optional*, defaults to `512`):
-            Length of the latent.
-        style_size (`int`, *optional*, defaults to `512`):
-            Length of the style.
+        latent_size, style_size (`int`, *optional*, defaults to `512`):
+            Lengths of latent and style.
         channels (`tuple[int]`, *optional*):
             Width of each level's features, from 4 px upwards, each level twice the resolution of the one before.
         sizes (`tuple[int]`, *optional*, defaults to `(128, 256, 512, 1024)`):

@@ -32,10 +32,8 @@ class StyleGAN2Generator(Prior):
     Draws in PyTorch. Small pictures are large ones reduced, and cost as much. Weights come from [`read_stylegan2`].
 
     Args:
-        latent_size (`int`, *optional*, defaults to `512`):
-            Length of the latent.
-        style_size (`int`, *optional*, defaults to `512`):
-            Length of the style.
+        latent_size, style_size (`int`, *optional*, defaults to `512`):
+            Lengths of latent and style.
         channels (`tuple[int]`, *optional*):
             Width of each resolution's features, from 4 px upwards to the largest picture.
         sizes (`tuple[int]`, *optional*, defaults to `(128, 256, 512, 1024)`):

@@ -28,10 +28,8 @@ def blendshape_errors(scores: dict[str, float], reference: dict[str, float]) -> 
     """Absolute differences of two faces' blendshapes, which hardly depend on the shape of a face.
 
     Args:
-        scores (`dict[str, float]`):
-            52 scores, 0 to 1, see [`Face`].
-        reference (`dict[str, float]`):
-            Those of the original.
+        scores, reference (`dict[str, float]`):
+            52 scores, 0 to 1, see [`Face`], and those of the original.
 
     Returns:
         `dict[str, float]`: means in percentage points, 0 (perfect) to 100: `all` of the 52, and by part of the face
@@ -101,10 +99,8 @@ def ratio_errors(points: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Absolute differences of the [`expression_ratios`] of two faces.
 
     Args:
-        points (`np.ndarray` of shape `(478, >= 2)`, float32):
-            Mesh in pixels.
-        reference (`np.ndarray` of shape `(478, >= 2)`, float32):
-            Mesh of the original.
+        points, reference (`np.ndarray` of shape `(478, >= 2)`, float32):
+            Mesh in pixels, and that of the original.
 
     Returns:
         `dict[str, float]`: in percentage points, from 0 (perfect) without bound, by name of the ratio.

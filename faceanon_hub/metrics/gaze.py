@@ -36,10 +36,8 @@ def gaze_error(points: np.ndarray, reference: np.ndarray) -> float:
     An eye that is less than a fifth as wide as the other in either face, as in profile, is left out.
 
     Args:
-        points (`np.ndarray` of shape `(478, >= 2)`, float32):
-            Mesh in pixels.
-        reference (`np.ndarray` of shape `(478, >= 2)`, float32):
-            Mesh of the original.
+        points, reference (`np.ndarray` of shape `(478, >= 2)`, float32):
+            Mesh in pixels, and that of the original.
 
     Returns:
         `float`: percent of the eye's width, from 0 (perfect) without bound; NaN where no eye is left.

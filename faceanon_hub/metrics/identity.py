@@ -139,10 +139,9 @@ def verify(originals: np.ndarray, probes: np.ndarray, identities: np.ndarray) ->
     a recognizer in use do.
 
     Args:
-        originals (`np.ndarray` of shape `(N, D)`, float32):
-            Embeddings of the original faces; rows with NaN are left out.
-        probes (`np.ndarray` of shape `(N, D)`, float32):
-            Embeddings of the same faces, anonymized, in the same order; rows with NaN are left out.
+        originals, probes (`np.ndarray` of shape `(N, D)`, float32):
+            Embeddings of the original faces, and of the same faces, anonymized, in the same order; rows with NaN are
+            left out.
         identities (`np.ndarray` of shape `(N,)`):
             The person in each row, of any type that can be sorted.
 
@@ -173,11 +172,7 @@ def auc_interval(
     """AUC of [`verify`] with its 95 % percentile bootstrap interval (Efron and Tibshirani 1993) over people.
 
     Args:
-        originals (`np.ndarray` of shape `(N, D)`, float32):
-            See [`verify`].
-        probes (`np.ndarray` of shape `(N, D)`, float32):
-            See [`verify`].
-        identities (`np.ndarray` of shape `(N,)`):
+        originals, probes, identities (`np.ndarray`):
             See [`verify`].
         seed (`int`, *optional*, defaults to `0`):
             Seed of the resamples: equal seeds give equal intervals.
@@ -202,10 +197,8 @@ def protection_rate(originals: np.ndarray, probes: np.ndarray, threshold: float 
     """Share of faces that are no longer taken for themselves, compared with their own photo.
 
     Args:
-        originals (`np.ndarray` of shape `(N, D)`, float32):
-            Embeddings of the original faces; rows with NaN are left out.
-        probes (`np.ndarray` of shape `(N, D)`, float32):
-            Embeddings of the same faces, anonymized; rows with NaN are left out.
+        originals, probes (`np.ndarray` of shape `(N, D)`, float32):
+            Embeddings of the original faces, and of the same faces, anonymized; rows with NaN are left out.
         threshold (`float`, *optional*, defaults to `0.6`):
             Distance above which two embeddings are of different people; the default is dlib's.
 
@@ -219,10 +212,8 @@ def diversity(first: np.ndarray, second: np.ndarray) -> float:
     """Mean distance between embeddings of the same faces, anonymized with two seeds.
 
     Args:
-        first (`np.ndarray` of shape `(N, D)`, float32):
-            Embeddings with one seed; rows with NaN are left out.
-        second (`np.ndarray` of shape `(N, D)`, float32):
-            Embeddings with the other seed; rows with NaN are left out.
+        first, second (`np.ndarray` of shape `(N, D)`, float32):
+            Embeddings with either seed; rows with NaN are left out.
 
     Returns:
         `float`: 0 and more, in units of the embedding; 0 is always the same face, the distance between different

@@ -14,10 +14,8 @@ def head_rotation(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     A difference in size or place does not change it, see [`alignment.fit_rotation`].
 
     Args:
-        points (`np.ndarray` of shape `(478, 3)`, float32):
-            Mesh in pixels.
-        reference (`np.ndarray` of shape `(478, 3)`, float32):
-            Mesh of the original.
+        points, reference (`np.ndarray` of shape `(478, 3)`, float32):
+            Mesh in pixels, and that of the original.
 
     Returns:
         `np.ndarray` of shape `(3, 3)`, float64: takes centred points, as columns, to those of the reference.
@@ -29,10 +27,8 @@ def pose_error(points: np.ndarray, reference: np.ndarray) -> float:
     """Angle of the [`head_rotation`] between two faces, the geodesic distance of their poses (Huynh 2009).
 
     Args:
-        points (`np.ndarray` of shape `(478, 3)`, float32):
-            Mesh in pixels.
-        reference (`np.ndarray` of shape `(478, 3)`, float32):
-            Mesh of the original.
+        points, reference (`np.ndarray` of shape `(478, 3)`, float32):
+            Mesh in pixels, and that of the original.
 
     Returns:
         `float`: degrees, 0 (perfect) to 180.

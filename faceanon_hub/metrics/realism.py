@@ -167,21 +167,19 @@ def kernel_distance(
     return float(total / subsets)
 
 
-def border_gradient(image: np.ndarray, mask: np.ndarray, width: int = 3) -> float:
-    """Mean steepness of the luminance round the border of a mask: Sobel's operator on both sides of it.
+def border_gradient(image: np.ndarray, mask: np.ndarray) -> float:
+    """Mean steepness of the luminance round the border of a mask: Sobel's operator, three pixels to both sides.
 
     Args:
         image (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crop.
         mask (`np.ndarray` of shape `(S, S)`):
             What was replaced, 0 or 1.
-        width (`int`, *optional*, defaults to `3`):
-            Width in pixels of the band on each side of the border.
 
     Returns:
         `float`: levels of 0 to 255 per pixel; NaN where the mask has no border inside the crop.
     """
-    binary, brush = (mask > 0).astype(np.uint8), np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    binary, brush = (mask > 0).astype(np.uint8), np.ones((7, 7), np.uint8)
     band = cv2.dilate(binary, brush) != cv2.erode(binary, brush)
     if not band.any():
         return np.nan
@@ -191,28 +189,24 @@ def border_gradient(image: np.ndarray, mask: np.ndarray, width: int = 3) -> floa
     return float(np.hypot(*slopes)[band].mean())
 
 
-def border_gradient_ratio(image: np.ndarray, original: np.ndarray, mask: np.ndarray, width: int = 3) -> float:
+def border_gradient_ratio(image: np.ndarray, original: np.ndarray, mask: np.ndarray) -> float:
     """Steepness round the border of a mask, over the original's, see [`border_gradient`].
 
     Where the original is steep itself, along hair or an eye, a faint seam hardly shows and may even cancel an edge.
 
     Args:
-        image (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            RGB crop of the anonymized photo.
-        original (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            The same crop of the original photo.
+        image, original (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            RGB crops of the anonymized photo and, of the same place, of the original one.
         mask (`np.ndarray` of shape `(S, S)`):
             What was replaced, 0 or 1.
-        width (`int`, *optional*, defaults to `3`):
-            Width in pixels of the band on each side of the border.
 
     Returns:
         `float`: 0 and more. 1, as sharp as the photo, is perfect; above it there is a seam, below it a blur. NaN where
             the mask has no border inside the crop, infinite over a flat original.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        steepness = np.float64(border_gradient(image, mask, width))
-        return float(steepness / border_gradient(original, mask, width))
+        steepness = np.float64(border_gradient(image, mask))
+        return float(steepness / border_gradient(original, mask))
 
 
 def _resize(crop: np.ndarray) -> np.ndarray:

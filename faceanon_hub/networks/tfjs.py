@@ -64,10 +64,6 @@ class GraphModel(nn.Module):
             values[node["name"]] = OPERATIONS[node["op"]](self, node, inputs)
         return [values[name] for name in self.outputs]
 
-    def constants(self) -> dict[str, torch.Tensor]:
-        """The weights, float32, by the names of their nodes."""
-        return {node["name"]: getattr(self, node["buffer"]) for node in self.order if node["op"] == "Const"}
-
 
 def _read_weights(path: Path, manifest: list[dict[str, Any]]) -> Iterator[tuple[str, np.ndarray]]:
     for group in manifest:

@@ -59,9 +59,9 @@ def bank_style(generator: Prior, index: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def population(generator: Prior, count: int = POPULATION) -> np.ndarray:
-    """Styles `(count, style_size)`, float64, of latents that no face of a bank has."""
-    latents = torch.randn(count, generator.config.latent_size, generator=torch.Generator().manual_seed(2**32))
+def population(generator: Prior) -> np.ndarray:
+    """Styles `(POPULATION, style_size)`, float64, of latents that no face of a bank has."""
+    latents = torch.randn(POPULATION, generator.config.latent_size, generator=torch.Generator().manual_seed(2**32))
     styles = [generator.style(few.to(generator.mean_style)) for few in latents.split(1024)]
     return torch.cat(styles).double().cpu().numpy()
 

@@ -87,10 +87,8 @@ def arguments(about: str, sources: str, steps: int, batch_size: int) -> argparse
     """What the commands that call [`fit`] ask for.
 
     Args:
-        about (`str`):
-            What the command does.
-        sources (`str`):
-            What its folders hold.
+        about, sources (`str`):
+            What the command does, and what its folders hold.
         steps, batch_size (`int`):
             Their defaults.
     """

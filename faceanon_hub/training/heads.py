@@ -56,10 +56,8 @@ class Fit:
     """How a head's pictures of held-out faces compare to the largest ones, reduced.
 
     Args:
-        r2 (`float`):
-            Share of the variance that is explained.
-        error (`float`):
-            Mean absolute error, in levels of 255.
+        r2, error (`float`):
+            Share of the variance that is explained; mean absolute error, in levels of 255.
     """
 
     r2: float

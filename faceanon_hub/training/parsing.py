@@ -35,10 +35,8 @@ def batches(
     Args:
         faces ([`LabelledFaces`]):
             Drawn faces.
-        size (`int`):
-            Side of the network's crop.
-        count (`int`):
-            Faces a batch.
+        size, count (`int`):
+            Side of the network's crop, and faces a batch.
         rng (`np.random.Generator`):
             Where all choices come from.
 

@@ -74,10 +74,8 @@ def batches(
             Faces.
         labels (`np.ndarray` of shape `(N, R)`):
             From [`targets`].
-        size (`int`):
-            Side of the network's crop.
-        count (`int`):
-            Faces a batch.
+        size, count (`int`):
+            Side of the network's crop, and faces a batch.
         rng (`np.random.Generator`):
             Where all choices come from.
 

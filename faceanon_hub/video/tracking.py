@@ -194,10 +194,8 @@ class Tracker:
         """Ends tracks not seen for long, and forgets what lies far back.
 
         Args:
-            frame (`int`):
-                The present one.
-            oldest (`int`):
-                The first frame whose sightings are still needed.
+            frame, oldest (`int`):
+                The present one, and the first whose sightings are still needed.
         """
         for track in self.live:
             if frame - track.last.frame >= PATIENCE:

@@ -9,19 +9,14 @@ import tarfile
 import numpy as np
 import PIL.Image
 import pytest
+from helpers.commands import run
 from helpers.graph_models import FACERES, write_graph
-from typer.testing import CliRunner
 
 from faceanon_hub import FaceAnonError, FaceAnonPipeline, UnreadableImageError, metrics
 from faceanon_hub.attacks import SETTINGS, Capture, Setting, find_people, gather, known_settings, recognize
 from faceanon_hub.attacks.capture import EXPRESSION
 from faceanon_hub.attacks.report import FIGURES
-from faceanon_hub.cli import app
 from faceanon_hub.look import ROWS
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")

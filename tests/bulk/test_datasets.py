@@ -16,6 +16,8 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import webdataset
@@ -384,7 +386,7 @@ def test_the_command(tars, tmp_path):
     assert CliRunner().invoke(app, ["dataset", str(tmp_path / "nowhere"), str(tmp_path / "x")]).exit_code == 4
 
 
-def _table(pa, heads):
+def _table(heads):
     photos = [{"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads)]
     photos[1] = None
     photos[2] = {"bytes": b"damaged", "path": "2.jpg"}
@@ -394,11 +396,8 @@ def _table(pa, heads):
 
 
 def test_parquet_keeps_rows_columns_and_schema(heads, tmp_path):
-    pa = pytest.importorskip("pyarrow", exc_type=ImportError)
-    import pyarrow.parquet as pq
-
     (tmp_path / "in").mkdir()
-    table = _table(pa, heads).replace_schema_metadata({"huggingface": '{"info": {}}'})
+    table = _table(heads).replace_schema_metadata({"huggingface": '{"info": {}}'})
     pq.write_table(table, tmp_path / "in" / "train.parquet")
     report = anonymize_dataset(tmp_path / "in", tmp_path / "out", seed=1, batch_rows=2)
     out = pq.read_table(tmp_path / "out" / "train.parquet")
@@ -454,9 +453,6 @@ def test_what_may_hold_a_picture_does_not_pass_a_tar(tmp_path, heads):
 
 
 def test_photos_in_any_column_at_any_depth_of_parquet(heads, tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     photo = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     one, other = ({"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(heads[:2]))
     code = base64.b64encode(heads[0]).decode()
@@ -503,9 +499,6 @@ def test_photos_in_any_column_at_any_depth_of_parquet(heads, tmp_path):
 
 
 def test_parquet_that_cannot_be_looked_through_is_refused(heads, tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     (tmp_path / "in").mkdir()
     photos = pa.array([heads[0], b"damaged"])
     inner = pa.field("x", pa.int8(), metadata={"preview": base64.b64encode(heads[0])})
@@ -713,9 +706,6 @@ def test_a_full_folder_for_temporary_files_stops_the_run(tars, tmp_path, monkeyp
 
 
 def test_a_parquet_file_names_photos_of_its_own_folder(heads, tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     source = tmp_path / "source"
     source.mkdir()
     for path in (source / "inside.png", tmp_path / "outside.png"):

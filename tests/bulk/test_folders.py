@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from helpers.clips import encode
+from helpers.commands import run
 from helpers.photos import turned
-from typer.testing import CliRunner
 
 from faceanon_hub import (
     FaceAnonError,
@@ -25,7 +26,6 @@ from faceanon_hub import (
 )
 from faceanon_hub.bulk import folders
 from faceanon_hub.bulk.ledger import Ledger
-from faceanon_hub.cli import app
 
 COMMAND = [sys.executable, "-c", "from faceanon_hub.cli import app; app()", "folder"]
 
@@ -51,20 +51,10 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def run(*arguments):
-    return CliRunner().invoke(app, ["folder", *map(str, arguments)], catch_exceptions=False)
-
-
 def test_a_tree_keeps_its_shape_and_one_bad_file_stops_no_other(quick, album, tmp_path, head):
     calls = []
-    report = anonymize_folder(
-        album,
-        tmp_path / "out",
-        pipe=quick,
-        seed=1,
-        reports=tmp_path / "told",
-        on_progress=lambda *call: calls.append(call),
-    )
+    asked = {"pipe": quick, "seed": 1, "reports": tmp_path / "told", "on_progress": lambda *call: calls.append(call)}
+    report = anonymize_folder(album, tmp_path / "out", **asked)
     assert (report.photos, report.videos, report.skipped, report.anonymized) == (2, 0, 1, 2)
     assert list(report.failures) == ["deep/broken.jpg"] and report.failed == 1 == report.to_dict()["failed"]
     assert set(tree(tmp_path / "out")) == {
@@ -238,7 +228,7 @@ def test_what_may_hold_a_picture_is_named_and_left_out(quick, at_hand, album, tm
     left = {"a.tga", "a.mxf", "a.dv"}
     assert set(report.failures) == left | {"deep/broken.jpg"} and not left & set(tree(out))
     assert "may hold a picture; not copied" in report.failures["a.mxf"]
-    result = run(album, out, "--copy-others", "--trust", "*.tga", "--exclude", "*.jpg", "--quiet", "--redo")
+    result = run("folder", album, out, "--copy-others", "--trust", "*.tga", "--exclude", "*.jpg", "--quiet", "--redo")
     assert result.exit_code == 6 and (out / "a.tga").read_bytes() == (album / "a.tga").read_bytes()
     assert not (out / "deep" / "a.pdf").exists()  # trusted no longer
 
@@ -304,12 +294,7 @@ def full_disk(error):
 @pytest.mark.parametrize("kind", ["photo", "video"])
 def test_a_full_disk_stops_the_run_and_it_goes_on_later(quick, album, tmp_path, monkeypatch, kind):
     if kind == "video":
-        av = pytest.importorskip("av")
-        with av.open(str(album / "clip.mp4"), "w") as clip:
-            stream = clip.add_stream("libx264", rate=5)
-            stream.width = stream.height = 64
-            clip.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
-            clip.mux(stream.encode(None))
+        encode(album / "clip.mp4", [np.zeros((64, 64, 3), np.uint8)])
     with monkeypatch.context() as patched:
         if kind == "photo":
             patched.setattr(folders, "write_photo", full_disk(UnwritableImageError))
@@ -335,9 +320,9 @@ def test_unusable_folders_and_options(quick, album, tmp_path):
         anonymize_folder(album, tmp_path / "out", dtype="int8")
     with pytest.raises(ValueError, match="truncation"):
         anonymize_folder(album, tmp_path / "out", pipe=quick, truncation=2)
-    assert run(album, album).exit_code == 2
-    assert run(tmp_path / "nowhere", tmp_path / "out").exit_code == 4
-    assert run(album, tmp_path / "out", "--hide", "1,2,3").exit_code == 2
+    assert run("folder", album, album).exit_code == 2
+    assert run("folder", tmp_path / "nowhere", tmp_path / "out").exit_code == 4
+    assert run("folder", album, tmp_path / "out", "--hide", "1,2,3").exit_code == 2
 
 
 def test_a_format_that_nothing_here_writes_is_said_before_the_work(quick, album, tmp_path, monkeypatch):
@@ -353,7 +338,7 @@ def test_only_one_run_at_a_time(quick, album, tmp_path):
 
 
 def test_the_command_dry_run_and_summary(album, tmp_path):
-    result = run(album, tmp_path / "out", "--dry-run")
+    result = run("folder", album, tmp_path / "out", "--dry-run")
     assert result.exit_code == 0 and result.stdout.splitlines() == ["a.png", "deep/broken.jpg", "deep/er/b c.jpg"]
     assert "3 files to do, 1 to be skipped" in result.stderr and not (tmp_path / "out").exists()
 
@@ -425,17 +410,7 @@ def test_a_file_that_kills_its_worker_is_a_failure_and_stops_no_other(monkeypatc
 
 
 def test_a_video_among_photos(quick, album, tmp_path):
-    pytest.importorskip("faceanon_hub.video.anonymize")
-    av = pytest.importorskip("av")
-    with av.open(str(album / "deep" / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 180, 200, "yuv420p"
-        frame = av.VideoFrame.from_ndarray(np.asarray(PIL.Image.open(album / "a.png").convert("RGB")))
-        for _ in range(3):
-            for packet in stream.encode(frame):
-                container.mux(packet)
-        for packet in stream.encode(None):
-            container.mux(packet)
+    encode(album / "deep" / "clip.mp4", [np.asarray(PIL.Image.open(album / "a.png").convert("RGB"))] * 3)
     report = anonymize_folder(album, tmp_path / "out", pipe=quick, seed=1, reports=tmp_path / "told")
     assert report.videos == 1 and (tmp_path / "out" / "deep" / "clip.mp4").is_file()
     assert report.anonymized + report.obfuscated >= 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import PIL.Image
 import pytest
+from helpers.clips import encode
 from helpers.photos import turned
 
 
@@ -44,11 +44,4 @@ def broken(sent) -> Path:
 @pytest.fixture(scope="session")
 def clip(sent) -> Path:
     """A second of the head, moving."""
-    with av.open(str(sent / "clip.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 320, 320, "yuv420p"
-        for shift in range(10):
-            frame = av.VideoFrame.from_ndarray(np.roll(turned(0), 2 * shift, 1))
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return sent / "clip.mp4"
+    return encode(sent / "clip.mp4", [np.roll(turned(0), 2 * shift, 1) for shift in range(10)], rate=10)

@@ -28,6 +28,7 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
+from helpers.clips import encode
 from helpers.photos import turned
 
 from faceanon_hub import FaceAnonPipeline
@@ -90,13 +91,7 @@ def test_a_video_through_the_client(client, clip, head, tmp_path):
 
 
 def test_a_video_that_is_too_long_is_refused(client, tmp_path):
-    path = tmp_path / "long.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=1)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for _ in range(70):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
-        container.mux(stream.encode(None))
+    path = encode(tmp_path / "long.mp4", [np.zeros((64, 64, 3), np.uint8)] * 70, rate=1)
     with pytest.raises(AppError, match="At most 60 seconds"):
         client.predict(handle_file(path), 0, None, api_name="/video")
 
@@ -207,23 +202,8 @@ def test_one_visitor_cannot_name_the_files_of_another(client, server, head):
 
 def asked(server: str, photo: str | Path) -> str:
     """The events with which the endpoint answers."""
-    data = [
-        {"path": str(photo), "meta": {"_type": "gradio.FileData"}},
-        0,
-        0.2,
-        1,
-        1,
-        0.7,
-        "blur",
-        0.1,
-        0.5,
-        "face",
-        "original",
-        0,
-        False,
-        None,
-        None,
-    ]
+    sent = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}
+    data = [sent, 0, 0.2, 1, 1, 0.7, "blur", 0.1, 0.5, "face", "original", 0, False, None, None]
     event = httpx.post(f"{server}gradio_api/call/anonymize", json={"data": data}).json()["event_id"]
     return httpx.get(f"{server}gradio_api/call/anonymize/{event}", timeout=60).text
 
@@ -233,19 +213,23 @@ def uploaded(server: str, file: Path) -> str:
     return path
 
 
+def break_off(port: int) -> None:
+    """An upload that ends in the middle."""
+    with socket.create_connection(("127.0.0.1", port)) as broken:
+        start = b'--b\r\nContent-Disposition: form-data; name="files"; filename="vadvarka.jpg"\r\n\r\n' + bytes(70_000)
+        broken.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + start
+        )
+        time.sleep(0.5)
+
+
 def test_what_visitors_send_is_gone_after_its_time(lenient, head):
     page, address = launch(lenient, lifetime=6, prevent_thread_lock=True, quiet=True)
     folder = Path(os.environ["GRADIO_TEMP_DIR"])
     try:
-        # An upload that breaks off in the middle.
         port = int(address.rstrip("/").rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port)) as broken:
-            start = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + bytes(70_000)
-            broken.sendall(
-                b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n"
-                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + start
-            )
-            time.sleep(0.5)
+        break_off(port)
         visitor = Client(address, verbose=False)
         assert visitor.predict(handle_file(head), api_name="/anonymize")[1]["faces"]
         assert len(files(folder)) >= 3  # the broken upload, the photo, the result
@@ -627,12 +611,7 @@ def test_what_visitors_sent_is_gone_with_the_server_and_its_log_names_none(head,
             client.predict(handle_file(head), api_name="/anonymize")
             with pytest.raises(AppError, match="cannot be used"):
                 client.predict(handle_file(tmp_path / "vadvarka.jpg"), api_name="/anonymize")
-            with socket.create_connection(("127.0.0.1", port)) as broken:  # off, in the middle of an upload
-                body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="vadvarka.jpg"\r\n\r\n' + bytes(
-                    99
-                )
-                told = "POST /gradio_api/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n"
-                broken.sendall(f"{told}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode() + body)
+            break_off(port)
             kept = [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
             assert len(kept) > 2
         finally:

@@ -26,16 +26,16 @@ def test_one_thread_paints_and_knows_whom_it_serves():
 
 def test_a_job_that_hangs_loses_the_thread_and_the_next_is_served(monkeypatch):
     monkeypatch.setattr(painter, "GRACE", 0.2)
-    crew, for_ever = Painter(), threading.Event()
-    hung = crew.submit(for_ever.wait, 0.2)
-    waiting = crew.submit(threading.current_thread, 5)
+    own, for_ever = Painter(), threading.Event()
+    hung = own.submit(for_ever.wait, 0.2)
+    waiting = own.submit(threading.current_thread, 5)
     with pytest.raises(StoppedError):
         hung.answer.result(5)
     first = waiting.answer.result(5)
     for_ever.set()
     time.sleep(0.1)
     # The old thread does not come back.
-    assert {crew.submit(threading.current_thread).answer.result(5) for _ in range(10)} == {first}
+    assert {own.submit(threading.current_thread).answer.result(5) for _ in range(10)} == {first}
 
 
 def test_a_job_past_its_limit_stops_itself_and_keeps_the_thread():
@@ -44,11 +44,11 @@ def test_a_job_past_its_limit_stops_itself_and_keeps_the_thread():
             time.sleep(0.01)
             stop_if_asked()
 
-    crew = Painter()
-    before = crew.submit(threading.current_thread).answer.result(5)
+    own = Painter()
+    before = own.submit(threading.current_thread).answer.result(5)
     with pytest.raises(StoppedError):
-        crew.submit(steps, 0.1).answer.result(5)
-    assert crew.submit(threading.current_thread).answer.result(5) is before
+        own.submit(steps, 0.1).answer.result(5)
+    assert own.submit(threading.current_thread).answer.result(5) is before
 
 
 def test_a_cancelled_coroutine_gives_up_its_turn_and_stops_its_job():
@@ -75,9 +75,9 @@ def test_a_cancelled_coroutine_gives_up_its_turn_and_stops_its_job():
 
 
 def test_a_cancelled_job_has_no_answer():
-    crew, let_go = Painter(), threading.Event()
-    crew.submit(let_go.wait)
-    job = crew.submit(lambda: 1)
+    own, let_go = Painter(), threading.Event()
+    own.submit(let_go.wait)
+    job = own.submit(lambda: 1)
     assert job.answer.cancel()
     let_go.set()
     with pytest.raises(CancelledError):

@@ -10,12 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from helpers.clips import encode
+from helpers.commands import run
 from helpers.photos import turned
 from PIL import ImageEnhance
-from typer.testing import CliRunner
 
 from faceanon_hub import UnreadableError, check_results
-from faceanon_hub.cli import app
 from faceanon_hub.evaluation import checking
 from faceanon_hub.evaluation.checking import Checker, similarity
 from faceanon_hub.metrics import Sighting
@@ -47,10 +46,6 @@ def loaded(checker, monkeypatch):
 def save(path, pixels, **options):
     PIL.Image.fromarray(pixels).save(path, **options)
     return path
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["check", *map(str, arguments)], catch_exceptions=False)
 
 
 # One photo
@@ -188,43 +183,43 @@ def test_videos_are_compared_by_time(tmp_path, head, replaced):
 def test_exit_codes(folders, tmp_path):
     source, target = folders
     missed, there = "sub/missed.jpg", "replaced.png"
-    result = run(source / there, target / there)
+    result = run("check", source / there, target / there)
     assert result.exit_code == 0 and result.stdout == "" and "1 faces; 0 look unchanged" in result.stderr
-    result = run(source / missed, target / missed)
+    result = run("check", source / missed, target / missed)
     assert result.exit_code == 3 and re.match(
         r"1\. missed.jpg: [\d.,]+: looks the same, [01]\.\d\d of 1\n", result.stdout
     )
     shutil.rmtree(source / "sub")
     (source / "cropped.png").unlink()
-    result = run(source, target)
+    result = run("check", source, target)
     assert result.exit_code == 6 and "not compared: lost.png: no result" in result.stderr and result.stdout == ""
     for name in ("broken.png", "none.png"):
-        result = run(source / there, target / name)
+        result = run("check", source / there, target / name)
         assert result.exit_code == 4 and name in result.stderr
     for wrong in ((source, target / there), (source, source), (source / there, source / there)):
-        assert run(*wrong).exit_code == 2
+        assert run("check", *wrong).exit_code == 2
     encode(tmp_path / "clip.mp4", [np.zeros((64, 64, 3), np.uint8)])
-    assert run(source / there, tmp_path / "clip.mp4").exit_code == 2
+    assert run("check", source / there, tmp_path / "clip.mp4").exit_code == 2
 
 
 def test_sheet_json_and_quiet(folders, tmp_path):
     source, target = (folder / "sub" / "missed.jpg" for folder in folders)
     sheet = tmp_path / "sheet.png"
-    result = run(source, target, "--sheet", sheet, "--json", "--quiet")
+    result = run("check", source, target, "--sheet", sheet, "--json", "--quiet")
     assert result.exit_code == 3 and result.stderr == ""
     (face,) = json.loads(result.stdout)["unchanged"]
     assert face["path"] == "missed.jpg" and len(face["box"]) == 4 and face["time"] is None
     assert PIL.Image.open(sheet).size == (264, 156)
-    assert run(source, target, "--sheet", sheet).exit_code == 2  # it is there
-    assert run(source, target, "--sheet", source, "--force").exit_code == 2
-    assert run(source, target, "--sheet", tmp_path / "nowhere" / "sheet.png").exit_code == 5
-    result = run(source, target, "--sheet", sheet, "--force", "--quiet")
+    assert run("check", source, target, "--sheet", sheet).exit_code == 2  # it is there
+    assert run("check", source, target, "--sheet", source, "--force").exit_code == 2
+    assert run("check", source, target, "--sheet", tmp_path / "nowhere" / "sheet.png").exit_code == 5
+    result = run("check", source, target, "--sheet", sheet, "--force", "--quiet")
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", "")
 
 
 def test_no_sheet_where_nothing_is_listed(folders, tmp_path):
     source, target = (folder / "replaced.png" for folder in folders)
-    assert run(source, target, "--sheet", tmp_path / "sheet.png").exit_code == 0
+    assert run("check", source, target, "--sheet", tmp_path / "sheet.png").exit_code == 0
     assert not (tmp_path / "sheet.png").exists()
 
 

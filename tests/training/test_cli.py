@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.commands import run, without_blanks
 from helpers.small_runs import SIZE, little_prior
-from typer.testing import CliRunner
 
 from faceanon_hub import FaceAnonPipeline
-from faceanon_hub.cli import app
 from faceanon_hub.cli import training as training_cli
 from faceanon_hub.training import following
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def without_blanks(text):
-    return re.sub(r"[\s│]+", " ", text)
 
 
 def test_prepare(photos, tmp_path):

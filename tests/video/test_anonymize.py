@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import math
-import re
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.clips import encode
-from typer.testing import CliRunner
+from helpers.commands import run, without_blanks
 
 from faceanon_hub import (
     FaceAnonGenerator,
@@ -22,7 +21,6 @@ from faceanon_hub import (
     VideoReport,
 )
 from faceanon_hub.blending.compositing import CELLS
-from faceanon_hub.cli import app
 from faceanon_hub.placing import crop_size
 from faceanon_hub.video.anonymize import EVERY, LOOKAHEAD, MOST_TRIES, REMEMBERED, _Planned, _Window
 from faceanon_hub.video.container import Frame
@@ -34,15 +32,6 @@ COUNT, SIZE = 22, 160
 def decode(path):
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["video", *map(str, arguments)], catch_exceptions=False)
-
-
-def without_blanks(text):
-    """Output as one line: the terminal's width breaks messages anywhere."""
-    return re.sub(r"[\s│]+", " ", text)
 
 
 def moving(portrait, count=COUNT):
@@ -317,11 +306,12 @@ def test_a_missing_extra_is_told(lenient, clip, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'faceanon-hub\[video\]'"):
         lenient.video(clip, tmp_path / "a.mp4")
-    assert run(clip, tmp_path / "a.mp4").exit_code == 1
+    assert run("video", clip, tmp_path / "a.mp4").exit_code == 1
 
 
 def test_command_with_report(lenient, sketches, clip, tmp_path):
     result = run(
+        "video",
         clip,
         tmp_path / "a.mp4",
         "--end",
@@ -345,12 +335,12 @@ def test_command_with_report(lenient, sketches, clip, tmp_path):
 
 
 def test_exit_codes_of_the_command(clip, tmp_path, monkeypatch):
-    assert run(clip, clip).exit_code == 2
-    assert run(clip, tmp_path / "a.mp4", "--keep", "0").exit_code == 2
-    assert run(clip, tmp_path / "a.mp4", "--hide", "5,5,1,1").exit_code == 2
-    assert run(clip, tmp_path / "a.mp4", "--start", 2, "--end", 1).exit_code == 2
-    assert run(tmp_path / "missing.mp4", tmp_path / "a.mp4").exit_code == 4
-    assert run(clip, tmp_path / "a.xyz").exit_code == 5
+    assert run("video", clip, clip).exit_code == 2
+    assert run("video", clip, tmp_path / "a.mp4", "--keep", "0").exit_code == 2
+    assert run("video", clip, tmp_path / "a.mp4", "--hide", "5,5,1,1").exit_code == 2
+    assert run("video", clip, tmp_path / "a.mp4", "--start", 2, "--end", 1).exit_code == 2
+    assert run("video", tmp_path / "missing.mp4", tmp_path / "a.mp4").exit_code == 4
+    assert run("video", clip, tmp_path / "a.xyz").exit_code == 5
     assert not list(tmp_path.iterdir())
 
     from faceanon_hub import LandmarkExtractor
@@ -361,7 +351,7 @@ def test_exit_codes_of_the_command(clip, tmp_path, monkeypatch):
         return faces
 
     monkeypatch.setattr(LandmarkExtractor, "__call__", blind)
-    result = run(clip, tmp_path / "a.mp4", "--end", 0.2, "--fallback", "solid")
+    result = run("video", clip, tmp_path / "a.mp4", "--end", 0.2, "--fallback", "solid")
     assert result.exit_code == 3 and "is obfuscated in 5 frames: no landmarks fit" in without_blanks(result.stderr)
 
 
@@ -378,5 +368,5 @@ def test_a_killed_command_leaves_nothing_for_ever(clip, tmp_path):
             time.sleep(0.05)
         killed.kill()
     assert [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
-    assert run(clip, tmp_path / "b.mp4", "--quiet", "--end", "0.1", "--keep", "0,0,160,160").exit_code == 0
+    assert run("video", clip, tmp_path / "b.mp4", "--quiet", "--end", "0.1", "--keep", "0,0,160,160").exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]

@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from helpers.clips import encode, ramp, read, rewrite
+from helpers.disk import full_disk
 
 from faceanon_hub import UnreadableVideoError, UnwritableVideoError
 from faceanon_hub.video import copied
@@ -292,17 +293,11 @@ def test_what_cannot_be_written_is_told(tmp_path):
 
 
 def test_no_space_left(tmp_path):
-    resource = pytest.importorskip("resource")
     pictures = list(np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), np.uint8))
     clip = encode(tmp_path / "a.mp4", pictures)
     (tmp_path / "b.mp4").write_bytes(b"what was there")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises(UnwritableVideoError, match=r"b\.mp4: File too large"):
-            rewrite(clip, tmp_path / "b.mp4")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(20_000), pytest.raises(UnwritableVideoError, match=r"b\.mp4: File too large"):
+        rewrite(clip, tmp_path / "b.mp4")
     assert (tmp_path / "b.mp4").read_bytes() == b"what was there"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 

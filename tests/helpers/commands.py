@@ -1,0 +1,16 @@
+"""The command line, called in this process."""
+
+import re
+
+from typer.testing import CliRunner, Result
+
+from faceanon_hub.cli import app
+
+
+def run(*arguments) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def without_blanks(text: str) -> str:
+    """Output as one line: the terminal's width breaks messages anywhere."""
+    return re.sub(r"[\s│]+", " ", text)

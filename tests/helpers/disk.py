@@ -1,0 +1,15 @@
+"""A disk that is full."""
+
+import resource
+from contextlib import contextmanager
+
+
+@contextmanager
+def full_disk(size: int):
+    """Files may not grow over `size` bytes: writing fails midway."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
