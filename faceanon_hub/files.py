@@ -31,11 +31,8 @@ SPECIAL = "a device, a pipe or a socket, not a file"
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file for reading. A pipe would block for ever, and opening a device can have side effects.
-
-    Args:
-        path (`str` or `os.PathLike`):
-            The file; links are followed.
+    """Opens a regular file for reading, links followed. A pipe would block for ever, and opening a device can have
+    side effects.
 
     Raises:
         OSError: there is none, or it is something else; `strerror` says so in words.
@@ -81,10 +78,6 @@ def digest_of(path: str | os.PathLike[str]) -> str:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """What a JSON file holds.
 
-    Args:
-        path (`str` or `os.PathLike`):
-            The file.
-
     Raises:
         UnreadableError: it is missing, no regular file, or no JSON.
     """
@@ -97,13 +90,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a file that another file names, which may only be in its own folder or below.
-
-    Args:
-        folder (`Path`):
-            Of the file that names it.
-        name (`str`):
-            Relative path.
+    """The path of a file that another file, in this folder, names; it may only be there or below.
 
     Raises:
         ValueError: the name is no relative path, or leads out of the folder.
@@ -117,14 +104,8 @@ def inside(folder: Path, name: str) -> Path:
 def check_name(path: Path, kind: Callable[[Path, str], FaceAnonError] = UnwritableImageError) -> None:
     """Makes sure that file systems take each name of a path: asked about a longer one, `pathlib` raises or says no.
 
-    Args:
-        path (`Path`):
-            There, or to be written.
-        kind (`type`, *optional*, defaults to `UnwritableImageError`):
-            Of the error.
-
     Raises:
-        FaceAnonError: a name is longer than `NAME_MAX` bytes.
+        FaceAnonError: of the given kind: a name is longer than `NAME_MAX` bytes.
     """
     if any(len(os.fsencode(part)) > NAME_MAX for part in path.parts):
         raise kind(path, f"a name in it is longer than {NAME_MAX} bytes")
@@ -133,14 +114,8 @@ def check_name(path: Path, kind: Callable[[Path, str], FaceAnonError] = Unwritab
 def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> None:
     """Makes sure, before the work, that a file can be written: tries it under another name.
 
-    Args:
-        target (`Path`):
-            The file that is to be written.
-        kind (`type`, *optional*, defaults to `UnwritableImageError`):
-            Of the error.
-
     Raises:
-        UnwritableError: as of [`replacing`].
+        UnwritableError: of the given kind, as of [`replacing`].
     """
     check_name(target, kind)
     with _typed(target, kind):
@@ -177,10 +152,6 @@ def _is_same(path: Path, other: Path) -> bool:
 def check_checkpoint(folder: Path) -> None:
     """Makes sure that a checkpoint's folder, and those of its components, hold regular files only.
 
-    Args:
-        folder (`Path`):
-            What will be loaded by name.
-
     Raises:
         CheckpointError: there is a device, a pipe or a socket in it.
     """
@@ -197,14 +168,8 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
     It lies beside the target and is locked while it is written. Temporary files that killed processes left are not
     locked; they are deleted when the next file is written into the folder.
 
-    Args:
-        target (`Path`):
-            The file that is to be written.
-        kind (`type`, *optional*, defaults to `UnwritableImageError`):
-            Of the errors.
-
     Raises:
-        UnwritableError: no such folder, no permission, no space left.
+        UnwritableError: of the given kind: no such folder, no permission, no space left.
     """
     with _typed(target, kind):
         _sweep(target.parent)
@@ -225,11 +190,8 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """A new folder that takes the target's place when the block ends, and is deleted when the block fails.
-
-    Args:
-        target (`Path`):
-            The folder that is to be written; what is there goes.
+    """A new folder that takes the place of the target and what is in it when the block ends, and is deleted when the
+    block fails.
 
     Raises:
         UnwritableError: no permission, no space left.

@@ -42,17 +42,7 @@ def draw_faces(image: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image
 
 
 def people_sheet(generator: Prior, styles: torch.Tensor) -> PIL.Image.Image:
-    """Lays drawn people side by side, 160 pixels each, in rows of 8.
-
-    Args:
-        generator ([`Prior`]):
-            Draws them.
-        styles (`torch.Tensor` of shape `(B, style_size)`):
-            Of the people.
-
-    Returns:
-        `PIL.Image.Image`: RGB. It shows nobody.
-    """
+    """Lays people of styles `(B, style_size)` side by side, 160 pixels each, in rows of 8: RGB. It shows nobody."""
     sizes, side = generator.config.sizes, 160
     size = min((known for known in sizes if known >= side), default=sizes[-1])
     columns = min(8, len(styles))
@@ -64,16 +54,9 @@ def people_sheet(generator: Prior, styles: torch.Tensor) -> PIL.Image.Image:
 
 
 def before_after(before: PIL.Image.Image, after: PIL.Image.Image, faces: Sequence[Face]) -> PIL.Image.Image:
-    """Lays a photo before and after side by side, each reduced to 1200 pixels.
+    """Lays a photo, its faces framed, and its result side by side, each reduced to 1200 pixels: RGB.
 
-    Args:
-        before, after (`PIL.Image.Image`):
-            The photo, upright, and its result.
-        faces (`list[Face]`):
-            Its faces, framed in the left picture.
-
-    Returns:
-        `PIL.Image.Image`: RGB. It shows the original: not for publication.
+    It shows the original: not for publication.
     """
     pair = [draw_faces(before, faces), after.convert("RGB")]
     for picture in pair:
@@ -87,14 +70,10 @@ def before_after(before: PIL.Image.Image, after: PIL.Image.Image, faces: Sequenc
 
 
 def pairs_sheet(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> PIL.Image.Image:
-    """Lays places before and after side by side, numbered from 1, four in a row.
+    """Lays places before and after side by side, numbered from 1, four in a row: RGB. All are `(side, side, 3)`,
+    uint8.
 
-    Args:
-        pairs (`list[tuple[np.ndarray, np.ndarray]]`):
-            One or more; both pictures of shape `(side, side, 3)`, uint8, RGB, all of one side.
-
-    Returns:
-        `PIL.Image.Image`: RGB. It shows originals: not for publication.
+    It shows originals: not for publication.
     """
     side, gap, line = pairs[0][0].shape[0], 8, 20
     rows, columns = -(-len(pairs) // 4), min(4, len(pairs))

@@ -117,14 +117,7 @@ def cover_zones(pixels: np.ndarray, zones: Sequence[Zone], fallback: Fallback) -
 
 
 def faces_cut(seen: Sequence[Face], found: Sequence[Face], zones: Sequence[Zone]) -> list[Face]:
-    """Faces that a zone cuts, and that are seen only with its pixels.
-
-    Args:
-        seen, found (`list[Face]`):
-            Faces of the photo without and with its zones hidden.
-        zones (`list`):
-            The zones, at least one.
-    """
+    """Faces that a zone cuts: they are seen without zones hidden, but not `found` with them."""
     cut = []
     for face in seen:
         shares = [share_inside(face.box, np.asarray(zone, float)) for zone in zones]

@@ -125,12 +125,7 @@ def _seeds_known(seen: Observations) -> bool:
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """A line for each attacker, on the pipeline's default or, without it, the first setting that hides anything.
-
-    Args:
-        summary (`dict`):
-            From [`attack`].
-    """
+    """A line for each attacker, on the pipeline's default or, without it, the first setting that hides anything."""
     name = _main(summary)
     lines = [f"{name}, whole picture, {summary['photos']} photos of {summary['people']} people:"]
     for attacker, found in summary["attacks"][name]["whole"].items():
@@ -152,14 +147,7 @@ def in_words(summary: dict[str, Any]) -> list[str]:
 
 
 def to_markdown(summary: dict[str, Any], recognizer: str = "dlib") -> str:
-    """The tables of a report.
-
-    Args:
-        summary (`dict`):
-            From [`attack`].
-        recognizer (`str`, *optional*, defaults to `"dlib"`):
-            Name of the one whose embeddings all attackers see.
-    """
+    """The tables of a report of [`attack`]; `recognizer` is the one whose embeddings all attackers see."""
     lines = _introduction(summary, recognizer)
     for section in (_figures, _enrolled, _numbers, _seeds, _expression):
         lines += section(summary)
@@ -269,14 +257,7 @@ def prepare(folder: Path) -> None:
 
 
 def plot(summary: dict[str, Any], folder: Path) -> None:
-    """Draws `roc.png`, `cmc.png` and `trade-off.png`.
-
-    Args:
-        summary (`dict`):
-            From [`attack`].
-        folder (`Path`):
-            Where to; made where it does not exist.
-    """
+    """Draws `roc.png`, `cmc.png` and `trade-off.png` of a report of [`attack`] into a folder, made if missing."""
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -348,11 +329,7 @@ def _finish(axes: Any) -> None:
 def save_embeddings(seen: Observations, path: Path) -> None:
     """Writes what attackers see, whole or not at all. It is biometric: whoever has it can find the people.
 
-    Args:
-        seen (`Observations`):
-            What they see.
-        path (`Path`):
-            An `.npz` file: `people`, `faces/SETTING/VIEW`, `numbers/KIND`, `expression/SETTING/KIND`.
+    The `.npz` file holds `people`, `faces/SETTING/VIEW`, `numbers/KIND` and `expression/SETTING/KIND`.
 
     Raises:
         UnwritableImageError: it cannot be written.

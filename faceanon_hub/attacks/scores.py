@@ -190,12 +190,8 @@ def cross_examine(
     Args:
         attacker ([`Attacker`]):
             Learns anew for each fold.
-        probes (`np.ndarray` of shape `(N, D)`):
-            Anonymized faces.
-        gallery (`np.ndarray` of shape `(N, D)`, *optional*):
-            Enrolled faces of the same photos; the probes themselves where it is None.
-        people (`np.ndarray` of shape `(N,)`):
-            Who is on each photo.
+        probes, gallery, people:
+            All people, as in [`Attacker.fit`].
         seed (`int`, *optional*, defaults to `0`):
             Decides who is in which fold.
     """
@@ -250,15 +246,7 @@ def figure(
 ) -> dict[str, float]:
     """Value, interval and chance level of a statistic; see [`~faceanon_hub.metrics.bootstrap.people_interval`].
 
-    Args:
-        statistic (`Callable`):
-            Called with how often each person is drawn.
-        numbers (`np.ndarray` of shape `(N,)`, int):
-            Who is on each photo, from 0.
-        chance (`float`):
-            What the statistic would be by chance.
-        seed (`int`):
-            Seed of the resamples.
+    `numbers` `(N,)` tell who is on each photo, from 0.
     """
     value, low, high = people_interval(statistic, numbers.max() + 1, seed)
     return {"value": value, "low": low, "high": high, "chance": float(chance)}

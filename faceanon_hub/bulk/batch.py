@@ -155,13 +155,8 @@ class AnonymizeBatch:
     ) -> tuple[dict[str, Any], list[str | None], list[list[Face]]]:
         """New columns, and an error, if any, and the faces of each row; what fails is None, and does so alone.
 
-        Args:
-            batch (`dict[str, list]`):
-                Columns of one length.
-            named (`str`, *optional*):
-                The one in which everything is a photo; in the others, text and few numbers pass.
-            source (`str`, *optional*):
-                Folder of the dataset, which paths in the values must not lead out of.
+        In the column `named` everything is a photo; in the others, text and few numbers pass. Paths in the values must
+        not lead out of `source`, the folder of the dataset.
         """
         looked = [name for name in batch if name == named or not any(matches(name, pattern) for pattern in self.trust)]
         old = {name: list(batch[name]) for name in looked}
@@ -189,14 +184,7 @@ class AnonymizeBatch:
         return {**batch, **columns}, ["; ".join(causes) or None for causes in errors], faces
 
     def rows(self, values: Sequence[Any], source: str | None = None) -> list[tuple[Any, str | None, list[Face]]]:
-        """New values, errors and faces of a few photos; what fails does so alone.
-
-        Args:
-            values (`list`):
-                As in the column.
-            source (`str`, *optional*):
-                Folder of the dataset, which paths in the values must not lead out of.
-        """
+        """New values, errors and faces of a few photos; what fails does so alone. `source` is as of [`columns`]."""
         results: list[tuple[Any, str | None, list[Face]]] = [(None, None, []) for _ in values]
         ready: list[tuple[int, Photo, int]] = []
         for number, value in enumerate(values):

@@ -19,14 +19,10 @@ Record = dict[str, Any]
 
 
 class Ledger:
-    """What is known of the files of a run.
+    """What is known of the files of a run, in its folder.
 
     A manifest holds the records of runs that ended; a journal takes those of the run at work, one line a file, so that
     a process that is killed loses at most the file it was at.
-
-    Args:
-        folder (`Path`):
-            Of the state.
     """
 
     def __init__(self, folder: Path) -> None:

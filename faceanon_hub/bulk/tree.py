@@ -110,16 +110,10 @@ def plain(entries: Sequence[Any]) -> list[Any]:
 
 
 def read_zones(path: Path, files: list[str]) -> dict[str, dict[str, Any]]:
-    """The boxes to keep and to hide, by pattern of paths.
-
-    Args:
-        path (`Path`):
-            JSON file `{pattern: {"keep": [...], "hide": [...]}}`.
-        files (`list[str]`):
-            All paths; each pattern must match one.
+    """The boxes to keep and to hide, by pattern of paths, of a JSON file `{pattern: {"keep": [...], "hide": [...]}}`.
 
     Raises:
-        UnreadableImageError: the file is missing or says something else.
+        UnreadableImageError: the file is missing or says something else, or a pattern matches none of the paths.
     """
     try:
         zones = read_json(path)

@@ -35,11 +35,7 @@ EXTRAS = {
 
 
 def check_extra(name: str) -> None:
-    """Makes sure that an extra is installed, before work that would end for want of it.
-
-    Args:
-        name (`str`):
-            Of the extra, one of `EXTRAS`.
+    """Makes sure that one of `EXTRAS` is installed, before work that would end for want of it.
 
     Raises:
         MissingDependencyError: one of its packages is not installed.

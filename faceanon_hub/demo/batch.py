@@ -19,21 +19,9 @@ NAME = 40  # characters of a file's name in a line
 
 @dataclass(eq=False)
 class Item:
-    """A file of a batch.
+    """A file of a batch: its entry in the report, what became of it in words, and, where there is one, its result.
 
-    Args:
-        file (`str`):
-            As it was sent.
-        record (`dict`):
-            Its entry in the report.
-        line (`str`):
-            What became of it, in words.
-        path (`Path`, *optional*):
-            The anonymized photo, where there is one.
-        picture (`PIL.Image.Image`, *optional*):
-            As large as a gallery shows it; only of a file that could be read.
-        hide (`list`, *optional*):
-            Zones that are hidden, in pixels.
+    `hide` holds the zones that are hidden, in pixels; `picture` is as large as a gallery shows it.
     """
 
     file: str
@@ -57,14 +45,7 @@ class Item:
 
 @dataclass(eq=False)
 class Batch:
-    """The files that are done so far, in their order. What one thread adds, another may pack meanwhile.
-
-    Args:
-        folder (`Path`):
-            Where files lie, see [`retention.private_folder`].
-        total (`int`, *optional*, defaults to `0`):
-            Number of files.
-    """
+    """The files that are done so far, in their order. What one thread adds, another may pack meanwhile."""
 
     folder: Path
     total: int = 0

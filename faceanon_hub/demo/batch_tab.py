@@ -20,18 +20,7 @@ Changes = dict[Any, Any]  # values by the field that shows them
 
 
 class BatchTab:
-    """The fields, and what answers each click on them.
-
-    Args:
-        jobs ([`Jobs`]):
-            Replace the faces.
-        text (`gradio.I18n`):
-            The labels.
-        settings ([`Settings`]):
-            Those of the page.
-        lifetime (`float`):
-            Seconds after which a batch goes.
-    """
+    """The fields, and what answers each click on them. A batch goes after `lifetime` seconds."""
 
     def __init__(self, jobs: Jobs, text: gr.I18n, settings: Settings, lifetime: float) -> None:
         self.jobs, self.settings = jobs, settings
@@ -55,14 +44,7 @@ class BatchTab:
         )  # fmt: skip
 
     def wire(self, limit: float, **one: Any) -> None:
-        """Ties the fields to what answers them.
-
-        Args:
-            limit (`float`):
-                Seconds that a job may run.
-            one (*optional*):
-                Arguments of the events that take turns.
-        """
+        """Ties the fields to what answers them: jobs of at most `limit` seconds, events that take turns by `one`."""
         buttons, results = [self.start, self.stop, self.status], [self.archive, self.results, self.viewer]
         asked = [self.files, self.settings.seed, self.settings.threshold, *self.settings.options.values()]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -60,14 +60,7 @@ def showing(progress: gr.Progress, said: dict[str, str], total: int | None = Non
 
 
 class Jobs:
-    """What can be asked for.
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Replaces the faces.
-        folder (`Path`):
-            Where files lie, see [`retention.private_folder`].
-    """
+    """What can be asked for; files lie in `folder`, see [`retention.private_folder`]."""
 
     def __init__(self, pipe: FaceAnonPipeline, folder: Path) -> None:
         self.pipe, self.folder = pipe, folder
@@ -75,15 +68,8 @@ class Jobs:
     def replace_photo(
         self, photo: str, seed: float, threshold: float, options: dict[str, Any], hide: Any = None, look: Any = None
     ) -> tuple[Path, list[Face], Any]:
-        """Anonymizes a file: the new one, its faces, and its picture.
-
-        Args:
-            photo (`str`):
-                The file.
-            seed, threshold, options:
-                As for [`PhotoEditor`].
-            hide, look (`list`, *optional*):
-                Boxes that are hidden, and boxes in which there is a face, see [`PhotoEditor.look`].
+        """Anonymizes a file: the new one, its faces, and its picture. Arguments are those of [`PhotoEditor`]; `hide`
+        and `look` are lists of boxes.
 
         Raises:
             RefusedError: a box lies outside the photo, or is none.
@@ -109,11 +95,8 @@ class Jobs:
     ) -> None:  # fmt: skip
         """Anonymizes several files. One without a face is not among the results, one that is no photo stops none.
 
-        Args:
-            batch ([`Batch`]):
-                Each file is added to it once it is done, so that those stay when the job is stopped.
-            hide (`list`, *optional*):
-                For each file, the boxes that are hidden.
+        Each is added to the batch once it is done, so that those stay when the job is stopped. `hide` holds the boxes
+        of each file.
         """
         batch.total, batch.seed, batch.threshold, batch.options = len(files), int(seed or 0), threshold, options
         for number, file in enumerate(files):

@@ -36,14 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """What the page does not take.
-
-    Args:
-        key (`str`):
-            The text that says so, one of [`words.MESSAGES`].
-        values (`Any`):
-            What the text is filled with.
-    """
+    """What the page does not take: the key of a text in [`words.MESSAGES`], and what it is filled with."""
 
     def __init__(self, key: str, *values: Any) -> None:
         self.key, self.values = key, values
@@ -51,16 +44,10 @@ class RefusedError(Exception):
 
 
 def sent_file(path: Any, folder: Path) -> Path:
-    """Makes sure that a path names a file that a visitor sent, before anything opens it.
-
-    Args:
-        path (`Any`):
-            As it came from outside.
-        folder (`Path`):
-            Where such files lie.
+    """Makes sure, before anything opens it, that a path names a file that a visitor sent: a regular one in the folder.
 
     Returns:
-        `Path`: a regular file in the folder, links followed.
+        `Path`: of the file, links followed.
 
     Raises:
         RefusedError: the path is anything else. The message is always the same, so that it does not tell what exists.
@@ -77,16 +64,9 @@ def sent_file(path: Any, folder: Path) -> Path:
 def checked(block: Any, value: Any, folder: Path) -> Any:
     """Checks a value that was sent to a field of the page, and returns it.
 
-    Args:
-        block (`gradio.blocks.Block`):
-            The field.
-        value (`Any`):
-            As it came from outside.
-        folder (`Path`):
-            Where files lie that visitors sent.
-
     Raises:
-        RefusedError: a file that was not sent, a number that is not finite or out of range, a wrong type.
+        RefusedError: a file that was not sent to the folder, a number that is not finite or out of range, a wrong
+            type.
     """
     match block:
         case gr.State():  # kept by the server: what is sent in its place is not read
@@ -147,12 +127,6 @@ def _file(value: Any, folder: Path) -> dict[str, Any]:
 def position(event: gr.SelectData, length: int) -> int:
     """Which of several pictures or faces was chosen.
 
-    Args:
-        event (`gradio.SelectData`):
-            As it came from outside.
-        length (`int`):
-            How many there are.
-
     Raises:
         RefusedError: it is none of them.
     """
@@ -163,10 +137,6 @@ def position(event: gr.SelectData, length: int) -> int:
 
 def area(event: gr.SelectData) -> tuple[float, float, float, float]:
     """The rectangle that was drawn on a picture: left, top, right and bottom in shares of its sides.
-
-    Args:
-        event (`gradio.SelectData`):
-            As it came from outside.
 
     Raises:
         RefusedError: it is none.
@@ -181,14 +151,7 @@ def area(event: gr.SelectData) -> tuple[float, float, float, float]:
 
 
 class Page(gr.Blocks):
-    """A page whose events, named or not, only take checked values and answer a wrong call with a text.
-
-    Args:
-        folder (`Path`):
-            Where files lie that visitors sent.
-        kwargs (*optional*):
-            Those of [`~gradio.Blocks`].
-    """
+    """A page whose events, named or not, only take checked values and answer a wrong call with a text."""
 
     def __init__(self, folder: Path, **kwargs: Any) -> None:
         self.folder = folder
@@ -226,14 +189,7 @@ class Page(gr.Blocks):
 
 
 class Gate:
-    """ASGI middleware in front of the page: limits routes, the size of a request, and the jobs of one address.
-
-    Args:
-        app (`ASGIApp`):
-            What is behind it.
-        page ([`Page`]):
-            The page.
-    """
+    """ASGI middleware in front of the page: limits routes, the size of a request, and the jobs of one address."""
 
     def __init__(self, app: ASGIApp, page: Page) -> None:
         self.app, self.page = app, page

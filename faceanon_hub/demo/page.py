@@ -31,19 +31,7 @@ CSS = (Path(__file__).parent / "page.css").read_text("utf-8")
 
 
 def build(pipe: FaceAnonPipeline, folder: Path, lifetime: float = HOUR) -> tuple[Page, gr.I18n]:
-    """Builds the page.
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Replaces the faces, of one visitor at a time; the others wait in the queue.
-        folder (`Path`):
-            Where files lie, see [`retention.private_folder`].
-        lifetime (`float`, *optional*, defaults to `HOUR`):
-            Seconds after which files and sessions go.
-
-    Returns:
-        `tuple[Page, gradio.I18n]`: the page and its translations, both for `launch`.
-    """
+    """Builds the page and its translations, for `launch`. After `lifetime` seconds files and sessions go."""
     text, jobs = gr.I18n(**LABELS), Jobs(pipe, folder)
     *photos, clip = samples(folder)
     often = max(1, round(lifetime / retention.SWEEPS))
@@ -103,10 +91,6 @@ def boxes(name: str, several: bool = False) -> gr.JSON:
 def samples(folder: Path) -> list[Path]:
     """Three photos and a video to try, in a part of the folder that stays: the public-domain portrait of scikit-image,
     and people that the bundled generator drew.
-
-    Args:
-        folder (`Path`):
-            Where files lie that the page may use.
     """
     import PIL.Image
     import skimage.data

@@ -22,18 +22,10 @@ class StoppedError(Exception):
 
 @dataclass(eq=False)
 class Job:
-    """A call that waits for its turn, or runs.
+    """A call that waits for its turn, or runs, for at most `limit` seconds.
 
-    Args:
-        work (`Callable`):
-            The call.
-        limit (`float`, *optional*):
-            Seconds it may run; unlimited unless given.
-        answer (`Future`):
-            What it returned or raised; [`StoppedError`] when the job exceeds its limit. A job that is cancelled
-            before its turn never runs.
-        stopped (`threading.Event`):
-            Asks it to stop, see [`stop_if_asked`].
+    `answer` holds what it returned or raised; [`StoppedError`] when it exceeds its limit. A job that is cancelled
+    before its turn never runs. `stopped` asks it to stop, see [`stop_if_asked`].
     """
 
     work: Callable[[], Any]
@@ -126,12 +118,7 @@ def painting(function: Callable[..., Any], limit: float | None = None) -> Callab
 
 
 def in_turn(limit: float) -> Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]]:
-    """The same as [`painting`] for a coroutine: cancelled, it gives up its turn, or asks its job to stop.
-
-    Args:
-        limit (`float`):
-            Seconds the function may run.
-    """
+    """The same as [`painting`] for a coroutine: cancelled, it gives up its turn, or asks its job to stop."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
         @functools.wraps(function)

@@ -19,17 +19,7 @@ SAME_PERSON = 0.6  # distance of dlib's embeddings below which its author takes 
 
 
 def describe(editor: PhotoEditor, said: dict[str, str]) -> str:
-    """Describes the last rendering of an edited photo, face by face.
-
-    Args:
-        editor ([`PhotoEditor`]):
-            Rendered already.
-        said (`dict[str, str]`):
-            Of one language, see [`words.words`].
-
-    Returns:
-        `str`: Markdown, a paragraph a face, and that this is no guarantee.
-    """
+    """Describes the last rendering of an edited photo: Markdown, a paragraph a face, and that this is no guarantee."""
     lines = [
         f"**{said['face'].format(number + 1)}**: {_face(editor, number, face, said)}."
         for number, face in enumerate(editor.faces)

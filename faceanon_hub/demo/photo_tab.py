@@ -34,22 +34,7 @@ Changes = dict[Any, Any]  # values by the field that shows them; the other field
 
 
 class PhotoTab:
-    """The fields, and what answers each click on them.
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Replaces the faces.
-        folder (`Path`):
-            Where files lie, see [`retention.private_folder`].
-        text (`gradio.I18n`):
-            The labels.
-        settings ([`Settings`]):
-            Those of the page.
-        samples (`list[Path]`):
-            Photos to try.
-        lifetime (`float`):
-            Seconds after which a session goes.
-    """
+    """The fields, and what answers each click on them. A session goes after `lifetime` seconds."""
 
     def __init__(
         self, pipe: FaceAnonPipeline, folder: Path, text: gr.I18n, settings: Settings, samples: Sequence[Path],
@@ -105,12 +90,7 @@ class PhotoTab:
         self.same: Changes = {self.picked: gr.skip()}  # nothing changes
 
     def wire(self, **one: Any) -> None:
-        """Ties the fields to what answers them.
-
-        Args:
-            one (*optional*):
-                Arguments of the events that take turns.
-        """
+        """Ties the fields to what answers them; events take turns by `one`."""
         settings, values = self.settings, list(self.settings.options.values())
         outputs = [
             self.session, self.picked, self.photo, self.viewer, self.status, self.begin, self.actions, self.download,

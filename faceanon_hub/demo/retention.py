@@ -50,13 +50,9 @@ def place(folder: Path, name: str) -> Path:
 
 
 def sweep(age: float) -> None:
-    """Deletes what lies in private folders for long, those of processes that were killed included.
+    """Deletes what is older than `age` seconds in private folders, those of processes that were killed included.
 
     Gradio deletes the files it knows of; it does not know of uploads that broke off.
-
-    Args:
-        age (`float`):
-            Seconds since the last change, from which on a file goes.
     """
     now = time.time()
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):

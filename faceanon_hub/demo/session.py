@@ -35,15 +35,7 @@ class Session:
 
     On disk lie only the pictures that are shown, which go with the session. What comes from the page names the photo
     by its `token`, so that a click that was meant for the photo before changes nothing, and its faces by a token that
-    changes when they are searched again, as their numbers may.
-
-    Args:
-        editor ([`PhotoEditor`]):
-            The photo.
-        folder (`Path`):
-            Where files lie, see [`retention.private_folder`].
-        seed (`int`):
-            The seed from which the faces' own were dealt.
+    changes when they are searched again, as their numbers may. The faces' own seeds were dealt from `seed`.
     """
 
     editor: PhotoEditor
@@ -165,14 +157,7 @@ class Session:
         return int(number)
 
     def view(self, said: dict[str, str], plain: str = "") -> dict[str, Any]:
-        """What `viewer.js` and `strip.js` show.
-
-        Args:
-            said (`dict[str, str]`):
-                From [`words.words`].
-            plain (`str`, *optional*):
-                Places can be hidden, and nothing else be done; this says what for.
-        """
+        """What `viewer.js` and `strip.js` show. With `plain`, which says what for, places can only be hidden."""
         height, width = self.editor.pixels.shape[:2]
         return {
             "token": self.token,

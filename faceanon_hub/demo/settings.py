@@ -16,13 +16,7 @@ SUREST = 0.05  # lowest threshold of the page: below it everything is a face
 
 
 class Settings:
-    """Fields of the page.
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Its configuration is what the fields show at first.
-        text (`gradio.I18n`):
-            The labels.
+    """Fields of the page, which show the pipeline's configuration at first.
 
     Attributes:
         options (`dict[str, Component]`):

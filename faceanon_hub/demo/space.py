@@ -23,13 +23,6 @@ LEFT_OUT = shutil.ignore_patterns("__pycache__", "spaces", "*.pyc")
 def assemble(folder: Path) -> Path:
     """Writes what a Space needs: the app, the package with its weights, and what to install, pinned as it is here.
 
-    Args:
-        folder (`Path`):
-            A folder that does not exist yet.
-
-    Returns:
-        `Path`: the folder.
-
     Raises:
         UnwritableImageError: the folder exists, or cannot be written.
         MissingDependencyError: one of the extras that a Space has is not installed.
@@ -62,19 +55,7 @@ def requirements() -> list[str]:
 
 
 def push(repo_id: str, folder: Path, private: bool | None = None, token: str | None = None) -> str:
-    """Uploads an assembled folder as a Gradio Space, created if it does not exist.
-
-    Args:
-        repo_id (`str`):
-            `"owner/name"` of the Space.
-        folder (`Path`):
-            From [`assemble`].
-        private, token (*optional*):
-            As in [`~huggingface_hub.HfApi.create_repo`].
-
-    Returns:
-        `str`: address of the commit.
-    """
+    """Uploads an assembled folder as a Gradio Space, created if it does not exist. Returns the commit's address."""
     api = HfApi(token=token)
     repo_id = api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True).repo_id
     return str(api.upload_folder(repo_id=repo_id, repo_type="space", folder_path=folder))

@@ -16,28 +16,14 @@ Kind = Literal["good", "warning", "bad", "busy"]
 
 
 def status_line(name: str) -> gr.HTML:
-    """An empty line of the page.
-
-    Args:
-        name (`str`):
-            Its id.
-    """
+    """An empty line of the page."""
     return gr.HTML("", elem_id=name, apply_default_css=False)
 
 
 def message(told: Sequence[str], kind: Kind = "good", lines: Sequence[str] = ()) -> str:
-    """What a line says.
+    """What a line says, as HTML, in which nothing that was sent is taken for any: sentences, and entries of a list.
 
-    Args:
-        told (`list[str]`):
-            Sentences, a paragraph each.
-        kind (`str`, *optional*, defaults to `"good"`):
-            `"good"`, `"warning"`, `"bad"`, or `"busy"` for what goes on.
-        lines (`list[str]`, *optional*):
-            Entries of a list below.
-
-    Returns:
-        `str`: HTML, in which nothing that was sent is taken for any.
+    The kind is `"good"`, `"warning"`, `"bad"`, or `"busy"` for what goes on.
     """
     paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in told)
     entries = "".join(f"<li>{html.escape(text)}</li>" for text in lines)

@@ -24,20 +24,7 @@ Changes = dict[Any, Any]  # values by the field that shows them
 
 
 class VideoTab:
-    """The fields, and what answers each click on them.
-
-    Args:
-        jobs ([`Jobs`]):
-            Replace the faces.
-        text (`gradio.I18n`):
-            The labels.
-        settings ([`Settings`]):
-            Those of the page.
-        sample (`Path`):
-            A video to try.
-        lifetime (`float`):
-            Seconds after which a session goes.
-    """
+    """The fields, and what answers each click on them. A session goes after `lifetime` seconds."""
 
     def __init__(self, jobs: Jobs, text: gr.I18n, settings: Settings, sample: Path, lifetime: float) -> None:
         self.jobs, self.settings, self.sample = jobs, settings, sample
@@ -73,14 +60,7 @@ class VideoTab:
         )  # fmt: skip
 
     def wire(self, limit: float, **one: Any) -> None:
-        """Ties the fields to what answers them.
-
-        Args:
-            limit (`float`):
-                Seconds that a job may run.
-            one (*optional*):
-                Arguments of the events that take turns.
-        """
+        """Ties the fields to what answers them: jobs of at most `limit` seconds, events that take turns by `one`."""
         settings = self.settings
         buttons = [self.start, self.peek, self.stop, self.status]
         results = [self.start, self.status, self.still, self.movie, self.download]

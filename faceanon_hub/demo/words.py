@@ -40,15 +40,7 @@ MINUTE = 90  # seconds from which on time left is told in minutes
 
 
 def words(accepted: str | None) -> dict[str, str]:
-    """The messages in a visitor's language.
-
-    Args:
-        accepted (`str`, *optional*):
-            The `Accept-Language` that the browser sent, e.g. `"de-AT,de;q=0.9,en;q=0.8"`; its order decides.
-
-    Returns:
-        `dict[str, str]`: English where none of the languages is known.
-    """
+    """The messages in the first language of an `Accept-Language` header that is known; else the English ones."""
     for entry in (accepted or "").split(","):
         language = entry.split(";")[0].split("-")[0].strip().lower()
         if language in MESSAGES:
@@ -71,16 +63,7 @@ def reason(face: Face, said: dict[str, str]) -> str:
 
 
 def summary(faces: Sequence[Face], said: dict[str, str], zones: int = 0) -> str:
-    """What was done to a photo, in a line: `"8 faces: 7 replaced, 1 hidden (no. 5: too small)."`
-
-    Args:
-        faces (`list[Face]`):
-            All that were found.
-        said (`dict[str, str]`):
-            From [`words`].
-        zones (`int`, *optional*, defaults to `0`):
-            Places that were hidden by hand.
-    """
+    """What was done to a photo, in a line: `"8 faces: 7 replaced, 1 hidden (no. 5: too small)."`"""
     parts = []
     for state, key in (
         (FaceStatus.ANONYMIZED, "count_new"), (FaceStatus.OBFUSCATED, "count_hidden"), (FaceStatus.KEPT, "count_kept"),
@@ -134,14 +117,7 @@ def unusable(error: FaceAnonError, said: dict[str, str]) -> str:
 
 
 def time_left(spent: float, share: float, said: dict[str, str]) -> str:
-    """How long a job still takes; empty where that is not known yet.
-
-    Args:
-        spent, share (`float`):
-            Seconds since it began, and what is done, 0 to 1.
-        said (`dict[str, str]`):
-            From [`words`].
-    """
+    """How long a job still takes; empty where that is not known yet."""
     if not 0 < share < 1:
         return ""
     left = spent * (1 - share) / share

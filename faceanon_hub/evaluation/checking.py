@@ -97,14 +97,7 @@ class CheckReport:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """A face of an original that is in the result, too.
-
-    Args:
-        box, place (`np.ndarray` of shape `(4,)`):
-            Left, top, right, bottom in pixels, in the original and in the result.
-        reason (`str`):
-            The reason, in words.
-    """
+    """A face of an original that is in the result, too: its boxes `(4,)` in both, in pixels, and why, in words."""
 
     box: np.ndarray
     place: np.ndarray
@@ -194,12 +187,7 @@ def _grey(place: np.ndarray) -> np.ndarray:
 def similarity(first: np.ndarray, second: np.ndarray) -> float:
     """Structural similarity without its term of brightness, mean over windows of 3 pixels' deviation.
 
-    Args:
-        first, second (`np.ndarray` of shape `(H, W)`, float32):
-            Grey in [0, 255].
-
-    Returns:
-        `float`: -1 to 1; 1 where only brightness differs.
+    Pictures are `(H, W)`, float32, grey in [0, 255]. -1 to 1; 1 where only brightness differs.
     """
 
     def mean(values: np.ndarray) -> np.ndarray:

@@ -212,12 +212,7 @@ def _identity(people: list[tuple[Task, np.ndarray, np.ndarray]]) -> dict[str, An
 
 
 def to_markdown(summary: dict[str, Any]) -> str:
-    """The tables of a report.
-
-    Args:
-        summary (`dict`):
-            From [`summarize`].
-    """
+    """The tables of a report of [`summarize`]."""
     sections = (_measures, _sex_and_age, _tones, _realism, _recognition)
     lines = _introduction(summary)
     for section in sections:
@@ -353,15 +348,10 @@ def plot(summary: dict[str, Any], folder: Path) -> None:
 def worst_sheet(
     evaluator: Evaluator, tasks: Sequence[Task], records: Sequence[dict[str, Any]], method: str = DEFAULT
 ) -> PIL.Image.Image:
-    """The ten worst faces of every metric, original above result: for looking at, not for publication.
+    """The ten worst faces of every metric, original above result, made again by the evaluator: for looking at, not for
+    publication.
 
-    Args:
-        evaluator ([`Evaluator`]):
-            Makes them again.
-        tasks, records:
-            As in [`summarize`].
-        method (`str`, *optional*):
-            The row to look at.
+    `tasks` and `records` are as in [`summarize`], `method` is the row to look at.
     """
     pairs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     found = [record["methods"][method]["values"] for record in records if method in record.get("methods", {})]

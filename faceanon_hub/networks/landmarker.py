@@ -102,12 +102,7 @@ class FaceLandmarker:
 
 
 class LandmarkerPool:
-    """Networks for as many threads as are ever at work at once.
-
-    Args:
-        path (`Path`):
-            The task file.
-    """
+    """Networks of a task file for as many threads as are ever at work at once."""
 
     def __init__(self, path: Path) -> None:
         self._models, self.canonical = read_task(path)

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 def parser_session(parser: FaceParser) -> Any:
     """An ONNX Runtime session that computes what [`FaceParser.forward`] does, in half of its time.
 
-    Args:
-        parser ([`FaceParser`]):
-            Whose weights are taken.
-
-    Returns:
-        `onnxruntime.InferenceSession`: its input `crops` is of shape `(1, 3, S, S)`, float32.
+    Its input `crops` is of shape `(1, 3, S, S)`, float32.
     """
     graph = Graph()
     x = graph.add("Relu", _convolved(graph, parser.stem[0], "crops"))

@@ -40,14 +40,7 @@ class OnnxRuntime:
     def __call__(self, styles: np.ndarray, size: int) -> np.ndarray:
         """Draws one face after another.
 
-        Args:
-            styles (`np.ndarray` of shape `(B, L, S)`, float32):
-                A style for each layer.
-            size (`int`):
-                Side of the pictures in pixels.
-
-        Returns:
-            `np.ndarray` of shape `(B, size, size, 3)`, uint8: RGB.
+        Styles are `(B, L, S)`, float32, one for each layer; pictures `(B, size, size, 3)`, uint8, RGB.
         """
         pictures = np.empty((len(styles), size, size, 3), np.uint8)
         resolution = self.generator.resolution(size)

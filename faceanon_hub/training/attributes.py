@@ -29,25 +29,10 @@ RARE = 0.8  # power of the rarity of an age by which its faces are drawn more of
 def batches(
     crops: Crops, sources: np.ndarray, size: int, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Endless augmented batches.
+    """Endless augmented batches: crops `(B, 3, size, size)` in [-1, 1] and labels `(B, 2)`.
 
-    Of each source women are drawn as often as men: a network that sees three men in four press photos takes women
-    there for men.
-
-    Args:
-        crops ([`Crops`]):
-            Labelled faces.
-        sources (`np.ndarray` of shape `(N,)`, int):
-            Where each of them is from.
-        size (`int`):
-            Side of the network's crop.
-        count (`int`):
-            Faces a batch.
-        rng (`np.random.Generator`):
-            Where all choices come from.
-
-    Returns:
-        `Iterator` of crops `(B, 3, size, size)` in [-1, 1] and labels `(B, 2)`.
+    Of each source, by its number `(N,)`, women are drawn as often as men: a network that sees three men in four press
+    photos takes women there for men.
     """
     ages = np.digitize(crops.labels[:, AGE], AGES)
     chance = (1 / np.bincount(ages)[ages]) ** RARE

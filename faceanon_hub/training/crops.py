@@ -226,16 +226,7 @@ def recolor(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def degrade(crop: np.ndarray, smallest: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws what a camera, a web page and a small picture do to a crop.
-
-    Args:
-        crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            RGB.
-        smallest (`int`):
-            Least side in pixels to which it is shrunk before it is enlarged again.
-        rng (`np.random.Generator`):
-            Where the choices come from.
-    """
+    """Draws what a camera, a web page and a small picture, of at least this side, do to a crop `(S, S, 3)`, uint8."""
     size = len(crop)
     if rng.random() < 0.25:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 2.0))

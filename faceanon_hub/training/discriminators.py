@@ -40,7 +40,11 @@ class SpectralConv2d(nn.Conv2d):
         self.left.copy_(F.normalize(matrix @ self.right, dim=0))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, R, R) to (B, C2, R2, R2)."""
+        """Scores pictures `(B, 3, S, S)`, RGB in [-1, 1]; `source` says which part is looked at.
+
+        Returns:
+            `torch.Tensor` of shape `(B, N)`: above 0 what is taken for photos, at N places and scales.
+        """
         largest = self.left.clone() @ self.weight.flatten(1) @ self.right.clone()
         return F.conv2d(x, self.weight / largest, self.bias, self.stride, self.padding)
 

@@ -40,11 +40,7 @@ class FrozenFeatures(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Describes pictures.
-
-        Args:
-            image (`torch.Tensor` of shape `(B, 3, S, S)`):
-                RGB in [-1, 1].
+        """Describes pictures `(B, 3, S, S)`, RGB in [-1, 1].
 
         Returns:
             `list[torch.Tensor]`: maps with [`channels`] channels, from fine to coarse, in the dtype of the weights.

@@ -67,13 +67,8 @@ def fit_pipeline(
 
 
 def follow_photos(pipe: FaceAnonPipeline, looks: np.ndarray) -> float:
-    """Makes the draws of a pipeline, whose sampler is fitted, follow the looks of photos; see [`following.follow`].
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Gets the new sampler.
-        looks (`np.ndarray` of shape `(N, 7)`):
-            From [`following.look_at_photos`].
+    """Makes the draws of a pipeline, whose sampler is fitted, follow looks `(N, 7)` of photos; see
+    [`following.follow`].
 
     Returns:
         `float`: the share of the generator's faces that are like those of the photos.

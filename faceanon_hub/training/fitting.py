@@ -84,14 +84,7 @@ def fit(
 
 
 def arguments(about: str, sources: str, steps: int, batch_size: int) -> argparse.ArgumentParser:
-    """What the commands that call [`fit`] ask for.
-
-    Args:
-        about, sources (`str`):
-            What the command does, and what its folders hold.
-        steps, batch_size (`int`):
-            Their defaults.
-    """
+    """What the commands that call [`fit`] ask for."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("sources", nargs="+", help=f"folders of {sources}")
     parser.add_argument("--folder", required=True, help="where the weights go")

@@ -39,13 +39,7 @@ def labels_of_edges(edges: np.ndarray) -> np.ndarray:
 
 
 def labels_of_file(path: str | os.PathLike[str], names: np.ndarray) -> np.ndarray:
-    """1 with glasses, 0 without, NaN where the file has no label.
-
-    Args:
-        path (`str`):
-            CSV file with a name of a crop and 0 or 1 in each row.
-        names (`np.ndarray` of shape `(N,)`, str):
-            Of the crops.
+    """1 with glasses, 0 without, NaN where the CSV file, a crop's name and 0 or 1 in each row, has no label.
 
     Raises:
         FaceAnonError: no crop has a label.
@@ -73,20 +67,9 @@ def labels_of_network(model: AttributeEstimator, crops: Crops) -> np.ndarray:
 def batches(
     crops: Crops, labels: np.ndarray, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Endless augmented batches.
+    """Endless augmented batches: crops `(B, 3, EYES_SIZE / 2, EYES_SIZE)` in [-1, 1] and labels `(B,)`.
 
-    Args:
-        crops ([`Crops`]):
-            Faces.
-        labels (`np.ndarray` of shape `(N,)`):
-            1 with glasses, 0 without; those of NaN are left out.
-        count (`int`):
-            Faces a batch.
-        rng (`np.random.Generator`):
-            Where all choices come from.
-
-    Returns:
-        `Iterator` of crops `(B, 3, EYES_SIZE / 2, EYES_SIZE)` in [-1, 1] and labels `(B,)`.
+    Labels `(N,)` are 1 with glasses, 0 without; faces of NaN are left out.
     """
     chance = np.zeros(len(labels))
     for label, share in ((1.0, SHARE), (0.0, 1 - SHARE)):

@@ -30,19 +30,7 @@ FRINGES, THINGS, HANDS, MASKS, SHADOWS, FLIPS = 0.2, 0.35, 0.08, 0.06, 0.4, 0.5 
 def batches(
     faces: LabelledFaces, size: int, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Endless augmented batches.
-
-    Args:
-        faces ([`LabelledFaces`]):
-            Drawn faces.
-        size, count (`int`):
-            Side of the network's crop, and faces a batch.
-        rng (`np.random.Generator`):
-            Where all choices come from.
-
-    Returns:
-        `Iterator` of crops `(B, 3, size, size)` in [-1, 1] and shares of parts `(B, 7, size / 2, size / 2)`.
-    """
+    """Endless augmented batches: crops `(B, 3, size, size)` in [-1, 1], parts `(B, 7, size / 2, size / 2)`."""
     while True:
         rows = [example(faces, int(number), size, rng) for number in rng.integers(0, len(faces), count)]
         pictures, shares = (np.stack(column) for column in zip(*rows, strict=True))

@@ -166,12 +166,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class FaceCropper:
-    r"""Photo to training samples.
-
-    Args:
-        settings ([`Settings`]):
-            Size of the crops, and whether only the largest face is taken.
-    """
+    """Photo to training samples."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

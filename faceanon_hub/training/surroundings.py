@@ -67,20 +67,8 @@ def targets(crops: Crops, styles: dict[str, np.ndarray], model: SurroundingsEnco
 def batches(
     crops: Crops, labels: np.ndarray, size: int, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Endless augmented batches.
-
-    Args:
-        crops ([`Crops`]):
-            Faces.
-        labels (`np.ndarray` of shape `(N, R)`):
-            From [`targets`].
-        size, count (`int`):
-            Side of the network's crop, and faces a batch.
-        rng (`np.random.Generator`):
-            Where all choices come from.
-
-    Returns:
-        `Iterator` of crops `(B, 3, size, size)` in [-1, 1], masks `(B, 1, size, size)` and targets `(B, R)`.
+    """Endless augmented batches: crops `(B, 3, size, size)` in [-1, 1], masks `(B, 1, size, size)` and targets `(B,
+    R)`, from those of [`targets`].
     """
     while True:
         chosen = rng.integers(0, len(crops), count)
@@ -112,15 +100,7 @@ def _example(
 def hole(crop: np.ndarray, points: np.ndarray, skin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draws what is hidden: the mesh and some margin, or its box, at times without the hair on the forehead.
 
-    Args:
-        crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            RGB.
-        points (`np.ndarray` of shape `(478, 2)`):
-            Mesh in pixels of the crop.
-        skin (`np.ndarray` of shape `(3,)`):
-            CIELAB of the skin.
-        rng (`np.random.Generator`):
-            Where the choices come from.
+    The crop is `(S, S, 3)`, uint8, the mesh `(478, 2)` in its pixels, and the skin `(3,)` in CIELAB.
 
     Returns:
         `np.ndarray` of shape `(S, S)`, uint8, 0 or 1.

@@ -83,18 +83,11 @@ def train(
 
 
 class Trainer:
-    r"""A run. Started with `accelerate launch`, it shares each step among all processes.
+    """A run. Started with `accelerate launch`, it shares each step among all processes.
 
     What happens in a step follows from its number and the state before it: random numbers are drawn anew for each
-    step, so that a run that is stopped and goes on ends at the same weights as one that is not.
-
-    Args:
-        config ([`TrainingConfig`]):
-            Settings.
-        folder (`str`):
-            Where it writes, see [`train`]. A newest state in it is loaded.
-        stage (`Callable`, *optional*):
-            See [`train`].
+    step, so that a run that is stopped and goes on ends at the same weights as one that is not. Arguments are as of
+    [`train`]; the newest state in the folder is loaded.
     """
 
     def __init__(

@@ -112,12 +112,7 @@ class VideoReport:
         return dict(counts)
 
     def to_dict(self, seed: bool = False) -> dict[str, Any]:
-        """A record for reports, ready for JSON.
-
-        Args:
-            seed (`bool`, *optional*, defaults to `False`):
-                Include the seeds, which repeat the new faces.
-        """
+        """A record for reports, ready for JSON; with the seeds, which repeat the new faces, only where asked for."""
         record = dataclasses.asdict(self) | {"size": list(self.size), "small": self.small}
         if not seed:
             record["tracks"] = [{k: v for k, v in track.items() if k != "seed"} for track in record["tracks"]]

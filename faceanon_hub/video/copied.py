@@ -30,13 +30,7 @@ def codec_of(stream: Any) -> str:
 
 
 def header(codec: str, content: bytes | None) -> bytes | None:
-    """A codec's header, as it has to be written.
-
-    Args:
-        codec (`str`):
-            FFmpeg's name of it.
-        content (`bytes`, *optional*):
-            Its header in the original, PyAV's `extradata`.
+    """A codec's header, PyAV's `extradata` in the original, as it has to be written.
 
     Raises:
         ValueError: it is too long to be known as harmless.
@@ -55,13 +49,8 @@ def header(codec: str, content: bytes | None) -> bytes | None:
 
 
 def packet(original: av.Packet, codec: str) -> av.Packet | None:
-    """A packet of a copied stream without its side data; None for one that is no sound, or no harmless text.
-
-    Args:
-        original (`av.Packet`):
-            The packet, its times counted as those of the new file.
-        codec (`str`):
-            FFmpeg's name of its codec.
+    """A packet of a copied stream, its times as in the new file, without its side data; None for one that is no sound,
+    or no harmless text.
     """
     content = bytes(original)
     if codec in TEXTS:

@@ -97,15 +97,7 @@ class Track:
             self._learn(shape_of(sighting.face.landmarks))
 
     def expected(self, frame: int) -> Face:
-        """The face where it should be in a frame beyond the sightings, were it to move on as it did.
-
-        Args:
-            frame (`int`):
-                Number of the frame, before the first or after the last sighting.
-
-        Returns:
-            `Face`: box, keypoints and landmarks of the nearest sighting, moved.
-        """
+        """The face where it should be in a frame beyond the sightings: that of the nearest, moved on as it moved."""
         order = sorted(self.sightings, reverse=frame < min(self.sightings))
         last, before = self.sightings[order[-1]], self.sightings[order[max(-4, -len(order))]]
         steps = last.frame - before.frame
@@ -145,16 +137,8 @@ class Tracker:
         return list(self._live)
 
     def match(self, frame: int, faces: list[Face]) -> dict[int, Track]:
-        """Finds the tracks that the faces of the next frame belong to.
-
-        Args:
-            frame (`int`):
-                Number of the frame.
-            faces (`list[Face]`):
-                What was detected in it.
-
-        Returns:
-            `dict[int, Track]`: track of a face, by the face's place in the list; newcomers have none.
+        """Finds the tracks of the faces detected in the next frame, by the faces' places in the list; newcomers have
+        none.
         """
         expected = [track.expected(frame) for track in self._live]
         overlapping = [[overlap(face.box, there.box) - SAME_PLACE for there in expected] for face in faces]
@@ -191,12 +175,7 @@ class Tracker:
         self._live.clear()
 
     def prune(self, frame: int, oldest: int) -> None:
-        """Ends tracks not seen for long, and forgets what lies far back.
-
-        Args:
-            frame, oldest (`int`):
-                The present one, and the first whose sightings are still needed.
-        """
+        """Ends tracks not seen for long, and forgets sightings of frames before `oldest`."""
         for track in self.live:
             if frame - track.last.frame >= PATIENCE:
                 self._live.remove(track)
@@ -207,14 +186,8 @@ class Tracker:
         self.tracks = [track for track in self.tracks if track in self._live or track.last.frame >= oldest]
 
     def identify(self, track: Track) -> int:
-        """Whose track it is: somebody of its shape who is out of sight, or somebody new.
-
-        Args:
-            track (`Track`):
-                Seen for some frames, so that its shape is known.
-
-        Returns:
-            `int`: people are counted from 0.
+        """Whose track it is, counted from 0: somebody of its shape, known by now, who is out of sight, or somebody
+        new.
         """
         if track.person is None:
             beside = {other.person for other in self.tracks if other.last.frame >= track.first.frame}

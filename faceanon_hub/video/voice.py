@@ -109,14 +109,7 @@ class VoiceDisguise:
 
 
 class DisguisedTrack:
-    """A stream of sound in a new file, its voices disguised.
-
-    Args:
-        stream (`av.audio.stream.AudioStream`):
-            Of the new file.
-        seed (`int`):
-            Of [`VoiceDisguise`].
-    """
+    """A stream of sound in a new file, its voices disguised."""
 
     def __init__(self, stream: Any, seed: int) -> None:
         import av
