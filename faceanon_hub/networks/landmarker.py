@@ -58,11 +58,7 @@ class FaceLandmarker:
             self.mesh(np.zeros((MESH_SIZE, MESH_SIZE, 3), np.uint8))
 
     def face(self, picture: np.ndarray) -> np.ndarray:
-        """Where a face is, if there is one (BlazeFace, arXiv 1907.05047).
-
-        Args:
-            picture (`np.ndarray` of shape `(128, 128, 3)`, uint8):
-                RGB.
+        """Where a face is, if there is one (BlazeFace, arXiv 1907.05047), in a picture `(128, 128, 3)`, uint8, RGB.
 
         Returns:
             `np.ndarray` of shape `(8, 2)`, float32: centre, width and height of the likeliest face, then its eyes,
@@ -75,11 +71,8 @@ class FaceLandmarker:
         return row
 
     def mesh(self, crop: np.ndarray) -> tuple[np.ndarray, float]:
-        """The mesh of an upright face (arXiv 1907.06724, with irises).
-
-        Args:
-            crop (`np.ndarray` of shape `(256, 256, 3)`, uint8):
-                RGB, one and a half times as large as the face.
+        """The mesh of an upright face (arXiv 1907.06724, with irises), in a crop `(256, 256, 3)`, uint8, RGB, one and
+        a half times as large.
 
         Returns:
             `tuple`: points of shape `(478, 3)`, float32, pixels of the crop from its edge; certainty that it is a
@@ -148,11 +141,8 @@ class Canonical:
     weights: np.ndarray
 
     def pose(self, points: np.ndarray) -> np.ndarray:
-        """Rotation of a mesh by weighted least squares, as seen from far away; see [`alignment.fit_rotation`].
-
-        Args:
-            points (`np.ndarray` of shape `(478, 3)`):
-                Mesh in pixels.
+        """Rotation of a mesh `(478, 3)` by weighted least squares, as seen from far away; see
+        [`alignment.fit_rotation`].
 
         Returns:
             `np.ndarray` of shape `(3, 3)`, float32: takes the canonical face to that of the mesh, in its axes.

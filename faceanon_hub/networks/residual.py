@@ -15,15 +15,8 @@ class ResidualNetwork(Network):
 
     @staticmethod
     def layers(inputs: int, channels: Sequence[int], outputs: int) -> nn.Sequential:
-        """Layers from `(B, inputs, S, S)` to `(B, outputs)`.
-
-        Args:
-            inputs (`int`):
-                Channels of the crop.
-            channels (`list[int]`):
-                Width of each resolution, from half of the crop's down; each but the first has a residual block.
-            outputs (`int`):
-                Numbers read.
+        """Layers from `(B, inputs, S, S)` to `(B, outputs)`, as wide as `channels` says of each resolution, from half
+        of the crop's down; each but the first has a residual block.
         """
         parts = [convolution(inputs, channels[0], 5, 2), nn.ReLU()]
         for before, after in zip(channels, channels[1:], strict=False):

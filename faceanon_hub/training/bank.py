@@ -90,17 +90,7 @@ def draw_bank(
     count: int,
     on_face: OnFace = lambda done, total: None,
 ) -> None:
-    """Draws the faces that a bank still lacks. Cut off, it goes on where it was.
-
-    Args:
-        generator ([`Prior`]):
-            Draws.
-        folder (`str`):
-            Made if missing.
-        count (`int`):
-            Faces of the whole bank, numbered from 0.
-        on_face (`Callable`, *optional*):
-            Called after each with their number so far and in all.
+    """Draws the faces, numbered from 0, that a bank still lacks. Cut off, it goes on where it was.
 
     Raises:
         UnwritableError: a picture cannot be written.
@@ -128,21 +118,7 @@ def look_at_bank(
 ) -> DrawnFaces:
     """Looks at the pictures of a bank; what was seen is kept beside them, and looked at again when the rows change.
 
-    Args:
-        generator ([`Prior`]):
-            What drew the bank.
-        folder (`str`):
-            See [`draw_bank`].
-        count (`int`):
-            Faces to look at.
-        read (`Read`):
-            Finds the mesh of a picture; faces without one are left out.
-        recognizer ([`FaceRecognizer`]):
-            Tells identity.
-        estimator (`Estimator`):
-            Tells sex and age.
-        on_face (`Callable`, *optional*):
-            Called after each with their number so far and in all.
+    Faces without a mesh are left out. `on_face` is called with the number of faces so far and in all.
 
     Raises:
         UnreadableImageError: a picture is missing or damaged.

@@ -98,17 +98,7 @@ def prepare_crops(
 ) -> None:
     """Cuts out and labels the largest face of each picture; shards that are there already are left as they are.
 
-    Args:
-        pictures (`list[str]`):
-            Files, in an order that stays the same.
-        folder (`str`):
-            Where the shards go: `00000.npz` and so on, `SHARD` pictures each.
-        judge (`Judge`):
-            Tells apparent sex and age, for example [`latents.FaceResJudge`].
-        locate (`Locate`):
-            For example [`locator`]'s.
-        on_shard (`Callable`, *optional*):
-            Called after each shard with their number so far and in all.
+    Pictures come in an order that stays the same; the folder holds `00000.npz` and so on, `SHARD` pictures each.
 
     Raises:
         UnreadableImageError: a picture cannot be read.
@@ -156,11 +146,7 @@ def cut(image: np.ndarray, points: np.ndarray, judge: Judge) -> tuple[Any, ...]:
 def frame_edge(image: np.ndarray, points: np.ndarray) -> float:
     """How strong the edges are where a frame of glasses would be: skin has none there.
 
-    Args:
-        image (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            Upright RGB crop of one face.
-        points (`np.ndarray` of shape `(478, >= 2)`):
-            Its mesh in pixels.
+    The crop is `(S, S, 3)`, uint8, RGB, and upright; the mesh `(478, >= 2)` in its pixels.
 
     Returns:
         `float`: logarithm of the median, over the lines of `FRAME`, of the strongest edge over the brightness there.

@@ -32,23 +32,12 @@ def fit(
     seed: int = 0,
     bfloat16: bool = False,
 ) -> None:
-    """Trains a network and saves it in half precision; a run that was broken off goes on at its last kept step.
+    """Trains a network in place and saves it in half precision; a run that was broken off goes on at its last kept
+    step.
 
-    Args:
-        model ([`ResidualNetwork`]):
-            Trained in place.
-        batches (`Callable`):
-            From a generator of numbers to endless batches.
-        loss (`Callable`):
-            Of the model and a batch.
-        steps (`int`):
-            Batches in all.
-        folder (`str`):
-            Where the weights go; `training.pt` in it is the state between runs.
-        seed (`int`, *optional*, defaults to `0`):
-            Of the batches.
-        bfloat16 (`bool`, *optional*, defaults to `False`):
-            Half as long on a processor that has it, ten times as long on one that has not.
+    `batches` makes endless batches from a generator of numbers, `loss` is of the model and a batch. The weights go to
+    `folder`; `training.pt` in it is the state between runs. `bfloat16` takes half as long on a processor that has it,
+    ten times as long on one that has not.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -30,15 +30,8 @@ def look_at_photos(
     pipe: FaceAnonPipeline,
     on_photo: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """Looks at the faces of photos, in memory alone.
-
-    Args:
-        folder (`str`):
-            Photos, in any depth; those that cannot be read are passed over.
-        pipe ([`FaceAnonPipeline`]):
-            Whose detector, landmark extractor and attribute estimator look.
-        on_photo (`Callable`, *optional*):
-            Called after each photo with their number so far and in all.
+    """Looks at the faces of photos, in any depth of a folder, in memory alone; those that cannot be read are passed
+    over.
 
     Returns:
         `np.ndarray` of shape `(N, 7)`: rows `FOLLOWED` of each face.
@@ -73,18 +66,11 @@ def look_at_photos(
 
 
 def follow(sampler: StyleSampler, population: np.ndarray, looks: np.ndarray) -> tuple[StyleSampler, float]:
-    """Makes a sampler's draws follow the looks of photos.
+    """Makes a sampler's draws follow the looks `(N, 7)` of photos; it stays as it is.
 
-    Both distributions are taken for normal ones; their ratio weighs the faces of the prior (importance weights). Mean
-    and covariance of styles are those of the weighted population, as far as they go with the rows that are followed.
-
-    Args:
-        sampler ([`StyleSampler`]):
-            From [`fits.fit_sampler`]; it stays as it is.
-        population (`np.ndarray` of shape `(M, style_size)`):
-            Styles of many latents.
-        looks (`np.ndarray` of shape `(N, 7)`):
-            From [`look_at_photos`].
+    Both distributions are taken for normal ones; their ratio weighs the faces of the prior, styles `(M, style_size)`
+    (importance weights). Mean and covariance of styles are those of the weighted population, as far as they go with
+    the rows that are followed.
 
     Returns:
         `tuple`: another sampler; and how many evenly weighted faces the weighted population counts for, as a share of

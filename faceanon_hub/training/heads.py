@@ -27,15 +27,8 @@ RIDGE = 1e-5
 
 @dataclass
 class Examples:
-    """What a head sees, and what it should make of it.
-
-    Args:
-        features (`torch.Tensor` of shape `(N, C, P, P)`, float16):
-            Patches of features.
-        styles (`torch.Tensor` of shape `(N, L, S)`):
-            A style for each layer.
-        targets (`torch.Tensor` of shape `(N, 3 Z Z, P, P)`):
-            The picture there, Z x Z pixels as channels.
+    """What a head sees, and what it should make of it: patches of features `(N, C, P, P)`, float16, a style for each
+    layer `(N, L, S)`, and the picture there `(N, 3 Z Z, P, P)`, Z x Z pixels as channels.
     """
 
     features: torch.Tensor
@@ -53,11 +46,8 @@ class Examples:
 
 @dataclass
 class Fit:
-    """How a head's pictures of held-out faces compare to the largest ones, reduced.
-
-    Args:
-        r2, error (`float`):
-            Share of the variance that is explained; mean absolute error, in levels of 255.
+    """How a head's pictures of held-out faces compare to the largest ones, reduced: share of the variance that is
+    explained, and mean absolute error, in levels of 255.
     """
 
     r2: float
@@ -70,17 +60,8 @@ def fit_heads(
     seed: int = 0,
     on_face: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[int, Fit]:
-    """Fits the heads of all sizes but the largest, in place.
-
-    Args:
-        generator ([`FaceAnonGenerator`]):
-            In float32, on the CPU.
-        faces (`int`, *optional*, defaults to `240`):
-            Faces to fit to; some more are drawn to judge by.
-        seed (`int`, *optional*, defaults to `0`):
-            Of faces and patches.
-        on_face (`Callable`, *optional*):
-            Called after each face that is drawn, with their number so far and in all.
+    """Fits the heads of all sizes but the largest, in place, in float32 on the CPU; some more faces are drawn to judge
+    by.
 
     Returns:
         `dict[int, Fit]`: by size, on held-out faces.

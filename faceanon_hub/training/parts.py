@@ -75,13 +75,8 @@ def _map() -> dict[str, torch.Tensor]:
 
 @torch.inference_mode()
 def label(generator: FaceAnonGenerator, style: torch.Tensor) -> np.ndarray:
-    """Labels of the picture that a style gives, but for brows, eyes and mouth.
-
-    Args:
-        generator ([`FaceAnonGenerator`]):
-            The bundled one: others have other features.
-        style (`torch.Tensor` of shape `(512,)`):
-            Of the picture.
+    """Labels of the picture that a style `(512,)` gives, but for brows, eyes and mouth, by the bundled generator:
+    others have other features.
 
     Returns:
         `np.ndarray` of shape `(LABEL_SIZE, LABEL_SIZE)`, uint8: `OTHER`, `SKIN` or `HAIR`.
@@ -119,17 +114,7 @@ def draw_faces(
 ) -> None:
     """Draws and labels faces, `SHARD` of a [`bank`] in a file; files that are there already are left as they are.
 
-    Args:
-        generator ([`FaceAnonGenerator`]):
-            The bundled one, in float32 on the CPU.
-        folder (`str`):
-            Where the shards go, made if missing.
-        shards (`Iterable[int]`):
-            Their numbers.
-        read (`Callable`):
-            [`LandmarkExtractor.read`]; faces without a mesh are left out.
-        on_shard (`Callable`, *optional*):
-            Called after each with its number.
+    The generator is the bundled one, in float32 on the CPU; faces without a mesh are left out.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     for number in shards:

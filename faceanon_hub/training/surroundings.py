@@ -35,18 +35,8 @@ LIGHT_X, SEX = APPEARANCE.index("lightX"), APPEARANCE.index("sex")
 
 
 def targets(crops: Crops, styles: dict[str, np.ndarray], model: SurroundingsEncoder) -> np.ndarray:
-    """The targets of each crop; sets the model's units and the coordinates of the style.
-
-    Args:
-        crops ([`Crops`]):
-            Labelled faces.
-        styles (`dict[str, np.ndarray]`):
-            Style `(512,)` of drawn ones, by name.
-        model ([`SurroundingsEncoder`]):
-            Its buffers are set: the coordinates are principal components of the styles.
-
-    Returns:
-        `np.ndarray` of shape `(N, R)`, float32, NaN where nothing is known.
+    """The targets `(N, R)`, float32, of each crop, NaN where nothing is known; sets the model's units and the
+    coordinates of the style: principal components of the drawn ones' styles `(512,)`, by name.
     """
     known = np.array([name in styles for name in crops.names])
     labels = np.full((len(crops), len(model.rows)), np.nan, np.float32)

@@ -69,17 +69,8 @@ CHAPTERS = {"mp4", "mov", "ipod", "matroska", "webm", "ogg"}
 
 @dataclass(eq=False)
 class Frame:
-    """A frame of a video.
-
-    Args:
-        number (`int`):
-            Frames are counted from 0.
-        time (`float`):
-            In seconds from the start of what is read.
-        pts (`int`):
-            The same in units of the video's time base.
-        pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
-            Upright, RGB.
+    """A frame of a video, counted from 0: its time from the start of what is read, in seconds and units of the video's
+    time base, and its upright pixels `(H, W, 3)`, uint8, RGB.
     """
 
     number: int

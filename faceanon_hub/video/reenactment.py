@@ -118,16 +118,10 @@ class Person:
 
 
 def move(person: Person, original: np.ndarray) -> np.ndarray:
-    """Lays a person's mesh where the original's is, moved as the original has moved since it was drawn.
+    """Lays a person's mesh where the original's `(478, 3)` is, moved as the original has moved since it was drawn.
 
     Relative motion (Siarohin et al. 2019) of a mesh: what forehead, nose and cheek bones explain is the head's, and
     the rest is expression, added to the person's own face.
-
-    Args:
-        person ([`Person`]):
-            Whose mesh is laid.
-        original (`np.ndarray` of shape `(478, 3)`):
-            Mesh of the original, in pixels of the crop.
 
     Returns:
         `np.ndarray` of shape `(478, 3)`, float32: in pixels of the crop.
@@ -180,15 +174,7 @@ def _with_own_eyes(person: Person, original: np.ndarray) -> np.ndarray:
 
 
 def show(person: Person, placed: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The person's face as placed: skin, then eyeballs behind the lids, then the inside of the mouth.
-
-    Args:
-        person ([`Person`]):
-            Who is shown.
-        placed (`np.ndarray` of shape `(478, 3)`):
-            From [`move`].
-        size (`int`):
-            Side of the crop.
+    """The person's face as placed by [`move`]: skin, then eyeballs behind the lids, then the inside of the mouth.
 
     Returns:
         `tuple`: picture `(size, size, 3)`, uint8; the mesh as placed; parts of the picture `(s, s, 7)`, float32.

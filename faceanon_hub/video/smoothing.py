@@ -53,22 +53,9 @@ def steady(times: np.ndarray, landmarks: Sequence[np.ndarray], index: int, size:
 
 
 def average(times: np.ndarray, values: np.ndarray, time: float, colors: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """Coefficients of the frames around, averaged over time as long as the light does not change.
+    """Coefficients `(N, ...)` of the frames around, averaged over time as long as the light does not change.
 
-    Args:
-        times (`np.ndarray` of shape `(N,)`):
-            Of the frames around, in seconds.
-        values (`np.ndarray` of shape `(N, ...)`):
-            Their coefficients.
-        time (`float`):
-            Of the frame that is asked for.
-        colors (`np.ndarray` of shape `(N, 3)`):
-            Their skin colour in CIELAB.
-        color (`np.ndarray` of shape `(3,)`):
-            That of the frame asked for.
-
-    Returns:
-        `np.ndarray` of shape `(...)`.
+    Times and skin colours, in CIELAB, of these frames and of the one that is asked for say how much each counts.
     """
     changed = np.linalg.norm(colors - color, axis=1) / RECOLORED
     weight = np.exp(-(((times - time) / COEFFICIENT_SPAN) ** 2) / 2 - changed**2 / 2)
