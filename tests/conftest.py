@@ -112,6 +112,19 @@ def quick(stand_in, uncritical):
 
 
 @pytest.fixture
+def blind(monkeypatch):
+    """No landmarks are found."""
+    from faceanon_hub import LandmarkExtractor
+
+    def see_nothing(self, image, faces):
+        for face in faces:
+            face.landmarks, face.presence = None, 0.0
+        return faces
+
+    monkeypatch.setattr(LandmarkExtractor, "__call__", see_nothing)
+
+
+@pytest.fixture
 def at_hand(quick, monkeypatch):
     """That pipeline for commands, in this process: in place of the bundled one and of process pools."""
     from faceanon_hub import DEFAULT_CHECKPOINT, loading, processes

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from faceanon_hub import FaceDetector, detection
+from faceanon_hub.video.tracking import overlap
 
 BOX = np.array([178, 57, 273, 184])  # round the portrait's face, drawn by hand
 WIDTH = BOX[2] - BOX[0]
@@ -38,12 +39,6 @@ def scene(portrait: np.ndarray, shape: tuple[int, int], faces: list[tuple[int, i
         photo[top : top + len(small), left : left + len(small)] = small
         boxes.append(BOX * len(small) / len(portrait) + [left, top, left, top])
     return photo, boxes
-
-
-def overlap(box: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union."""
-    shared = (np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])).clip(0).prod()
-    return float(shared / ((box[2:] - box[:2]).prod() + (other[2:] - other[:2]).prod() - shared))
 
 
 def hits(faces, box: np.ndarray) -> int:

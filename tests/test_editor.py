@@ -122,10 +122,11 @@ def test_what_was_kept_is_measured(sketcher, two):
     assert kept["ciede2000"] < 0.5 * lost["ciede2000"]
 
 
-def test_a_failing_network_leaves_faces_hidden(editor, quick, two, monkeypatch):
-    def fail(*args):
-        raise RuntimeError("out of memory")
+def fail(*args):
+    raise RuntimeError("out of memory")
 
+
+def test_a_failing_network_leaves_faces_hidden(editor, quick, two, monkeypatch):
     monkeypatch.setattr(quick, "draw_batch", fail)
     result = np.asarray(editor.render()).astype(int)
     for face in editor.faces:
@@ -138,9 +139,6 @@ def test_a_failing_network_leaves_faces_hidden(editor, quick, two, monkeypatch):
 
 
 def test_a_face_that_is_laid_in_after_all_has_no_reason_left(editor, quick, monkeypatch):
-    def fail(*args):
-        raise RuntimeError("out of memory")
-
     monkeypatch.setattr(quick, "correct", fail)
     editor.render()
     assert all(face.status is FaceStatus.OBFUSCATED and "out of memory" in face.reason for face in editor.faces)

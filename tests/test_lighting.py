@@ -7,7 +7,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
-from helpers.drawn_faces import SIZE, drawn, lit, shaded, unit
+from helpers.drawn_faces import LIGHTS, SIZE, degrees_between, drawn, lit, shaded, unit
 
 from faceanon_hub import LightingTransfer
 from faceanon_hub.alignment import align, transform, warp_in
@@ -27,16 +27,6 @@ from faceanon_hub.lighting import (
 )
 
 NOSE, CHIN, FOREHEAD, LEFT_CHEEK, RIGHT_CHEEK = 4, 152, 10, 234, 454
-LIGHTS = {
-    "front": (0, 0, 1),
-    "left": (-0.6, 0, 0.8),
-    "right": (0.6, 0, 0.8),
-    "above": (0, -0.6, 0.8),
-    "above left": (-0.5, -0.4, 0.77),
-    "below right": (0.4, 0.3, 0.87),
-    "far left": (-0.9, 0, 0.4),
-    "far right": (0.9, 0, 0.4),
-}
 CHEEKS = {"left": 50, "right": 280}
 EVEN = np.array([FLAT, *np.zeros(8)], np.float32)
 
@@ -75,11 +65,6 @@ def harmonics_of(light: tuple[float, ...], ambient: float = 0.4, lamp: float = 0
 
 def gains(changed: np.ndarray, image: np.ndarray) -> np.ndarray:
     return to_linear(changed) / to_linear(image)
-
-
-def degrees_between(one: np.ndarray, other: np.ndarray) -> float:
-    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
 def test_triangles_are_the_whole_mesh_turned_one_way():

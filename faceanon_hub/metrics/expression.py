@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import landmarks as lm
 from ..alignment import invert, placement, roll_of, similarity, transform, warp_in
-from ..errors import FaceAnonError
+from ..errors import MissingDependencyError
 
 # dlib sees an upright crop of twice the mesh's longer side; the rectangle in it, left, top, right and bottom, is the
 # mean of those that dlib's own detector gives over several scales of a photo.
@@ -125,7 +125,7 @@ def dlib_landmarks(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         `np.ndarray` of shape `(68, 2)`, float32: landmarks in pixels of the photo.
 
     Raises:
-        FaceAnonError: dlib or its model is not installed.
+        MissingDependencyError: dlib or its model is not installed.
     """
     predictor, box = _predictor()
     center, extent, roll = placement(points)
@@ -156,5 +156,5 @@ def _predictor() -> tuple[Any, Any]:
         import dlib
         import face_recognition_models
     except ImportError as error:
-        raise FaceAnonError("dlib's landmarks need faceanon-hub[eval]") from error
+        raise MissingDependencyError("dlib-bin", "faceanon-hub[eval]") from error
     return dlib.shape_predictor(face_recognition_models.pose_predictor_model_location()), dlib.rectangle(*DLIB_BOX)

@@ -100,15 +100,7 @@ def test_keep_that_means_nothing(photo, tmp_path, entry):
     assert result.exit_code == 2 and not (tmp_path / "out.png").exists()
 
 
-def test_obfuscated_faces_have_their_exit_code(photo, tmp_path, monkeypatch):
-    from faceanon_hub import LandmarkExtractor
-
-    def blind(self, image, faces):
-        for face in faces:
-            face.landmarks, face.presence = None, 0.0
-        return faces
-
-    monkeypatch.setattr(LandmarkExtractor, "__call__", blind)
+def test_obfuscated_faces_have_their_exit_code(photo, blind, tmp_path):
     result = run("image", photo, tmp_path / "out.png", "--fallback", "solid")
     assert result.exit_code == 3 and "face 0 is obfuscated: no landmarks" in without_blanks(result.stderr)
     assert (np.asarray(PIL.Image.open(tmp_path / "out.png")) == 0).all(2).sum() > 5000

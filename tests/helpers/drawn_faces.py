@@ -7,6 +7,16 @@ import numpy as np
 from faceanon_hub.lighting import mesh_triangles, to_srgb, vertex_normals
 
 SIZE = 128
+LIGHTS = {  # directions: right, down, towards the camera
+    "front": (0, 0, 1),
+    "left": (-0.6, 0, 0.8),
+    "right": (0.6, 0, 0.8),
+    "above": (0, -0.6, 0.8),
+    "above left": (-0.5, -0.4, 0.77),
+    "below right": (0.4, 0.3, 0.87),
+    "far left": (-0.9, 0, 0.4),
+    "far right": (0.9, 0, 0.4),
+}
 MESHES: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}  # drawing the triangles takes longest, so each mesh is kept
 
 
@@ -50,3 +60,8 @@ def shaded(points: np.ndarray, light: tuple[float, ...], ambient: float, lamp: f
 
 def unit(vector: tuple[float, ...]) -> np.ndarray:
     return np.array(vector, np.float32) / np.linalg.norm(vector)
+
+
+def degrees_between(one: np.ndarray, other: np.ndarray) -> float:
+    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
-from faceanon_hub import MissingDependencyError
 from faceanon_hub.metrics import median_interval
 
 
@@ -41,9 +38,3 @@ def test_of_nothing_nothing_is_known(values):
 
 def test_one_value_is_its_own_interval():
     assert median_interval(np.array([np.nan, 3])) == (3, 3, 3)
-
-
-def test_without_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(MissingDependencyError, match=r"faceanon-hub\[eval\]"):
-        median_interval(sample(3))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
 
-from faceanon_hub import MissingDependencyError
 from faceanon_hub.metrics.coverage import DlibFaces, covered, redetected
 
 NONE = np.empty((0, 4), np.float32)
@@ -50,12 +47,6 @@ def test_boxes_of_a_large_photo_are_in_its_pixels(detector, portrait):
 
 def test_a_lower_threshold_finds_more(detector, portrait):
     assert len(DlibFaces(-1)(portrait)) > len(detector(portrait))
-
-
-def test_without_dlib_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(MissingDependencyError, match=r"faceanon-hub\[eval\]"):
-        DlibFaces()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
@@ -11,10 +9,8 @@ from skimage.transform import estimate_transform
 
 from faceanon_hub import LandmarkExtractor
 from faceanon_hub.alignment import roll_of, similarity, transform
-from faceanon_hub.errors import FaceAnonError
 from faceanon_hub.landmarks import BLENDSHAPES, LEFT_BROW, RIGHT_EYE
 from faceanon_hub.metrics.expression import (
-    _predictor,
     blendshape_errors,
     dlib_landmarks,
     expression_ratios,
@@ -135,13 +131,6 @@ def test_dlib_sees_the_picture_and_not_only_the_mesh(portrait, points):
     moved = points + np.array([0.1, 0.05, 0], np.float32) * eye_distance(points)
     found, expected = dlib_landmarks(portrait, moved), dlib_landmarks(portrait, points)
     assert np.linalg.norm(found - expected, axis=1).mean() < 0.05 * eye_distance(points)
-
-
-def test_without_dlib_the_extra_is_named(portrait, points, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    _predictor.cache_clear()
-    with pytest.raises(FaceAnonError, match=r"faceanon-hub\[eval\]"):
-        dlib_landmarks(portrait, points)
 
 
 def test_blendshapes_are_compared_by_part_of_the_face():

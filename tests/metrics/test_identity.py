@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import sys
 
 import numpy as np
 import pytest
 from helpers.graph_models import FACERES, write_graph
 
-from faceanon_hub.errors import FaceAnonError, UnreadableError
+from faceanon_hub.errors import UnreadableError
 from faceanon_hub.metrics import identity
 from faceanon_hub.metrics.identity import (
     DlibRecognizer,
@@ -89,13 +88,6 @@ def test_the_landmarks_say_which_face(recognizer, portrait, face):
     elsewhere = face.landmarks + np.float32([100, 200, 0])
     distance = np.linalg.norm(recognizer(portrait, elsewhere) - recognizer(portrait, face.landmarks))
     assert distance > 0.6
-
-
-def test_the_recognizer_without_the_extra(monkeypatch, portrait, face):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    identity._dlib.cache_clear()
-    with pytest.raises(FaceAnonError, match=r"faceanon-hub\[eval\]"):
-        DlibRecognizer()(portrait, face.landmarks)
 
 
 def test_unchanged_faces_are_recognized():

@@ -1,10 +1,7 @@
-import sys
-
 import cv2
 import numpy as np
 import pytest
 
-from faceanon_hub import MissingDependencyError
 from faceanon_hub.metrics import DlibSearch
 
 
@@ -53,9 +50,3 @@ def test_small_faces_are_found(search, head):
 
 def test_nothing_is_found_in_nothing(search):
     assert search(np.full((64, 90, 3), 90, np.uint8)) == []
-
-
-def test_without_dlib_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "dlib", None)
-    with pytest.raises(MissingDependencyError, match=r"faceanon-hub\[eval\]"):
-        DlibSearch()

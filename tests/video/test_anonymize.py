@@ -277,17 +277,9 @@ def test_where_nobody_fits_the_tries_end(lenient, portrait, face, monkeypatch):
 
 def test_arguments_out_of_range(lenient, clip, tmp_path):
     for wrong in (
-        {"start": -1.0},
-        {"start": 0.5, "end": 0.5},
-        {"start": 99.0},
-        {"keep": [(1, 2, 3)]},
-        {"hide": [(10, 10, 5, 20)]},
-        {"quality": 0},
-        {"truncation": 2},
-        {"context_blur": 1},
-        {"privacy": 2},
-        {"attributes": "hair"},
-    ):
+        {"start": 0.5, "end": 0.5}, {"start": 99.0}, {"keep": [(1, 2, 3)]}, {"hide": [(10, 10, 5, 20)]},
+        {"quality": 0}, {"truncation": 2},
+    ):  # fmt: skip
         with pytest.raises(ValueError):
             lenient.video(clip, tmp_path / "a.mp4", **wrong)
     assert not list(tmp_path.iterdir())
@@ -311,21 +303,9 @@ def test_a_missing_extra_is_told(lenient, clip, tmp_path, monkeypatch):
 
 def test_command_with_report(lenient, sketches, clip, tmp_path):
     result = run(
-        "video",
-        clip,
-        tmp_path / "a.mp4",
-        "--end",
-        0.2,
-        "--seed",
-        1,
-        "--voice",
-        "drop",
-        "--checkpoint",
-        sketches,
-        "--report",
-        tmp_path / "r.json",
-        "--json",
-    )
+        "video", clip, tmp_path / "a.mp4", "--end", 0.2, "--seed", 1, "--voice", "drop", "--checkpoint", sketches,
+        "--report", tmp_path / "r.json", "--json",
+    )  # fmt: skip
     assert result.exit_code == 0 and "5 frames, faces of 1 in them: 5 anonymized" in without_blanks(result.stderr)
     record = json.loads(result.stdout)
     assert record == json.loads((tmp_path / "r.json").read_text())
@@ -334,7 +314,7 @@ def test_command_with_report(lenient, sketches, clip, tmp_path):
         assert not container.streams.audio
 
 
-def test_exit_codes_of_the_command(clip, tmp_path, monkeypatch):
+def test_exit_codes_of_the_command(clip, blind, tmp_path):
     assert run("video", clip, clip).exit_code == 2
     assert run("video", clip, tmp_path / "a.mp4", "--keep", "0").exit_code == 2
     assert run("video", clip, tmp_path / "a.mp4", "--hide", "5,5,1,1").exit_code == 2
@@ -342,15 +322,6 @@ def test_exit_codes_of_the_command(clip, tmp_path, monkeypatch):
     assert run("video", tmp_path / "missing.mp4", tmp_path / "a.mp4").exit_code == 4
     assert run("video", clip, tmp_path / "a.xyz").exit_code == 5
     assert not list(tmp_path.iterdir())
-
-    from faceanon_hub import LandmarkExtractor
-
-    def blind(self, image, faces):
-        for face in faces:
-            face.landmarks, face.presence = None, 0.0
-        return faces
-
-    monkeypatch.setattr(LandmarkExtractor, "__call__", blind)
     result = run("video", clip, tmp_path / "a.mp4", "--end", 0.2, "--fallback", "solid")
     assert result.exit_code == 3 and "is obfuscated in 5 frames: no landmarks fit" in without_blanks(result.stderr)
 
