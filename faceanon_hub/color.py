@@ -129,6 +129,42 @@ def _unstretched(source: np.ndarray, target: np.ndarray, limit: float) -> np.nda
     return np.eye(3, dtype=np.float32)
 
 
+TONES, TONED, COLORLESS = 9, 4.5, 0.5  # steps of lightness; CIELAB off one hue that is noise; hue that is none
+TONED_SIZE = 128  # pixels of the crop that is measured
+
+
+def toning(image: np.ndarray) -> np.ndarray | None:
+    """The hue that each lightness has in a photo of one tone, as grey, sepia and infrared ones are.
+
+    Args:
+        image (`np.ndarray` of shape `(S, S, 3)`, uint8):
+            RGB crop.
+
+    Returns:
+        `np.ndarray` of shape `(9, 2)`, float64: a* and b* of CIELAB at nine steps of lightness, 0 to 100. None where
+        a lightness has several hues: the photo is in colour.
+    """
+    lab = to_lab(cv2.resize(image, (TONED_SIZE,) * 2, interpolation=cv2.INTER_AREA)).reshape(-1, 3).astype(np.float64)
+    weights = np.maximum(0, 1 - np.abs(_steps(lab[:, :1]) - np.arange(TONES)))
+    steps = np.diff(np.eye(TONES), axis=0)  # a lightness that is not seen has the hue of the next one that is
+    curve = np.linalg.solve(weights.T @ weights + 0.1 * steps.T @ steps, weights.T @ lab[:, 1:])
+    off = np.linalg.norm(lab[:, 1:] - weights @ curve, axis=1)
+    return curve if np.percentile(off, 95) < TONED else None
+
+
+def tone(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """An RGB crop `(S, S, 3)`, uint8, in the hues of a photo of one tone, from [`toning`]."""
+    if np.abs(curve).max() < COLORLESS:
+        return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
+    lab = to_lab(image)
+    step = _steps(lab[..., 0])
+    return from_lab(np.dstack([lab[..., 0], *(np.interp(step, np.arange(TONES), hue) for hue in curve.T)]))
+
+
+def _steps(lightness: np.ndarray) -> np.ndarray:
+    return (lightness / 100 * (TONES - 1)).clip(0, TONES - 1)
+
+
 METHODS = {"monge-kantorovich": _monge_kantorovich, "reinhard": _reinhard, "mean": _unstretched}
 
 

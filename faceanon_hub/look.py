@@ -35,7 +35,8 @@ REST = {"jawOpen": 0.01, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05, "mouthSmil
 REST |= dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"), 0.0)
 REST |= {f"eyeLook{way}{side}": 0.05 for way in ("Down", "In", "Out", "Up") for side in ("Left", "Right")}
 OPENED = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}
-YEARS_AWRY, CHILDS_YEARS_AWRY = 12, 6  # from so many years on an age is wrong
+YEARS_AWRY, CHILDS_YEARS_AWRY = 9, 6  # from so many years on an age is wrong
+SKIN_AWRY = 14.0  # CIELAB: from so far on a skin is recoloured too much to look like one
 
 
 # Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, years, and log odds of glasses.
@@ -111,7 +112,7 @@ def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
 
     Returns:
         `float`: 0 where nothing is; 1 for wrong glasses, 1 for a new beard, up to 1 for a sex that is wrong or
-        not clear, up to 1 for hair or a hat on the forehead, and more the farther an age is off.
+        not clear, up to 1 for hair or a hat on the forehead, and more the farther an age or a skin colour is off.
     """
     # An unknown row is not wrong: `max` gives 0 for NaN.
     glasses = float(goal[AT["glasses"]] * shown[AT["glasses"]] < 0)
@@ -119,7 +120,8 @@ def strangeness(goal: np.ndarray, shown: np.ndarray) -> float:
     sex = min(1.0, max(0.0, 1 - np.sign(goal[AT["sex"]]) * shown[AT["sex"]] / SURE_SEX)) if goal[AT["sex"]] else 0.0
     years = abs(goal[AT["age"]] - shown[AT["age"]]) / (CHILDS_YEARS_AWRY if is_child(goal) else YEARS_AWRY)
     forehead = min(1.0, max(0.0, shown[AT["forehead"]] / COVERED_FOREHEAD - 1))
-    return glasses + beard + float(sex) + float(forehead) + max(0.0, years - 1)
+    skin = float(np.linalg.norm([goal[AT[name]] - shown[AT[name]] for name in SKIN])) / SKIN_AWRY
+    return glasses + beard + float(sex) + float(forehead) + max(0.0, years - 1) + max(0.0, skin - 1)
 
 
 def is_child(look: np.ndarray) -> bool:

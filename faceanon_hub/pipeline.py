@@ -25,7 +25,7 @@ from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
 from .blending import compositing as blending
 from .blending import grain, regions, seam, tones
-from .color import SkinColorTransfer
+from .color import SkinColorTransfer, tone, toning
 from .component import loading
 from .detection import SMALLEST, FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
@@ -84,7 +84,6 @@ SURE = 0.35  # from this confidence of the detector on, a face is replaced; belo
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
 TURNED = 35.0  # degrees of yaw from which on they grow
 SAME = 0.7  # overlap of boxes from which on what the transparency shows is a face that is known
-GREY = 2  # largest difference between the channels of a photo without colour
 
 Callback = Callable[..., Any]
 
@@ -698,6 +697,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                 raise ValueError("the recognizer gives no numbers")
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
         self._measure_light(small, points * (SMALL / LOOK_SIZE), job, options)
+        if job.toning is not None:  # nobody's skin is grey
+            job.goal[[AT["skinA"], AT["skinB"]]] = np.nan
 
     def measure_light(self, pixels: np.ndarray, job: FaceJob, options: Options, size: int = SMALL) -> None:
         """Takes from an original face its light and skin colour alone, in a crop of a size; see [`measure_face`]."""
@@ -706,6 +707,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         self._measure_light(warp_in(pixels, matrix, size), transform(job.face.landmarks, matrix), job, options)
 
     def _measure_light(self, small: np.ndarray, points: np.ndarray, job: FaceJob, options: Options) -> None:
+        job.toning = toning(small)
         if self.lighting_transfer is not None and options.lighting_strength:
             job.lighting = self.lighting_transfer.estimate(small, points)
         if self.skin_color_transfer is not None and options.color_strength:
@@ -1044,8 +1046,8 @@ class FaceAnonPipeline(DiffusionPipeline):
                     crop = seam.draw_overhang(crop, job.over, job.surroundings, job.hidden, job.skin)
                 if job.cloth is not None:
                     crop = job.cloth.over(crop)
-                if np.ptp(job.surroundings, axis=2).max() <= GREY:
-                    crop = _without_color(crop)
+                if job.toning is not None:
+                    crop = tone(crop, job.toning)
                 return replace(job, new=new, composed=crop), opacity
             except Exception as error:
                 logger.exception("composing a face failed; it is obfuscated")
@@ -1265,10 +1267,6 @@ def _close_transparency(scene: Scene, failed: Sequence[FaceJob]) -> None:
     """Makes a scene opaque where faces are obfuscated."""
     covers = [blending.ellipse(job.face.box, scene.canvas.shape) for job in failed]
     scene.photo = replace(scene.photo, alpha=transparency.closed(scene.photo.alpha, covers))
-
-
-def _without_color(crop: np.ndarray) -> np.ndarray:
-    return np.repeat(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
 
 
 def _strength(component: LightingTransfer | SkinColorTransfer | None) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from faceanon_hub import SkinColorTransfer
-from faceanon_hub.color import METHODS, from_lab, to_lab
+from faceanon_hub.color import METHODS, from_lab, to_lab, tone, toning
 
 SIZE = 64
 SKIN_COLOR = np.array([62, 14, 18], np.float32)  # CIELAB
@@ -317,3 +317,23 @@ def test_what_is_neutral_gets_the_brightness_and_no_tint(transfer, lightness):
     )[22:28, 12:28].astype(int)  # fmt: skip
     assert np.ptp(corrected, axis=2).max() <= 1
     assert (corrected.max() < 120) if lightness < 60 else (corrected.min() > 180)
+
+
+@pytest.mark.parametrize("hue", [(1.0, 1.0, 1.0), (1.0, 0.85, 0.65), (0.6, 0.8, 1.0)])
+@pytest.mark.parametrize("noise", [0, 2])
+def test_a_photo_of_one_tone_gives_its_hues_to_a_face_in_color(portrait, hue, noise):
+    grey = portrait.astype(float).mean(2, keepdims=True) * hue
+    photo = (grey + np.random.default_rng(0).normal(0, noise, portrait.shape)).round().clip(0, 255).astype(np.uint8)
+    curve = toning(photo)
+    assert curve is not None and curve.shape == (9, 2)
+    toned = tone(portrait, curve)
+    lightness = (to_lab(portrait) - to_lab(toned))[..., 0]
+    assert np.abs(lightness).mean() < 1.5
+    wanted = to_lab((toned.astype(float).mean(2, keepdims=True) * hue / np.mean(hue)).clip(0, 255).astype(np.uint8))
+    assert np.percentile(np.abs(to_lab(toned) - wanted)[..., 1:], 95) < 3
+    if not noise and hue == (1.0, 1.0, 1.0):
+        assert np.ptp(toned, axis=2).max() == 0
+
+
+def test_a_photo_in_color_has_no_tone(portrait):
+    assert toning(portrait) is None and toning(portrait[60:180, 160:290]) is None  # all of it, and the face alone

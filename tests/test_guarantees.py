@@ -49,8 +49,8 @@ def take_from(pipe, monkeypatch, numbers):
 
     def measured(pixels, job, options, parts):
         measure(pixels, job, options, parts)
-        found = job.goal, job.identity, job.lighting, job.color, job.tones
-        job.goal, job.identity, job.lighting, job.color, job.tones = numbers.setdefault("measured", found)
+        found = job.goal, job.identity, job.lighting, job.color, job.tones, job.toning
+        job.goal, job.identity, job.lighting, job.color, job.tones, job.toning = numbers.setdefault("measured", found)
 
     monkeypatch.setattr(pipe, "hide_face", hidden)
     monkeypatch.setattr(pipe, "measure_face", measured)
@@ -108,7 +108,7 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
     assert job.glasses in (None, False, True)  # a part of the goal, too
     assert set(vars(job)) - {"face", "size", "core", "cloth", "glasses", "new", "composed"} == {
         *("matrix", "points", "pose", "hidden", "skin", "over"),
-        *("goal", "identity", "lighting", "color", "tones", "surroundings"),
+        *("goal", "identity", "lighting", "color", "tones", "toning", "surroundings"),
     }
     assert job.cloth is None
     assert not np.shares_memory(job.surroundings, head)

@@ -167,6 +167,14 @@ def test_alpha_and_grey_come_back(quick, portrait):
     assert grey.images[0].mode == "L" and grey.faces[0][0].status is FaceStatus.ANONYMIZED
 
 
+def test_in_a_sepia_photo_the_new_face_is_sepia(quick, portrait):
+    sepia = (portrait.astype(float).mean(2, keepdims=True) * (1, 0.85, 0.65)).round().astype(np.uint8)
+    result = quick(sepia, seed=0)
+    new = pixels_of(result).astype(float)
+    assert result.faces[0][0].status is FaceStatus.ANONYMIZED
+    assert np.abs(new - new[..., :1] * (1, 0.85, 0.65)).max() < 16
+
+
 def test_no_face_is_a_result(pipe):
     flat = np.full((200, 300, 3), 90, np.uint8)
     result = pipe(flat, seed=0)

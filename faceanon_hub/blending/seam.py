@@ -16,6 +16,7 @@ from .regions import filled
 BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 INNER = [lm.LEFT_EYE, lm.RIGHT_EYE, lm.LEFT_BROW, lm.RIGHT_BROW, lm.OUTER_LIPS, lm.NOSE_BRIDGE + lm.NOSE_BASE]
 UNSURE, SURELY = 0.5, 0.85  # probabilities of a part: below and above
+STRANDS, LOOSE = 0.15, 12  # of hair from which on, and parts of the crop's side up to which, strands are looked for
 SAFE = 0.02  # sides of the crop by which eyes, brows, nose and mouth are hidden beyond their own outline
 FADE = 0.025  # sides of the crop over which new skin runs out into the photo's
 RING = 0.05  # width of the skin round the face that the new skin is fitted to
@@ -442,8 +443,10 @@ def _filling(
     inner = inner_face(points, small)
     # Beyond the outline, too: there the new skin runs out into the photo's.
     near = cv2.dilate(shown, _square(4 * FADE * small))
-    wide = cv2.dilate((near * (strange > UNSURE)).astype(np.uint8), _square(small / 32)) * (1 - inner)
-    known = (shown > 0) & (wide == 0) & (inner == 0) & (strange < UNSURE)
+    sure = (near * (strange > UNSURE)).astype(np.uint8)
+    strands = cv2.dilate(sure, _square(small / LOOSE)) * near * (strange > STRANDS)
+    wide = cv2.dilate(sure | strands.astype(np.uint8), _square(small / 32)) * (1 - inner)
+    known = (shown > 0) & (wide == 0) & (inner == 0)
     if known.sum() < 10 or not wide.any():
         return drawn, np.zeros((small, small, 1), np.float32)
     smooth = spread(drawn, known.astype(np.float32), drawn[known].mean(0))

@@ -18,7 +18,8 @@ LEAST = 12.0  # pixels of a part below which it is not measured
 DARKEST = 1  # percentile of the inner face that counts as black
 HAZY, MOST_HAZY = -0.8, -0.3  # darkest spot from which on a photo is hazy; what is above the second is cut off
 FAINTEST, CONTRASTS = -0.1, (0.3, 1.6)  # of brows, and factors of their contrast
-GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.2)  # logarithms, of irises and of the lips' colour
+GAINS, TINTS = (-1.0, 0.3), (-1.6, 0.8)  # logarithms, of irises and of the lips' colour
+PAINTED = -0.7  # of lips, beside the skin: below, they are painted
 BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
 SEEN = 4e-3  # of a mask: below, no level changes
 FEWEST = 200  # pixels of skin: with fewer nothing is measured
@@ -100,8 +101,10 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         brown = mask * np.float32(np.clip(2 * (1 - gain), 0, 1))
         light = light + brown * ((light @ LUMINANCE)[:, None] * BROWN - light)
         picture[at] = to_srgb(light * (1 + (gain - 1) * mask))
-    if np.isfinite(wanted[3:] + own[3:]).all():
-        gains, mask = np.exp((wanted[3:] - own[3:]).clip(*TINTS)).astype(np.float32), _sized(parts[..., LIPS], size)
+    if np.isfinite(own[3:]).all():
+        # Where the original's lips are not seen, the new ones are not painted.
+        lips = np.where(np.isnan(wanted[3:]), own[3:].clip(PAINTED), wanted[3:])
+        gains, mask = np.exp((lips - own[3:]).clip(*TINTS)).astype(np.float32), _sized(parts[..., LIPS], size)
         at = mask > SEEN
         picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))
     return picture

@@ -339,6 +339,18 @@ def test_hair_that_came_along_is_filled_with_skin(points):
     assert np.abs(fringed[forehead].astype(int) - SKIN).max() > 100
 
 
+def test_strands_that_hang_from_the_hair_are_filled_with_skin(points):
+    region, free = hidden(points, nothing()), person(points, SKIN)
+    strands = person(points, SKIN, 0.12)
+    top, bottom = int(points[10, 1]) + 12, int(points[10, 1]) + 24
+    strands[top:bottom, 120:140:4] = (170, 110, 80)
+    parts = parsed(strands)
+    parts[top // 2 : bottom // 2, 60:70] = 0.7 * np.eye(len(PARTS))[SKIN_PART] + 0.3 * np.eye(len(PARTS))[HAIR_PART]
+    new, _ = compose(erased(free, region), region, skin_left(parsed(free), region), strands, parts, points)
+    left, drawn = (np.abs(picture[top:bottom, 120:140].astype(int) - SKIN).max() for picture in (new, strands))
+    assert left < 25 < 50 < drawn
+
+
 def test_where_the_old_face_reached_farther_its_background_goes_on(points):
     # A larger nose in profile: what it hid was the wall.
     region = hidden(points, nothing())

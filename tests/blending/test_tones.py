@@ -57,6 +57,17 @@ def test_lips_take_on_the_color_that_is_asked_for_and_the_skin_round_them_stays(
     assert (changed[large < 1e-3] == picture[large < 1e-3]).all()
 
 
+@pytest.mark.parametrize("red", [(0.0, -1.0, -0.9), (0.0, -0.5, -0.4)])
+def test_lips_become_red_as_asked_for_and_are_not_painted_where_none_are_seen(drawn, red):
+    picture, points, parts = drawn
+    wanted = AS_DRAWN.copy()
+    wanted[3:] = red
+    painted = tones.match(picture, points, parts, wanted)
+    assert np.abs(tones.measure(painted, points, parts) - wanted)[3:].max() < 0.3
+    bare = tones.measure(tones.match(painted, points, parts, AS_DRAWN), points, parts)
+    assert np.abs(bare[3:] - np.maximum(red, tones.PAINTED)).max() < 0.2
+
+
 def test_a_face_in_a_hazy_photo_is_hazed_and_in_another_one_is_not(drawn):
     picture, points, parts = drawn
     black = tones.measure(*drawn)[2]
