@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -186,6 +187,21 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
         held.close()
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes, kind: type[UnwritableError] = UnwritableImageError) -> None:
+    """Writes a file whole or not at all; errors are those of [`replacing`]."""
+    with replacing(path, kind) as temporary, _typed(path, kind):
+        temporary.write_bytes(content)
+
+
+def write_arrays(path: Path, kind: type[UnwritableError] = UnwritableImageError, **arrays: Any) -> None:
+    """Writes an `.npz` file of NumPy's as [`write_whole`] does."""
+    import numpy as np  # not needed by commands that only check paths
+
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write_whole(path, content.getvalue(), kind)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from .. import metrics
 from ..errors import MissingDependencyError, UnwritableImageError
 from ..evaluation.report import plain, table
+from ..files import write_arrays
 from .capture import EXPRESSION, SETTINGS, VIEWS, Observations
 from .coefficients import identify_numbers
 from .linkage import link
@@ -339,13 +339,7 @@ def save_embeddings(seen: Observations, path: Path) -> None:
     }
     arrays |= {f"numbers/{kind}": a for kind, a in seen.numbers.items()}
     arrays |= {f"expression/{name}/{kind}": a for name, kinds in seen.expression.items() for kind, a in kinds.items()}
-    temporary = path.with_name(f".{secrets.token_hex(8)}.npz")
-    try:
-        np.savez(temporary, people=seen.people, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UnwritableImageError(path, error.strerror or str(error)) from error
+    write_arrays(path, people=seen.people, **arrays)
 
 
 def _main(summary: dict[str, Any]) -> str:

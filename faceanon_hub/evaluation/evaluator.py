@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field, replace
@@ -20,8 +19,9 @@ from .. import metrics
 from ..alignment import align, invert, transform, warp_in
 from ..blending import compositing as blending
 from ..blending import regions
-from ..errors import FaceAnonError, UnreadableImageError, UnwritableImageError
+from ..errors import FaceAnonError, UnreadableImageError
 from ..faces import Face, derived_seed, largest_face
+from ..files import write_arrays
 from ..hub import DEFAULT_ROW
 from ..io.photos import PHOTO_SUFFIXES, Photo, read_photo
 from ..loading import load
@@ -489,13 +489,7 @@ def _save(path: Path, record: dict[str, Any]) -> None:
         return value
 
     text = json.dumps(plain(record, ""))
-    temporary = path.with_name(f".{secrets.token_hex(8)}.npz")
-    try:
-        np.savez(temporary, record=np.array(text), **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UnwritableImageError(path, error.strerror or str(error)) from error
+    write_arrays(path, record=np.array(text), **arrays)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
 from ..errors import AnimatedImageError, FaceAnonError, ImageTooLargeError, UnreadableImageError, UnwritableImageError
-from ..files import check_target, open_regular, replacing
+from ..files import check_target, open_regular, write_whole
 from ..ranges import check_number
 from .harmless import why_not
 from .profiles import check_sdr, code_of, in_display_p3, in_srgb, of_code, of_gamma, rebuilt
@@ -178,9 +178,7 @@ def write_photo(image: Image.Image, path: str | os.PathLike[str], *, quality: in
     kind = writable_kind(path)
     check_number("quality", quality, 1, 100, whole=True)
     try:
-        content = encode_photo(image, kind, quality=quality)
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
+        write_whole(path, encode_photo(image, kind, quality=quality))
     except UnwritableImageError:
         raise
     except Exception as error:
@@ -271,18 +269,16 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
     Raises:
         UnwritableImageError: No such folder, no permission, no space left.
     """
+    if temporary is None:
+        write_whole(path, text.encode())
+        return
     try:
-        if temporary is None:
-            with replacing(path) as temporary:
-                temporary.write_text(text)
-        else:
-            try:
-                temporary.write_text(text)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        temporary.write_text(text)
+        temporary.replace(path)
     except OSError as error:
         raise UnwritableImageError(path, _cause(error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def is_media(content: bytes) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..errors import UnreadableImageError, UnwritableError
-from ..files import replacing
+from ..files import write_arrays, write_whole
 from ..look import ROWS, Estimator, look
 from ..recognition import FaceRecognizer
 from ..runs import claim_folder, make_folder
@@ -102,8 +102,7 @@ def draw_bank(
         if not path.exists():
             (picture,) = generator.render(bank_style(generator, index)[None], size)
             encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-            with replacing(path, UnwritableError) as part:
-                part.write_bytes(encoded.tobytes())
+            write_whole(path, encoded.tobytes(), UnwritableError)
         on_face(index + 1, count)
 
 
@@ -172,5 +171,4 @@ def _read_shard(path: Path, count: int) -> dict[str, np.ndarray] | None:
 
 
 def _save_shard(path: Path, shard: dict[str, np.ndarray], count: int) -> None:
-    with replacing(path, UnwritableError) as part, part.open("wb") as file:
-        np.savez(file, allow_pickle=False, rows=np.array(ROWS), pictures=np.array(count), **shard)
+    write_arrays(path, UnwritableError, rows=np.array(ROWS), pictures=np.array(count), **shard)

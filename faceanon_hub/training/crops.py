@@ -21,7 +21,7 @@ from ..alignment import CROP_LIFT, placement, similarity, transform, warp_in
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnwritableError
 from ..faces import largest_face
-from ..files import replacing
+from ..files import write_arrays
 from ..io.photos import PHOTO_SUFFIXES, read_photo
 from ..landmarks import LandmarkExtractor
 from ..look import ROWS, SEEN, appearance
@@ -118,8 +118,7 @@ def prepare_crops(
             if not found:
                 raise FaceAnonError(f"{pictures[start]} and those after it show no face")
             columns = (np.array(column) for column in zip(*found, strict=True))
-            with replacing(path, UnwritableError) as partial, partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **dict(zip(Crops.__dataclass_fields__, columns, strict=True)))
+            write_arrays(path, UnwritableError, **dict(zip(Crops.__dataclass_fields__, columns, strict=True)))
         on_shard(number + 1, len(starts))
 
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from .. import landmarks as lm
 from ..blending.regions import filled
 from ..errors import FaceAnonError, UnwritableError
-from ..files import replacing
+from ..files import write_arrays
 from ..generators.generator import FaceAnonGenerator
 from ..hub import DEFAULT_CHECKPOINT
 from ..landmarks import FaceMesh, LandmarkExtractor
@@ -131,8 +131,7 @@ def draw_faces(
                     small = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
                     rows.append((small, labels, points * SIZE - 0.5))
             pixels, labels, points = (np.stack(column) for column in zip(*rows, strict=True))
-            with replacing(path, UnwritableError) as part, part.open("wb") as file:
-                np.savez(file, allow_pickle=False, pixels=pixels, labels=labels, points=points.astype(np.float32))
+            write_arrays(path, UnwritableError, pixels=pixels, labels=labels, points=points.astype(np.float32))
         on_shard(number)
 
 

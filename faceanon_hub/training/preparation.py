@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import secrets
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from ..blending import regions
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
 from ..faces import Face
-from ..files import read_json, read_regular
+from ..files import read_json, read_regular, write_whole
 from ..io.photos import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
 from ..landmarks import LandmarkExtractor
 from ..processes import process_pool, run_task
@@ -271,7 +270,7 @@ class _Work:
         for split, tar in tars.items():
             tar.close()
             if mark["samples"][split]:
-                _put(self.folder / f"{split}-{chunk.name}.tar", shards[split].getvalue())
+                write_whole(self.folder / f"{split}-{chunk.name}.tar", shards[split].getvalue(), UnwritableError)
         write_text(_mark(self.folder, chunk), json.dumps(mark) + "\n")
         return chunk
 
@@ -287,16 +286,6 @@ def _add(tar: tarfile.TarFile, key: str, sample: dict[str, Any]) -> None:
         info = tarfile.TarInfo(f"{key}.{suffix}")
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))
-
-
-def _put(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UnwritableError(path, error.strerror or str(error)) from error
 
 
 def _each(chunks: list[_Chunk], workers: int, folder: Path, settings: Settings) -> Iterator[_Chunk]:
@@ -370,8 +359,6 @@ def _claim(folder: Path, settings: Settings, entries: dict[str, dict[str, Any]])
     for name, entry in entries.items():
         manifest["sources"].setdefault(name, entry)
     make_folder(folder / "marks")
-    for partial in folder.glob(".*.partial"):  # of a run that was killed
-        partial.unlink()
     _write_manifest(folder, manifest)
     return manifest
 

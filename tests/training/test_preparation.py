@@ -15,6 +15,7 @@ import webdataset
 from faceanon_hub import FaceAnonError, FaceDetector, LandmarkExtractor, UnreadableImageError
 from faceanon_hub.alignment import align, transform, warp_in
 from faceanon_hub.blending.regions import face_region
+from faceanon_hub.files import PARTIAL
 from faceanon_hub.training import preparation, prepare_faces
 from faceanon_hub.training.preparation import FaceCropper, Settings, stored_size
 
@@ -98,7 +99,7 @@ def test_a_stop_changes_nothing(photos, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare_faces([photos], tmp_path / "stopped", ["CC0-1.0"], size=SIZE, on_progress=stop)
     assert len(contents(tmp_path / "stopped")) < len(contents(tmp_path / "straight"))
-    (tmp_path / "stopped" / ".0123.partial").write_bytes(b"half a shard")
+    (tmp_path / "stopped" / f"{PARTIAL}0123").write_bytes(b"half a shard")
     told = []
     prepare_faces(
         [photos], tmp_path / "stopped", ["CC0-1.0"], size=SIZE, on_progress=lambda done, total: told.append(done)
