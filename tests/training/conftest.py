@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 
 import PIL.Image
 import pytest
@@ -65,7 +64,7 @@ def start(portrait, tmp_path_factory):
 @pytest.fixture
 def few_styles(monkeypatch):
     """A fourth of the styles that stand for all."""
-    monkeypatch.setattr(fits, "population", partial(bank.population, count=bank.POPULATION // 4))
+    monkeypatch.setattr(bank, "POPULATION", bank.POPULATION // 4)
 
 
 @pytest.fixture
