@@ -17,7 +17,8 @@ SURE = 0.6  # probability of a part from which on it is measured
 LEAST = 12.0  # pixels of a part below which it is not measured
 DARKEST = 1  # percentile of the inner face that counts as black
 HAZY, MOST_HAZY = -0.8, -0.3  # darkest spot from which on a photo is hazy; what is above the second is cut off
-FAINTEST, CONTRASTS = -0.1, (0.3, 1.6)  # of brows, and factors of their contrast
+FAINTEST, CONTRASTS = -0.1, (0.6, 1.6)  # of brows, and factors of their contrast
+PENCIL = -0.4  # logarithm by which brows that are too fair for any contrast are darkened at most
 GAINS, TINTS = (-1.0, 0.3), (-1.6, 0.8)  # logarithms, of irises and of the lips' colour
 PAINTED = -0.7  # of lips, beside the skin: below, they are painted
 BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
@@ -86,13 +87,16 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         veil = max(0.0, (np.exp(min(wanted[2], MOST_HAZY)) - np.exp(own[2])) / (1 - np.exp(own[2])))
         picture, skin = to_srgb(_veiled(to_linear(picture), veil, skin)), _veiled(skin, veil, skin)
         own = measure(picture, points, parts)
-    if own[0] < 0 and np.isfinite(wanted[0]):
-        contrast = float(np.clip(min(wanted[0], FAINTEST) / own[0], *CONTRASTS))
+    if np.isfinite(wanted[0] + own[0]):
+        fair, dark = min(own[0], FAINTEST), min(wanted[0], FAINTEST)
+        contrast = float(np.clip(dark / fair, *CONTRASTS))
+        pencil = float(np.clip(dark - contrast * own[0], PENCIL, 0))
         mask = _hairs(parts[..., BROWS], size)
         at = mask > SEEN
         beside = _sized(skin, size)[at] + BLACK
         light = (to_linear(picture[at]) + BLACK) / beside
-        picture[at] = to_srgb(beside * light ** (1 + (contrast - 1) * mask[at, None]) - BLACK)
+        weight = mask[at, None]
+        picture[at] = to_srgb(beside * light ** (1 + (contrast - 1) * weight) * np.exp(pencil * weight) - BLACK)
     if np.isfinite(wanted[1] + own[1]):
         gain, mask = float(np.exp(np.clip(wanted[1] - own[1], *GAINS))), _irises(points, size)
         at = mask > SEEN

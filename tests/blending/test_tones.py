@@ -46,6 +46,15 @@ def test_brows_and_irises_become_as_dark_as_asked_for(drawn, number, change):
     assert np.abs(after - before)[[0, 1, 3, 4, 5]][np.arange(5) != number].max() < 0.1
 
 
+def test_fair_brows_can_become_dark_and_dark_ones_stay_brows(drawn):
+    picture, points, parts = drawn
+    fair = tones.match(picture, points, parts, asked(brows=-0.1))
+    fairer = tones.match(fair, points, parts, asked(brows=-0.1))
+    assert -0.6 < tones.measure(fair, points, parts)[0] < -0.3  # it was -0.7
+    dark = tones.match(fairer, points, parts, asked(brows=-1.2))
+    assert tones.measure(dark, points, parts)[0] < 2 * tones.measure(fairer, points, parts)[0] - 0.1
+
+
 def test_lips_take_on_the_color_that_is_asked_for_and_the_skin_round_them_stays(drawn):
     picture, points, parts = drawn
     before = tones.measure(*drawn)
