@@ -26,9 +26,10 @@ from .attributes import SURE_GLASSES, AttributeEstimator
 from .blending import compositing as blending
 from .blending import grain, regions, seam, tones
 from .color import SkinColorTransfer, tone, toning
-from .component import loading
+from .component import component_file, loading
 from .detection import SMALLEST, FaceDetector
 from .diffusion import BaseOutput, DiffusionPipeline, FrozenDict, is_accelerate_available
+from .errors import CheckpointError, FaceAnonError
 from .faces import Face, FaceStatus, crowd_note, derived_seed
 from .files import read_json
 from .generators.generator import Prior
@@ -83,6 +84,7 @@ MAX_LIKENESS = 0.45  # cosine of embeddings from which on the recognizer may tak
 SURE = 0.35  # from this confidence of the detector on, a face is replaced; below, it is obfuscated
 ENLARGED = 1.3  # a new face that is enlarged more than this says so
 TURNED = 35.0  # degrees of yaw from which on they grow
+OLD_KIND = "of an earlier kind, whose generator is a U-Net that paints into the photo: this version cannot use it"
 SAME = 0.7  # overlap of boxes from which on what the transparency shows is a face that is known
 
 Callback = Callable[..., Any]
@@ -1107,13 +1109,18 @@ class FaceAnonPipeline(DiffusionPipeline):
 
         Raises:
             CheckpointError: there is no such folder or repository; a file of it is missing, damaged, no regular file,
-                or holds a value that is out of its range.
+                or holds a value that is out of its range; or it is of an earlier kind, whose generator was a U-Net.
         """
         start_work()
         kwargs.setdefault("low_cpu_mem_usage", is_accelerate_available())  # asked for without it, diffusers complains
         checkpoint = str(pretrained_model_name_or_path)
-        with loading(checkpoint):
-            return super().from_pretrained(checkpoint, **kwargs)
+        try:
+            with loading(checkpoint):
+                return super().from_pretrained(checkpoint, **kwargs)
+        except CheckpointError as error:
+            if _of_old_kind(checkpoint, kwargs):
+                raise CheckpointError(checkpoint, OLD_KIND) from error
+            raise
 
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike[str]) -> dict[str, Any]:
@@ -1205,6 +1212,16 @@ class FaceAnonPipeline(DiffusionPipeline):
             return self._upload_folder(
                 folder, repo_id, token=token, commit_message=commit_message, create_pr=create_pr
             )
+
+
+def _of_old_kind(checkpoint: str, options: dict[str, Any]) -> bool:
+    """Whether a checkpoint that cannot be loaded has a generator, but no sampler for it."""
+    try:  # what there is of it has been downloaded
+        index = component_file(checkpoint, None, "model_index.json", **{**options, "local_files_only": True})
+        parts = read_json(index)
+    except (FaceAnonError, OSError, ValueError):
+        return False
+    return "generator" in parts and "sampler" not in parts
 
 
 def _as_list(image: Any) -> list[Any]:

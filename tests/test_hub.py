@@ -24,7 +24,7 @@ from helpers.loopback_hub import OWNER, LoopbackHub
 from huggingface_hub import ModelCard, constants, hf_api
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from faceanon_hub import (
@@ -682,6 +682,40 @@ def test_broken_folders_are_named(break_it, named, tmp_path):
     assert caught.value.checkpoint == str(folder)
     assert str(caught.value).startswith(f"{folder}: ")
     assert isinstance(caught.value, OSError)
+
+
+def old_kind(folder: Path) -> Path:
+    """A checkpoint of the versions whose generator was a U-Net."""
+    tiny().save_pretrained(folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    for name in ("sampler", "parser", "recognizer", "attribute_estimator", "surroundings_encoder"):
+        del index[name]
+        shutil.rmtree(folder / name, ignore_errors=True)
+    index |= {"retargeter": ["faceanon_hub", "FaceRetargeter"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "generator/config.json").write_text('{"_class_name": "FaceAnonGenerator", "sample_size": 128}')
+    save_file({"stem.weight": torch.zeros(8, 4, 3, 3)}, folder / WEIGHTS)
+    return folder
+
+
+@pytest.mark.parametrize("retargeter", [True, False])
+def test_a_checkpoint_of_the_old_kind_is_told(retargeter, tmp_path):
+    folder = old_kind(tmp_path / "old")
+    if not retargeter:
+        edit(folder / "model_index.json", '["faceanon_hub", "FaceRetargeter"]', "[null, null]")
+    with pytest.raises(CheckpointError, match="of an earlier kind, whose generator is a U-Net") as caught:
+        FaceAnonPipeline.from_pretrained(folder)
+    assert caught.value.checkpoint == str(folder)
+
+
+def test_a_checkpoint_of_the_old_kind_on_the_hub_is_told(hub, tmp_path):
+    folder = old_kind(tmp_path / "old")
+    tiny().push_to_hub(ID, token=OWNER)
+    hub.repos[ID].files.clear()
+    files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    hub.repos[ID].commit(files, "main")
+    with pytest.raises(CheckpointError, match="of an earlier kind, whose generator is a U-Net"):
+        FaceAnonPipeline.from_pretrained(ID)
 
 
 @pytest.mark.parametrize("name", ["someone/nothing", "nothing", "not an id", "a/b/c", ""])
