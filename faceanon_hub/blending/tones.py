@@ -109,6 +109,7 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         # Where the original's lips are not seen, the new ones are not painted.
         lips = np.where(np.isnan(wanted[3:]), own[3:].clip(PAINTED), wanted[3:])
         gains, mask = np.exp((lips - own[3:]).clip(*TINTS)).astype(np.float32), _sized(parts[..., LIPS], size)
+        mask = ((mask - UNSURE) / (SURELY - UNSURE)).clip(0, 1)  # the skin beside red lips would turn green
         at = mask > SEEN
         picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))
     return picture
