@@ -18,9 +18,9 @@ LEAST = 12.0  # pixels of a part below which it is not measured
 DARKEST = 1  # percentile of the inner face that counts as black
 HAZY, MOST_HAZY = -0.8, -0.3  # darkest spot from which on a photo is hazy; what is above the second is cut off
 FAINTEST, CONTRASTS = -0.1, (0.6, 1.6)  # of brows, and factors of their contrast
-PENCIL = -0.4  # logarithm by which brows that are too fair for any contrast are darkened at most
-GAINS, TINTS = (-1.0, 0.3), (-1.6, 0.8)  # logarithms, of irises and of the lips' colour
-PAINTED = -0.7  # of lips, beside the skin: below, they are painted
+PENCIL = -0.2  # logarithm by which brows that are too fair for any contrast are darkened at most
+GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.5)  # logarithms, of irises and of the lips' colour
+PAINTED, WIPED = -0.7, 0.8  # of lips, beside the skin: below, they are painted; and how much of that is taken off
 BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
 SEEN = 4e-3  # of a mask: below, no level changes
 FEWEST = 200  # pixels of skin: with fewer nothing is measured
@@ -107,8 +107,9 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         picture[at] = to_srgb(light * (1 + (gain - 1) * mask))
     if np.isfinite(own[3:]).all():
         # Where the original's lips are not seen, the new ones are not painted.
-        lips = np.where(np.isnan(wanted[3:]), own[3:].clip(PAINTED), wanted[3:])
-        gains, mask = np.exp((lips - own[3:]).clip(*TINTS)).astype(np.float32), _sized(parts[..., LIPS], size)
+        bare, seen = (PAINTED - own[3:]).clip(0, WIPED), (wanted[3:] - own[3:]).clip(*TINTS)
+        gains = np.exp(np.where(np.isnan(wanted[3:]), bare, seen)).astype(np.float32)
+        mask = _sized(parts[..., LIPS], size)
         mask = ((mask - UNSURE) / (SURELY - UNSURE)).clip(0, 1)  # the skin beside red lips would turn green
         at = mask > SEEN
         picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))

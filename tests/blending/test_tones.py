@@ -52,7 +52,7 @@ def test_fair_brows_can_become_dark_and_dark_ones_stay_brows(drawn):
     fairer = tones.match(fair, points, parts, asked(brows=-0.1))
     assert -0.6 < tones.measure(fair, points, parts)[0] < -0.3  # it was -0.7
     dark = tones.match(fairer, points, parts, asked(brows=-1.2))
-    assert tones.measure(dark, points, parts)[0] < 2 * tones.measure(fairer, points, parts)[0] - 0.1
+    assert tones.measure(dark, points, parts)[0] < 1.6 * tones.measure(fairer, points, parts)[0] - 0.1
 
 
 def test_lips_take_on_the_color_that_is_asked_for_and_the_skin_round_them_stays(drawn):
@@ -66,15 +66,19 @@ def test_lips_take_on_the_color_that_is_asked_for_and_the_skin_round_them_stays(
     assert (changed[large < 1e-3] == picture[large < 1e-3]).all()
 
 
-@pytest.mark.parametrize("red", [(0.0, -1.0, -0.9), (0.0, -0.5, -0.4)])
-def test_lips_become_red_as_asked_for_and_are_not_painted_where_none_are_seen(drawn, red):
+def test_lips_are_tinted_within_limits_and_not_painted_where_none_are_seen(drawn):
     picture, points, parts = drawn
-    wanted = AS_DRAWN.copy()
-    wanted[3:] = red
-    painted = tones.match(picture, points, parts, wanted)
-    assert np.abs(tones.measure(painted, points, parts) - wanted)[3:].max() < 0.3
-    bare = tones.measure(tones.match(painted, points, parts, AS_DRAWN), points, parts)
-    assert np.abs(bare[3:] - np.maximum(red, tones.PAINTED)).max() < 0.2
+    before, wanted = tones.measure(*drawn)[3:], AS_DRAWN.copy()
+    wanted[3:] = before - [0, 2, 2]
+    red = tones.match(picture, points, parts, wanted)
+    change = tones.measure(red, points, parts)[3:] - before
+    assert abs(change[0]) < 0.05 and np.abs(change[1:] - tones.TINTS[0]).max() < 0.1
+    for _ in range(3):
+        red = tones.match(red, points, parts, wanted)
+    painted = tones.measure(red, points, parts)[3:]
+    bare = tones.measure(tones.match(red, points, parts, AS_DRAWN), points, parts)[3:]
+    assert painted.min() < tones.PAINTED - 0.1
+    assert np.abs(bare - np.maximum(painted, tones.PAINTED)).max() < 0.15
 
 
 def test_a_face_in_a_hazy_photo_is_hazed_and_in_another_one_is_not(drawn):
