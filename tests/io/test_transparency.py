@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -95,9 +96,10 @@ def test_a_face_in_one_channel_alone_is_replaced(quick, grey, channel):
     pixels[..., channel] = grey
     result = quick(pixels, seed=0)
     (face,) = result.faces[0]
-    changed = (np.asarray(result.images[0])[INNER] != pixels[INNER])[:48]  # eyes, nose and mouth
-    # The new face is in this channel alone, too, where some levels are the old ones by chance.
-    assert face.status is FaceStatus.ANONYMIZED and changed.any(2).mean() > 0.95
+    changed = (np.asarray(result.images[0])[INNER] != pixels[INNER])[:48].any(2)  # eyes, nose and mouth
+    # The new face is in this channel alone, too: single levels are the old ones by chance, their neighbours are not.
+    assert face.status is FaceStatus.ANONYMIZED and cv2.dilate(changed.astype(np.uint8), np.ones((2, 2))).mean() > 0.99
+    assert changed.mean() > 0.97
 
 
 def test_greyscale_with_transparency_and_the_editor(quick, grey):
