@@ -10,6 +10,10 @@ from .diffusion import register_to_config
 from .lighting import to_linear, to_srgb
 from .ranges import check_number
 
+# Of a photo of one tone: steps of lightness, pixels of the crop that is measured, CIELAB off its hues that are noise.
+TONES, TONED_SIZE, TONED = 9, 128, 4.5
+COLORLESS = 0.5  # CIELAB: hues below are grey
+
 
 class SkinColorTransfer(Component):
     r"""Moves generated skin's colours so that their middle and covariance in CIELAB become those of the original skin.
@@ -127,10 +131,6 @@ def _reinhard(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarra
 
 def _unstretched(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarray:
     return np.eye(3, dtype=np.float32)
-
-
-TONES, TONED, COLORLESS = 9, 4.5, 0.5  # steps of lightness; CIELAB off one hue that is noise; hue that is none
-TONED_SIZE = 128  # pixels of the crop that is measured
 
 
 def toning(image: np.ndarray) -> np.ndarray | None:

@@ -110,8 +110,7 @@ def in_front(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndar
     """
     full, size = len(crop), min(len(crop), MATTE)
     crop, points = _shrunk(crop, size), points * (size / full)
-    kept = _matted(crop, _sized(_strange(parts), size), size / MATTING)
-    kept = _trusted(kept)
+    kept = trusted(_matted(crop, sized(_strange(parts), size), size / MATTING))
     shown, inner = silhouette(points, size), inner_face(points, size)
     rim = shown * (1 - inner)
     if (kept * rim).sum() > MOST_IN_FRONT * rim.sum():
@@ -130,7 +129,7 @@ class Cloth:
     def over(self, picture: np.ndarray) -> np.ndarray:
         """The picture `(S, S, 3)`, uint8, of the same crop, with the cloth before it."""
         size = len(picture)
-        alpha = _sized(self.alpha, size)[..., None]
+        alpha = sized(self.alpha, size)[..., None]
         colors = cv2.resize(self.colors, (size, size), interpolation=cv2.INTER_CUBIC)
         return (picture + alpha * (colors - picture)).round().clip(0, 255).astype(np.uint8)
 
@@ -139,7 +138,7 @@ class Cloth:
         size = len(picture)
         small = _shrunk(picture, len(self.skin)).astype(np.float32)
         mean = np.array(cv2.mean(small, self.skin.astype(np.uint8))[:3], np.float32)
-        alpha = _sized(cv2.dilate(self.alpha, _square(len(self.alpha) / 40)), size)[..., None]
+        alpha = sized(cv2.dilate(self.alpha, _square(len(self.alpha) / 40)), size)[..., None]
         return (
             (picture + alpha * (_enlarged(spread(small, self.skin, mean), size) - picture))
             .round()
@@ -207,7 +206,7 @@ def overhang(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
     above = np.zeros((len(parts), 1), np.float32)
     above[: max(0, int(points[[*lm.LEFT_EYE, *lm.RIGHT_EYE], 1].min()))] = 1
     inner = inner_face(points, len(parts))
-    over = _trusted(parts[..., HAIR] + above * parts[..., OTHER])
+    over = trusted(parts[..., HAIR] + above * parts[..., OTHER])
     if (over * inner).sum() > MOST_OVER * inner.sum():
         return np.zeros_like(over)
     # A little beyond the inner face, too: the new face is still blended in there.
@@ -231,7 +230,7 @@ def draw_overhang(
         `np.ndarray` of shape `(S, S, 3)`, uint8.
     """
     size = len(picture)
-    alpha, source = _sized(over, size), _clear(hidden) & (_sized(skin, size) < 1 - SURELY)
+    alpha, source = sized(over, size), _clear(hidden) & (sized(skin, size) < 1 - SURELY)
     if not source.any() or not alpha.any():
         return picture
     away, labels = cv2.distanceTransformWithLabels(
@@ -285,7 +284,7 @@ def skin_left(parts: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(s, s)`, float32, 0 to 1.
     """
-    return (1 - _strange(parts)) * (1 - _sized(hidden, len(parts)))
+    return (1 - _strange(parts)) * (1 - sized(hidden, len(parts)))
 
 
 def covered(parts: np.ndarray, placed: np.ndarray, size: int) -> tuple[float, float]:
@@ -363,14 +362,14 @@ def compose(
     small = min(size, SMALL)
     placed = placed * (small / size)
     shown = silhouette(placed, small)
-    strange = _sized(_strange(parts), small)
+    strange = sized(_strange(parts), small)
     old, drawn = _shrunk(surroundings, small), _shrunk(face, small).astype(np.float32)
     filling, filled = _filling(drawn, strange, placed, shown)
     drawn += filled * (filling - drawn)
     erased = _shrunk(hidden, small) > 0
     away, depth = (cv2.distanceTransform(v, cv2.DIST_L2, 5) / small for v in (1 - shown, shown))
     clear = _clear(erased)
-    left = _sized(skin, small)
+    left = sized(skin, small)
     ring = (away > 0) & (away < RING) & clear & (left > SURELY) & (strange < UNSURE)
     difference = (old.astype(np.float32) - drawn).clip(-LARGEST, LARGEST)
     change = spread(difference, ring.astype(np.float32)) * np.exp(-((depth / DEPTH) ** 2))[..., None]
@@ -398,8 +397,8 @@ def compose(
     return new.round().clip(0, 255).astype(np.uint8), opacity
 
 
-def _trusted(probability: np.ndarray) -> np.ndarray:
-    """How far a probability is acted upon: 0 where it is unsure, 1 where it is sure."""
+def trusted(probability: np.ndarray) -> np.ndarray:
+    """How far the probability of a part is acted upon, same shape: 0 where it is unsure, 1 where it is sure."""
     return ((probability - UNSURE) / (SURELY - UNSURE)).clip(0, 1)
 
 
@@ -491,7 +490,8 @@ def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
     return picture if len(picture) == size else cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _sized(mask: np.ndarray, size: int) -> np.ndarray:
+def sized(mask: np.ndarray, size: int) -> np.ndarray:
+    """A mask or picture `(s, s, ...)`, float32, resampled to `(size, size, ...)`."""
     return cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if len(mask) > size else cv2.INTER_LINEAR)
 
 

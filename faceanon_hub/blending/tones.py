@@ -9,7 +9,7 @@ from .. import landmarks as lm
 from ..lighting import LUMINANCE, to_linear, to_srgb
 from ..parsing import BROWS, HAIR, LIPS, OTHER, SKIN
 from .regions import filled
-from .seam import SURELY, UNSURE, inner_face, spread
+from .seam import SURELY, UNSURE, inner_face, sized, spread, trusted
 
 SMALL = 128  # side of the crop that is measured in
 SMOOTH = 0.01  # standard deviation of a blur, in sides of the crop, that makes sharp and soft photos alike
@@ -18,9 +18,9 @@ LEAST = 12.0  # pixels of a part below which it is not measured
 DARKEST = 1  # percentile of the inner face that counts as black
 HAZY, MOST_HAZY = -0.8, -0.3  # darkest spot from which on a photo is hazy; what is above the second is cut off
 FAINTEST, CONTRASTS = -0.1, (0.6, 1.6)  # of brows, and factors of their contrast
-PENCIL = -0.2  # logarithm by which brows that are too fair for any contrast are darkened at most
+DARKENED = -0.2  # logarithm by which fair brows, of which more contrast makes no dark ones, are darkened at most
 GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.5)  # logarithms, of irises and of the lips' colour
-PAINTED, WIPED = -0.7, 0.8  # of lips, beside the skin: below, they are painted; and how much of that is taken off
+LIPSTICK, REMOVED = -0.7, 0.8  # logarithms of lips: below the first they are painted; what of it is removed at most
 BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
 SEEN = 4e-3  # of a mask: below, no level changes
 FEWEST = 200  # pixels of skin: with fewer nothing is measured
@@ -51,9 +51,9 @@ def _compare(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.n
     points, sharp = points * (SMALL / len(crop)), _linear(crop)
     small = cv2.GaussianBlur(sharp, (0, 0), SMOOTH * SMALL)
     light = np.log((small @ LUMINANCE + BLACK) / (skin @ LUMINANCE + BLACK))
-    brows, lips = _sized(parts[..., BROWS], SMALL) > SURE, _sized(parts[..., LIPS], SMALL) > SURELY
+    brows, lips = sized(parts[..., BROWS], SMALL) > SURE, sized(parts[..., LIPS], SMALL) > SURELY
     irises = _discs(points, 0.9, SMALL) & filled(points, SMALL, lm.LEFT_EYE, lm.RIGHT_EYE) > 0
-    face = (inner_face(points, SMALL) > 0) & (_sized(parts[..., HAIR] + parts[..., OTHER], SMALL) < UNSURE)
+    face = (inner_face(points, SMALL) > 0) & (sized(parts[..., HAIR] + parts[..., OTHER], SMALL) < UNSURE)
     color = np.log((sharp + BLACK) / (skin + BLACK))  # lips are thin: a blur would mix them with teeth
     return np.array(
         [
@@ -74,7 +74,7 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         points, parts:
             Its mesh and parts, as for [`measure`].
         wanted (`np.ndarray` of shape `(6,)`):
-            [`measure`] of the original; NaN leaves a part as it is.
+            [`measure`] of the original; NaN leaves a part as it is, but for lipstick, which is removed.
 
     Returns:
         `np.ndarray` of shape `(S, S, 3)`, uint8.
@@ -90,13 +90,13 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
     if np.isfinite(wanted[0] + own[0]):
         fair, dark = min(own[0], FAINTEST), min(wanted[0], FAINTEST)
         contrast = float(np.clip(dark / fair, *CONTRASTS))
-        pencil = float(np.clip(dark - contrast * own[0], PENCIL, 0))
+        darker = float(np.clip(dark - contrast * own[0], DARKENED, 0))
         mask = _hairs(parts[..., BROWS], size)
         at = mask > SEEN
-        beside = _sized(skin, size)[at] + BLACK
+        beside = sized(skin, size)[at] + BLACK
         light = (to_linear(picture[at]) + BLACK) / beside
         weight = mask[at, None]
-        picture[at] = to_srgb(beside * light ** (1 + (contrast - 1) * weight) * np.exp(pencil * weight) - BLACK)
+        picture[at] = to_srgb(beside * light ** (1 + (contrast - 1) * weight) * np.exp(darker * weight) - BLACK)
     if np.isfinite(wanted[1] + own[1]):
         gain, mask = float(np.exp(np.clip(wanted[1] - own[1], *GAINS))), _irises(points, size)
         at = mask > SEEN
@@ -107,10 +107,9 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         picture[at] = to_srgb(light * (1 + (gain - 1) * mask))
     if np.isfinite(own[3:]).all():
         # Where the original's lips are not seen, the new ones are not painted.
-        bare, seen = (PAINTED - own[3:]).clip(0, WIPED), (wanted[3:] - own[3:]).clip(*TINTS)
+        bare, seen = (LIPSTICK - own[3:]).clip(0, REMOVED), (wanted[3:] - own[3:]).clip(*TINTS)
         gains = np.exp(np.where(np.isnan(wanted[3:]), bare, seen)).astype(np.float32)
-        mask = _sized(parts[..., LIPS], size)
-        mask = ((mask - UNSURE) / (SURELY - UNSURE)).clip(0, 1)  # the skin beside red lips would turn green
+        mask = trusted(sized(parts[..., LIPS], size))  # the skin beside red lips would turn green
         at = mask > SEEN
         picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))
     return picture
@@ -120,14 +119,10 @@ def _veiled(light: np.ndarray, veil: float, skin: np.ndarray) -> np.ndarray:
     return light + np.float32(veil) * (skin.mean((0, 1)) - light)
 
 
-def _sized(part: np.ndarray, size: int) -> np.ndarray:
-    return cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
-
-
 def _hairs(brows: np.ndarray, size: int) -> np.ndarray:
     """Where to act on brows, `(size, size)`: a little beyond what is sure, where single hairs are."""
     mask = cv2.dilate((brows / SURE).clip(0, 1), np.ones((round(len(brows) / 64) | 1,) * 2))
-    return _sized(cv2.GaussianBlur(mask, (0, 0), len(brows) / 128).clip(0, 1), size)
+    return sized(cv2.GaussianBlur(mask, (0, 0), len(brows) / 128).clip(0, 1), size)
 
 
 def _irises(points: np.ndarray, size: int) -> np.ndarray:

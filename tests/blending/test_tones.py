@@ -77,8 +77,8 @@ def test_lips_are_tinted_within_limits_and_not_painted_where_none_are_seen(drawn
         red = tones.match(red, points, parts, wanted)
     painted = tones.measure(red, points, parts)[3:]
     bare = tones.measure(tones.match(red, points, parts, AS_DRAWN), points, parts)[3:]
-    assert painted.min() < tones.PAINTED - 0.1
-    assert np.abs(bare - np.maximum(painted, tones.PAINTED)).max() < 0.15
+    assert painted.min() < tones.LIPSTICK - 0.1
+    assert np.abs(bare - np.maximum(painted, tones.LIPSTICK)).max() < 0.15
 
 
 def test_a_face_in_a_hazy_photo_is_hazed_and_in_another_one_is_not(drawn):
