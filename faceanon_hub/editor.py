@@ -55,8 +55,10 @@ class PhotoEditor:
             between two renderings.
         kept (`set[int]`):
             Numbers of the faces that stay as they are, see [`keep`].
-        zones, looked (`list[tuple[int, int, int, int]]`):
-            Those that are hidden, see [`hide`], and those in which a face was found by [`look`].
+        zones (`list[tuple[int, int, int, int]]`):
+            Those that are hidden, see [`hide`].
+        looked (`list[tuple[int, int, int, int]]`):
+            Those in which a face was found by [`look`].
         pixels (`np.ndarray` of shape `(H, W, 3)`, uint8):
             The last rendering; before the first one the original.
 

@@ -114,8 +114,10 @@ class MissingDependencyError(FaceAnonError, ImportError):
     """A feature whose optional package is not installed.
 
     Args:
-        package, install (`str`):
-            The missing package, and what to install, e.g. `"faceanon-hub[demo]"`.
+        package (`str`):
+            The package that is missing.
+        install (`str`):
+            What to install, e.g. `"faceanon-hub[demo]"`.
     """
 
     def __init__(self, package: str, install: str) -> None:

@@ -108,8 +108,10 @@ def derived_seed(base: int, number: int) -> int:
     """A seed of its own for one of several that share a seed: faces of a photo, people of a video, candidates.
 
     Args:
-        base, number (`int`):
-            The shared seed, of any size and sign, and which of them, 0 or more.
+        base (`int`):
+            The shared seed, of any size and sign.
+        number (`int`):
+            Which of them, 0 or more.
 
     Returns:
         `int`: 0 to 2**32 - 1.

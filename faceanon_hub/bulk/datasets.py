@@ -38,8 +38,10 @@ class DatasetReport:
     """What became of a dataset.
 
     Args:
-        rows, shards (`int`):
-            Rows in the target, as many as in the source; and its files, or parts of an image folder.
+        rows (`int`):
+            Rows in the target: as many as in the source.
+        shards (`int`):
+            Files of the target, or parts of an image folder.
         anonymized, obfuscated, kept, small (`int`):
             Faces; of these, those below the detector's `min_face_size`: `small`.
         failures (`list[dict]`):

@@ -285,8 +285,10 @@ def anonymize_folder(
             Folder for one JSON file per file, with a record of every face.
         report_seeds (`bool`, *optional*, defaults to `False`):
             Put the seeds of the faces into these. Published, they let others repeat the faces.
-        redo, dry_run (`bool`, *optional*, defaults to `False`):
-            Do everything again, over what is there; write nothing, and say what would be done.
+        redo (`bool`, *optional*, defaults to `False`):
+            Do everything again, over what is there.
+        dry_run (`bool`, *optional*, defaults to `False`):
+            Write nothing, and say what would be done.
         on_progress (`Callable`, *optional*):
             Called as `on_progress(done, total, path)`, in any order of the paths.
         options (*optional*):

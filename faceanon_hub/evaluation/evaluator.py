@@ -131,9 +131,10 @@ class Evaluator:
             With the number of a photo, the seed of its new identity.
         recognizer (`Callable`, *optional*):
             See [`metrics.Recognizer`]; dlib's unless given.
-        inception, judge (`str`, *optional*):
-            Files of the networks for FID and KID, and for apparent sex and age: [`metrics.InceptionFeatures`] and
-            [`metrics.FaceResJudge`].
+        inception (`str`, *optional*):
+            File of the network for FID and KID, see [`metrics.InceptionFeatures`].
+        judge (`str`, *optional*):
+            File of the network that estimates apparent sex and age, see [`metrics.FaceResJudge`].
     """
 
     def __init__(

@@ -76,9 +76,10 @@ class Photo:
             Opacity in [0, 255], `None` for an opaque photo.
         grey (`bool`):
             Whether it came as greyscale, and goes back as greyscale.
-        icc_profile, exif (`bytes`, *optional*):
-            Colour profile that describes `pixels`, made anew of the original's numbers; and cleaned EXIF, only with
-            `keep_metadata=True`.
+        icc_profile (`bytes`, *optional*):
+            Colour profile that describes `pixels`: the original's, made anew of its numbers.
+        exif (`bytes`, *optional*):
+            Cleaned EXIF, only with `keep_metadata=True`.
         source (`str`):
             Path or description, for error messages.
     """

@@ -93,8 +93,10 @@ class Draws:
     """The batches of a run, as lists of what [`FaceShards`] is asked for: each follows from its step alone.
 
     Args:
-        total, count (`int`):
-            Samples there are, and samples in a batch.
+        total (`int`):
+            Samples there are.
+        count (`int`):
+            Samples in a batch.
         steps (`range`):
             Numbers of the steps.
         seed, process (`int`):

@@ -31,8 +31,10 @@ def steady(times: np.ndarray, landmarks: Sequence[np.ndarray], index: int, size:
             Of the frames around, in seconds, the frame itself included.
         landmarks (`list[np.ndarray]`, N of shape `(478, 3)`):
             Meshes in pixels.
-        index, size (`int`):
-            Which of them is asked for; side of the crop in pixels.
+        index (`int`):
+            Which of them is asked for.
+        size (`int`):
+            Side of the crop in pixels.
 
     Returns:
         `tuple`: the matrix of the crop, of shape `(2, 3)`, and the landmarks in pixels, of shape `(478, 3)`, float32.
