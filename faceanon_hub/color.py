@@ -10,9 +10,9 @@ from .diffusion import register_to_config
 from .lighting import to_linear, to_srgb
 from .ranges import check_number
 
-# Of a photo of one tone: steps of lightness, pixels of the crop that is measured, CIELAB off its hues that are noise.
+# Photos of one tone: steps of lightness, side of the crop that is measured, CIELAB distance that is noise.
 TONES, TONED_SIZE, TONED = 9, 128, 4.5
-COLORLESS = 0.5  # CIELAB: hues below are grey
+COLORLESS = 0.5  # CIELAB chroma: below, a tone is grey
 
 
 class SkinColorTransfer(Component):
@@ -134,19 +134,19 @@ def _unstretched(source: np.ndarray, target: np.ndarray, limit: float) -> np.nda
 
 
 def toning(image: np.ndarray) -> np.ndarray | None:
-    """The hue that each lightness has in a photo of one tone, as grey, sepia and infrared ones are.
+    """Measures the hue at each lightness of a photo of one tone: grey, sepia or infrared.
 
     Args:
         image (`np.ndarray` of shape `(S, S, 3)`, uint8):
             RGB crop.
 
     Returns:
-        `np.ndarray` of shape `(9, 2)`, float64: a* and b* of CIELAB at nine steps of lightness, 0 to 100. None where
-        a lightness has several hues: the photo is in colour.
+        `np.ndarray` of shape `(9, 2)`, float64: a* and b* of CIELAB at nine steps of lightness, 0 to 100. None for a
+        photo in colour, in which one lightness has several hues.
     """
     lab = to_lab(cv2.resize(image, (TONED_SIZE,) * 2, interpolation=cv2.INTER_AREA)).reshape(-1, 3).astype(np.float64)
     weights = np.maximum(0, 1 - np.abs(_steps(lab[:, :1]) - np.arange(TONES)))
-    steps = np.diff(np.eye(TONES), axis=0)  # a lightness that is not seen has the hue of the next one that is
+    steps = np.diff(np.eye(TONES), axis=0)  # a lightness that does not occur takes the hue of its neighbour
     curve = np.linalg.solve(weights.T @ weights + 0.1 * steps.T @ steps, weights.T @ lab[:, 1:])
     off = np.linalg.norm(lab[:, 1:] - weights @ curve, axis=1)
     return curve if np.percentile(off, 95) < TONED else None

@@ -36,7 +36,7 @@ REST |= dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownL
 REST |= {f"eyeLook{way}{side}": 0.05 for way in ("Down", "In", "Out", "Up") for side in ("Left", "Right")}
 OPENED = {"jawOpen": 0.5, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6}
 YEARS_AWRY, CHILDS_YEARS_AWRY = 9, 6  # from so many years on an age is wrong
-SKIN_AWRY = 14.0  # CIELAB: from so far on a skin is recoloured too much to look like one
+SKIN_AWRY = 14.0  # CIELAB distance from which on recolouring the drawn skin shows
 
 
 # Picture (S, S, 3) uint8 and points (478, 3) to log odds of a man, years, and log odds of glasses.

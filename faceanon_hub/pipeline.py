@@ -699,7 +699,7 @@ class FaceAnonPipeline(DiffusionPipeline):
                 raise ValueError("the recognizer gives no numbers")
         small = cv2.resize(crop, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
         self._measure_light(small, points * (SMALL / LOOK_SIZE), job, options)
-        if job.toning is not None:  # nobody's skin is grey
+        if job.toning is not None:  # the photo does not show the hue of the skin
             job.goal[[AT["skinA"], AT["skinB"]]] = np.nan
 
     def measure_light(self, pixels: np.ndarray, job: FaceJob, options: Options, size: int = SMALL) -> None:

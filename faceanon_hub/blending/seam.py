@@ -16,7 +16,7 @@ from .regions import filled
 BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 INNER = [lm.LEFT_EYE, lm.RIGHT_EYE, lm.LEFT_BROW, lm.RIGHT_BROW, lm.OUTER_LIPS, lm.NOSE_BRIDGE + lm.NOSE_BASE]
 UNSURE, SURELY = 0.5, 0.85  # probabilities of a part: below and above
-STRANDS, LOOSE = 0.15, 12  # of hair from which on, and parts of the crop's side up to which, strands are looked for
+STRANDS, LOOSE = 0.15, 12  # strands: least probability of hair; width round sure hair, as a part of the crop's side
 SAFE = 0.02  # sides of the crop by which eyes, brows, nose and mouth are hidden beyond their own outline
 FADE = 0.025  # sides of the crop over which new skin runs out into the photo's
 RING = 0.05  # width of the skin round the face that the new skin is fitted to

@@ -44,7 +44,7 @@ class BatchTab:
         )  # fmt: skip
 
     def wire(self, limit: float, **one: Any) -> None:
-        """Ties the fields to what answers them: jobs of at most `limit` seconds, events that take turns by `one`."""
+        """Connects the fields to handlers. Jobs run for `limit` seconds at most; `one` makes events take turns."""
         buttons, results = [self.start, self.stop, self.status], [self.archive, self.results, self.viewer]
         asked = [self.files, self.settings.seed, self.settings.threshold, *self.settings.options.values()]
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -90,7 +90,7 @@ class PhotoTab:
         self.same: Changes = {self.picked: gr.skip()}  # nothing changes
 
     def wire(self, **one: Any) -> None:
-        """Ties the fields to what answers them; events take turns by `one`."""
+        """Connects the fields to handlers. The event arguments `one` make events take turns."""
         settings, values = self.settings, list(self.settings.options.values())
         outputs = [
             self.session, self.picked, self.photo, self.viewer, self.status, self.begin, self.actions, self.download,

@@ -21,9 +21,9 @@ def status_line(name: str) -> gr.HTML:
 
 
 def message(told: Sequence[str], kind: Kind = "good", lines: Sequence[str] = ()) -> str:
-    """What a line says, as HTML, in which nothing that was sent is taken for any: sentences, and entries of a list.
+    """The HTML of a status line: sentences and the entries of a list, both escaped.
 
-    The kind is `"good"`, `"warning"`, `"bad"`, or `"busy"` for what goes on.
+    The kind is `"good"`, `"warning"`, `"bad"`, or `"busy"` while a job runs.
     """
     paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in told)
     entries = "".join(f"<li>{html.escape(text)}</li>" for text in lines)

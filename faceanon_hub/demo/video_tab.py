@@ -60,7 +60,7 @@ class VideoTab:
         )  # fmt: skip
 
     def wire(self, limit: float, **one: Any) -> None:
-        """Ties the fields to what answers them: jobs of at most `limit` seconds, events that take turns by `one`."""
+        """Connects the fields to handlers. Jobs run for `limit` seconds at most; `one` makes events take turns."""
         settings = self.settings
         buttons = [self.start, self.peek, self.stop, self.status]
         results = [self.start, self.status, self.still, self.movie, self.download]

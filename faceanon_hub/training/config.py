@@ -1,4 +1,4 @@
-"""What a run is: one frozen model, read from YAML."""
+"""The settings of a training run: one frozen model, read from YAML."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TrainingConfig(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _word(cls, value: Any) -> Any:
-        """YAML takes a bare no for a truth value; no setting is one."""
+        """YAML reads a bare `no` as false. No setting is a boolean."""
         return ("no", "yes")[value] if isinstance(value, bool) else value
 
 

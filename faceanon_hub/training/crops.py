@@ -211,7 +211,7 @@ def recolor(rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def degrade(crop: np.ndarray, smallest: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws what a camera, a web page and a small picture, of at least this side, do to a crop `(S, S, 3)`, uint8."""
+    """Degrades a crop `(S, S, 3)`, uint8, at random: blur, a size from `smallest` on, noise, compression."""
     size = len(crop)
     if rng.random() < 0.25:
         crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.4, 2.0))
