@@ -86,6 +86,14 @@ def diffusers_log(caplog):
     logger.removeHandler(caplog.handler)
 
 
+@pytest.fixture
+def pushed(hub) -> FaceAnonPipeline:
+    """A pipeline that is on the Hub, under `ID`."""
+    pipeline = tiny()
+    pipeline.push_to_hub(ID, token=OWNER)
+    return pipeline
+
+
 def tiny(seed: int = 0, **options) -> FaceAnonPipeline:
     """A pipeline of few and random weights, configured unlike the defaults: no face that it draws fits."""
     torch.manual_seed(seed)
@@ -143,14 +151,9 @@ def test_bundled_checkpoint_names_every_component():
     assert index.pop("_class_name") == ["pipeline", "FaceAnonPipeline"]
     parts = {name: value for name, value in index.items() if isinstance(value, list) and value != [None, None]}
     assert parts == {name: ["faceanon_hub", kind] for name, kind in COMPONENTS.items()}
-    for name in COMPONENTS:
-        assert (DEFAULT_CHECKPOINT / name / "config.json").is_file()
-
-
-def test_bundled_checkpoint_holds_no_path():
     texts = jsons(DEFAULT_CHECKPOINT)
-    assert len(texts) == 1 + len(COMPONENTS)
-    for name, text in texts.items():
+    assert set(texts) == {"model_index.json", *(f"{name}/config.json" for name in COMPONENTS)}
+    for name, text in texts.items():  # nor a path
         assert "_name_or_path" not in text, name
         assert not re.search(r'"(/|~|\w:\\)', text), name
 
@@ -354,16 +357,9 @@ def test_saved_and_loaded_twice_gives_the_same_picture(sketcher, head, tmp_path)
     assert (expected != head).any()
     assert np.array_equal(picture(twice, head), expected)
     assert settings(twice) == settings(once) == settings(sketcher)
-    assert jsons(tmp_path / "twice") == jsons(tmp_path / "once")
-
-
-def test_saving_writes_no_path(tmp_path):
-    tiny().save_pretrained(tmp_path / "once")
-    FaceAnonPipeline.from_pretrained(tmp_path / "once").save_pretrained(tmp_path / "twice")
-    for folder in ("once", "twice"):
-        texts = jsons(tmp_path / folder)
-        assert len(texts) == 1 + len(COMPONENTS)
-        assert not [name for name, text in texts.items() if "_name_or_path" in text or str(tmp_path) in text]
+    texts = jsons(tmp_path / "twice")
+    assert texts == jsons(tmp_path / "once") and len(texts) == 1 + len(COMPONENTS)
+    assert not [name for name, text in texts.items() if "_name_or_path" in text or str(tmp_path) in text]
 
 
 def test_configurations_survive(tmp_path):
@@ -478,8 +474,7 @@ def test_pushed_pipeline_gives_the_same_picture(hub, sketcher, head):
     assert (picture(loaded, head) != expected).any()
 
 
-def test_card(hub, portrait, tmp_path, monkeypatch):
-    tiny().push_to_hub(ID, token=OWNER)
+def test_card(pushed, portrait, tmp_path, monkeypatch):
     card = ModelCard.load(ID)
     card.validate()
     assert card.data.library_name == "diffusers"
@@ -506,7 +501,10 @@ def test_second_push_keeps_an_edited_card(hub):
         assert json.loads(hub.repos[name].files["model_index.json"])["batch_size"] == 5
 
 
-def test_private_repository_needs_the_token(hub):
+def test_pushing_needs_the_token_and_so_does_a_private_repository(hub):
+    with pytest.raises(OSError, match="401"):
+        tiny().push_to_hub(ID)
+    assert ID not in hub.repos
     tiny().push_to_hub(ID, private=True, token=OWNER)
     with pytest.raises(CheckpointError, match=ID):
         FaceAnonPipeline.from_pretrained(ID)
@@ -515,14 +513,7 @@ def test_private_repository_needs_the_token(hub):
     assert settings(FaceAnonPipeline.from_pretrained(ID, token=OWNER)) == settings(tiny())
 
 
-def test_pushing_needs_the_token(hub):
-    with pytest.raises(OSError, match="401"):
-        tiny().push_to_hub(ID)
-    assert ID not in hub.repos
-
-
-def test_pull_request_leaves_the_branch_alone(hub):
-    tiny().push_to_hub(ID, token=OWNER)
+def test_pull_request_leaves_the_branch_alone(hub, pushed):
     before = hub.repos[ID].files
     answer = tiny(batch_size=5).push_to_hub(ID, token=OWNER, create_pr=True)
     assert hub.repos[ID].files is before
@@ -531,9 +522,7 @@ def test_pull_request_leaves_the_branch_alone(hub):
     assert FaceAnonPipeline.from_pretrained(ID).config.batch_size == 2
 
 
-def test_loads_again_after_the_hub_is_gone(hub):
-    pushed = tiny()
-    pushed.push_to_hub(ID, token=OWNER)
+def test_loads_again_after_the_hub_is_gone(hub, pushed):
     FaceAnonPipeline.from_pretrained(ID)
     hub.stop()
     with pytest.raises(OSError, match="refused"):
@@ -563,10 +552,8 @@ print(type(pipe).__module__, type(pipe).__name__)
 """
 
 
-def test_the_base_class_alone_finds_the_pipeline_in_a_snapshot(hub, tmp_path):
+def test_the_base_class_alone_finds_the_pipeline_in_a_snapshot(hub, pushed, tmp_path):
     # By its id it does not: diffusers asks for the components' library before pipeline.py, which would import it.
-    pushed = tiny()
-    pushed.push_to_hub(ID, token=OWNER)
     done = subprocess.run(
         [sys.executable, "-c", BASE_CLASS, ID],
         env={**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")},
@@ -579,27 +566,18 @@ def test_the_base_class_alone_finds_the_pipeline_in_a_snapshot(hub, tmp_path):
     assert done.stdout.split() == ["True", fingerprint(pushed.generator), "faceanon_hub.pipeline", "FaceAnonPipeline"]
 
 
-def test_the_base_class_finds_the_pipeline_by_id_once_we_are_imported(hub):
-    pushed = tiny()
-    pushed.push_to_hub(ID, token=OWNER)
+def test_the_base_class_finds_the_pipeline_by_id_once_we_are_imported(pushed):
     loaded = DiffusionPipeline.from_pretrained(ID, custom_pipeline="pipeline", trust_remote_code=True)
     assert type(loaded) is FaceAnonPipeline
     assert settings(loaded) == settings(pushed)
     assert fingerprint(loaded.generator) == fingerprint(pushed.generator)
 
 
-def test_components_load_from_the_pipelines_repository(hub):
-    pushed = tiny()
-    pushed.push_to_hub(ID, token=OWNER)
-    generator = FaceAnonGenerator.from_pretrained(ID, subfolder="generator")
-    assert fingerprint(generator) == fingerprint(pushed.generator)
-    for part in (StyleSampler, FaceRecognizer):
-        (name,) = (name for name, kind in COMPONENTS.items() if kind == part.__name__)
-        assert fingerprint(part.from_pretrained(ID, subfolder=name)) == fingerprint(pushed.components[name])
-    for part in (FaceDetector, LandmarkExtractor, LightingTransfer, SkinColorTransfer, StyleSampler, FaceRecognizer):
-        (name,) = (name for name, kind in COMPONENTS.items() if kind == part.__name__)
-        loaded = part.from_pretrained(ID, subfolder=name)
-        assert public(loaded.config) == public(pushed.components[name].config)
+def test_components_load_from_the_pipelines_repository(pushed):
+    for name, part in pushed.components.items():
+        loaded = type(part).from_pretrained(ID, subfolder=name)
+        assert public(loaded.config) == public(part.config)
+        assert name not in WEIGHED or fingerprint(loaded) == fingerprint(part)
     assert FaceDetector.from_pretrained(ID, subfolder="detector", threshold=0.6).config.threshold == 0.6
 
 
@@ -708,9 +686,8 @@ def test_a_checkpoint_of_the_old_kind_is_told(retargeter, tmp_path):
     assert caught.value.checkpoint == str(folder)
 
 
-def test_a_checkpoint_of_the_old_kind_on_the_hub_is_told(hub, tmp_path):
+def test_a_checkpoint_of_the_old_kind_on_the_hub_is_told(hub, pushed, tmp_path):
     folder = old_kind(tmp_path / "old")
-    tiny().push_to_hub(ID, token=OWNER)
     hub.repos[ID].files.clear()
     files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     hub.repos[ID].commit(files, "main")
@@ -753,18 +730,12 @@ def test_names_that_are_no_ids_are_told_in_a_line(name, cause):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"revision": "no-such-branch"}, {"variant": "fp16"}])
-def test_what_a_repository_lacks_is_an_error(options, hub):
-    tiny().push_to_hub(ID, token=OWNER)
+@pytest.mark.parametrize("options", [{"revision": "no-such-branch"}, {"variant": "fp16"}, {}])
+def test_what_a_repository_lacks_is_an_error(options, hub, pushed):
+    if not options:
+        del hub.repos[ID].files[WEIGHTS]
     with pytest.raises(CheckpointError, match=ID):
         FaceAnonPipeline.from_pretrained(ID, **options)
-
-
-def test_repository_without_weights_is_an_error(hub):
-    tiny().push_to_hub(ID, token=OWNER)
-    del hub.repos[ID].files[WEIGHTS]
-    with pytest.raises(CheckpointError, match=ID):
-        FaceAnonPipeline.from_pretrained(ID)
 
 
 def test_hub_that_hangs_up_is_an_error(hub, monkeypatch):
