@@ -119,7 +119,7 @@ def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageErro
         UnwritableError: of the given kind, as of [`replacing`].
     """
     check_name(target, kind)
-    with _typed(target, kind):
+    with naming(target, kind):
         path, held = _hold(target)
         held.close()
         path.unlink()
@@ -172,12 +172,12 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
     Raises:
         UnwritableError: of the given kind: no such folder, no permission, no space left.
     """
-    with _typed(target, kind):
+    with naming(target, kind):
         _sweep(target.parent)
         temporary, held = _hold(target)
     try:
         yield temporary
-        with _typed(target, kind):
+        with naming(target, kind):
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             if target.exists():
@@ -191,7 +191,7 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
 
 def write_whole(path: Path, content: bytes, kind: type[UnwritableError] = UnwritableImageError) -> None:
     """Writes a file whole or not at all; errors are those of [`replacing`]."""
-    with replacing(path, kind) as temporary, _typed(path, kind):
+    with replacing(path, kind) as temporary, naming(path, kind):
         temporary.write_bytes(content)
 
 
@@ -213,12 +213,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         UnwritableError: no permission, no space left.
     """
     partial = target.with_name(f"{PARTIAL}{target.name}")
-    with _typed(target, UnwritableError):
+    with naming(target, UnwritableError):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     try:
         yield partial
-        with _typed(target, UnwritableError):
+        with naming(target, UnwritableError):
             if target.exists():
                 shutil.rmtree(target)
             partial.replace(target)
@@ -227,7 +227,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _typed(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
+def naming(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> Iterator[None]:
+    """Turns errors of the file system inside the block into one that names the target.
+
+    Raises:
+        UnwritableError: of the given kind.
+    """
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

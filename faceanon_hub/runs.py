@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FaceAnonError, UnwritableError
-from .files import read_json
+from .files import naming, read_json
 from .io.photos import write_text
 
 
@@ -74,10 +74,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         UnwritableError: it cannot be made.
     """
-    try:
+    with naming(folder, UnwritableError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableError(folder, error.strerror or str(error)) from error
 
 
 def settle_seed(before: Mapping[str, Any] | None, seed: int | None) -> tuple[int, bool]:

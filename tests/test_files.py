@@ -161,7 +161,7 @@ def test_a_graph_names_files_beside_it(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from faceanon_hub.video.container import replacing
+from faceanon_hub.files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
     print(temporary, flush=True)

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import FaceAnonError, UnwritableImageError
-from ..files import read_json
+from ..files import naming, read_json
 from ..io.photos import write_text
 
 Record = dict[str, Any]
@@ -105,17 +105,13 @@ class Ledger:
             UnwritableImageError: it cannot be written.
         """
         path = self.folder / "journal.jsonl"
-        try:
+        with naming(path):
             file = path.open("w")
-        except OSError as error:
-            raise UnwritableImageError(path, error.strerror or str(error)) from error
 
         def append(record: Record) -> None:
-            try:
+            with naming(path):
                 file.write(json.dumps(record) + "\n")
                 file.flush()
-            except OSError as error:
-                raise UnwritableImageError(path, error.strerror or str(error)) from error
 
         with file:
             yield append

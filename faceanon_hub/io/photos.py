@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
 from ..errors import AnimatedImageError, FaceAnonError, ImageTooLargeError, UnreadableImageError, UnwritableImageError
-from ..files import check_target, open_regular, write_whole
+from ..files import check_target, naming, open_regular, write_whole
 from ..ranges import check_number
 from .harmless import why_not
 from .profiles import check_sdr, code_of, in_display_p3, in_srgb, of_code, of_gamma, rebuilt
@@ -274,10 +274,9 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
         write_whole(path, text.encode())
         return
     try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise UnwritableImageError(path, _cause(error)) from error
+        with naming(path):
+            temporary.write_text(text)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

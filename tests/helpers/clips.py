@@ -5,7 +5,9 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from faceanon_hub.video.container import Frame, VideoReader, VideoWriter, replacing
+from faceanon_hub.errors import UnwritableVideoError
+from faceanon_hub.files import replacing
+from faceanon_hub.video.container import Frame, VideoReader, VideoWriter
 
 
 def encode(path, pictures, *, codec="libx264", times=None, rate=25, pix_fmt="yuv420p", sound=False, **more):
@@ -69,7 +71,7 @@ def rewrite(source, target, voice="keep", codec=None, quality=None, **span):
     """Through the reader and the writer, unchanged."""
     reader, writer, waiting = VideoReader(source, **span), None, []
     try:
-        with replacing(target) as temporary:
+        with replacing(target, UnwritableVideoError) as temporary:
             for event in reader.read(reader.beside(voice != "drop")[0]):
                 if isinstance(event, Frame):
                     writer = writer or VideoWriter(temporary, target, reader, event, voice, codec, quality)
