@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -20,11 +21,6 @@ WIDTH = BOX[2] - BOX[0]
 MEBIBYTE = 2**20
 EXTREME_SHAPES = [(1, 1), (5, 5), (10, 4000), (4000, 10)]
 THIN_SHAPES = [(3, 4000), (4000, 1)]
-
-
-@pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
 
 
 def resized(image: np.ndarray, scale: float) -> np.ndarray:
@@ -52,15 +48,11 @@ def same(faces, others) -> bool:
     )
 
 
-def test_the_portrait_has_one_face_in_its_known_place(detector, portrait):
+def test_the_portrait_has_one_face_and_keypoints_in_their_known_places(detector, portrait):
     (face,) = detector(portrait)
     assert overlap(face.box, BOX) > 0.8
     assert face.score > 0.8
     assert face.box.dtype == np.float32
-
-
-def test_keypoints_are_eyes_nose_and_mouth_corners_from_left_to_right(detector, portrait):
-    (face,) = detector(portrait)
     left_eye, right_eye, nose, left_mouth, right_mouth = face.keypoints
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_mouth[0] < nose[0] < right_mouth[0]
@@ -91,14 +83,12 @@ def test_small_faces_are_found_however_the_photo_is_turned(detector, portrait, a
 
 
 def test_a_photo_that_shows_a_sure_upright_face_is_searched_once(detector, portrait, monkeypatch):
-    searched, search = [], FaceDetector._search
-    monkeypatch.setattr(
-        FaceDetector, "_search", lambda self, image, *args: searched.append(1) or search(self, image, *args)
-    )
+    search = Mock(side_effect=detector._search)
+    monkeypatch.setattr(FaceDetector, "_search", search)
     detector(portrait)
-    assert len(searched) == 1
+    assert search.call_count == 1
     detector(np.zeros((300, 400, 3), np.uint8))
-    assert len(searched) == 1 + 4
+    assert search.call_count == 1 + 4
 
 
 def test_boxes_of_a_turned_photo_come_back_to_their_places():
@@ -226,16 +216,13 @@ def test_a_smaller_min_face_size_finds_smaller_faces(portrait):
 
 
 def test_a_larger_min_face_size_looks_at_fewer_pixels(portrait, monkeypatch):
-    looked = []
-    monkeypatch.setattr(
-        FaceDetector, "_look", lambda self, image, _: looked.append(image.size) or np.zeros((0, 15), np.float32)
-    )
-    photo = np.zeros((1500, 2000, 3), np.uint8)
-    FaceDetector(min_face_size=12)(photo)
-    fine = sum(looked)
-    looked.clear()
-    FaceDetector(min_face_size=24)(photo)
-    assert sum(looked) < fine / 2
+    def looked(size: float) -> int:
+        look = Mock(return_value=np.zeros((0, 15), np.float32))
+        monkeypatch.setattr(FaceDetector, "_look", look)
+        FaceDetector(min_face_size=size)(np.zeros((1500, 2000, 3), np.uint8))
+        return sum(call.args[0].size for call in look.call_args_list)
+
+    assert 0 < looked(24) < looked(12) / 2
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(2, 30), st.floats(0, 0.5))
@@ -268,14 +255,10 @@ def test_no_shape_of_photo_is_looked_at_many_times_over(shape, monkeypatch):
     assert max(looked) < 1500**2
 
 
-def test_the_same_photo_has_the_same_faces_again(detector, portrait):
+def test_the_same_photo_has_the_same_faces_again_and_is_left_as_it_is(detector, portrait):
+    before = portrait.copy()
     assert same(detector(portrait), detector(portrait))
     assert same(FaceDetector()(portrait), detector(portrait))
-
-
-def test_the_photo_is_left_as_it_is(detector, portrait):
-    before = portrait.copy()
-    detector(portrait)
     assert np.array_equal(portrait, before)
 
 

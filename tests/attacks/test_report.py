@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -79,13 +77,12 @@ def test_tables_and_words_hold_every_attacker(summary):
     assert "well above chance" in lines[1] and "not shown to be better than chance" in "".join(lines)
 
 
-def test_settings_that_draw_faces_are_points_of_the_trade_off(summary, monkeypatch):
+def test_settings_that_draw_faces_are_points_of_the_trade_off(summary, tmp_path, monkeypatch):
     from matplotlib.axes import Axes
 
     drawn = []
     monkeypatch.setattr(Axes, "errorbar", lambda self, *args, label, **kwargs: drawn.append(label))
-    with tempfile.TemporaryDirectory() as folder:
-        plot(summary, Path(folder))
+    plot(summary, tmp_path)
     assert set(drawn) == {"default", "one seed"}
 
 

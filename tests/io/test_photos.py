@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.disk import full_disk
+from helpers.photos import encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
@@ -100,12 +101,6 @@ def no_litter():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         gc.collect()
-
-
-def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    stream = io.BytesIO()
-    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def heic(image: np.ndarray, **options) -> bytes:
@@ -518,18 +513,13 @@ def test_alpha_is_flattened_over_white(suffix, tmp_path):
 # Depth
 
 
-def test_one_bit_is_grey():
-    image = Image.fromarray(GREY).convert("1")
-    photo = read_photo(encoded(image, "PNG"))
-    assert photo.grey
-    np.testing.assert_array_equal(photo.pixels[..., 0], np.asarray(image) * 255)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bit_grey_keeps_its_brightness(kind):
-    photo = read_photo(encoded(GREY.astype(np.uint16) * 257, kind))
-    assert photo.grey
-    np.testing.assert_array_equal(photo.pixels[..., 2], GREY)
+def test_one_and_sixteen_bits_of_grey_keep_their_brightness(kind):
+    dots = Image.fromarray(GREY).convert("1")
+    for image, levels in ((dots, np.asarray(dots) * 255), (GREY.astype(np.uint16) * 257, GREY)):
+        photo = read_photo(encoded(image, kind))
+        assert photo.grey
+        np.testing.assert_array_equal(photo.pixels[..., 2], levels)
 
 
 def test_sixteen_bit_rgb_png():

@@ -77,10 +77,12 @@ def test_less_than_half_of_other_colours_barely_counts():
     assert color_errors(picture, skin_of(), EVERYWHERE)["ciede2000"] < 3
 
 
-def test_no_skin_has_no_colour():
+def test_no_skin_has_neither_colour_nor_tone():
     nowhere = np.zeros((SIZE, SIZE), np.uint8)
     assert np.isnan(median_skin(skin_of(), nowhere)).all()
     assert np.isnan(list(color_errors(skin_of(), skin_of(), nowhere).values())).all()
+    with pytest.raises(ValueError, match="no skin"):
+        skin_tone(np.full(3, np.nan))
 
 
 @pytest.mark.parametrize("degrees", [-60, -20, 0, 10, 28, 41, 55, 80])
@@ -107,8 +109,3 @@ def test_tones_leave_no_gap():
     assert [high for _, high in bounds[:-1]] == [low for low, _ in bounds[1:]]
     for light, yellow in ((0, 0), (100, 0), (0, 60), (100, 60), (50, -20)):
         assert skin_tone(np.array([light, 10, yellow])) in TONES
-
-
-def test_no_skin_has_no_tone():
-    with pytest.raises(ValueError, match="no skin"):
-        skin_tone(np.full(3, np.nan))
