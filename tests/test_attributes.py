@@ -27,10 +27,6 @@ def estimator():
     return AttributeEstimator.from_pretrained(WEIGHTS)
 
 
-def test_weights_are_small():
-    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 3e6
-
-
 def test_the_portrait_is_a_grown_up_woman(estimator, portrait, face):
     sex, age, _ = estimator.read(portrait, face.landmarks)
     assert sex < -UNSURE and 20 < age < 50

@@ -104,22 +104,14 @@ def test_faces_found_before_are_not_replaced_either(quick, portrait):
     assert face.small and face.status is FaceStatus.ANONYMIZED
 
 
-def test_without_the_option_they_are_left_and_chance_finds_are_counted(pipe, far, portrait):
+def test_one_can_be_kept_and_without_the_option_they_are_left_and_chance_finds_are_counted(pipe, far, portrait):
+    result = pipe(far, seed=0, hide_small=True, keep=[0])
+    assert [face.status.value for face in result.faces[0]] == ["kept", *["obfuscated"] * 5]
     result = pipe(far, seed=0)
     assert result.faces == [[]] and np.array_equal(np.asarray(result.images[0]), far)
     found = pipe.find_faces(crowd(portrait, 10))
     assert found and all(face.small == (face.width < 12) for face in found) and any(face.small for face in found)
     assert all(face.reason != SMALL for face in found)
-
-
-def test_a_face_on_its_side_is_as_wide_as_upright():
-    upright, lying = Face(np.array([0, 0, 9, 13]), 1), Face(np.array([0, 0, 13, 9]), 1)
-    assert upright.width == lying.width == 9
-
-
-def test_a_small_face_can_be_kept(pipe, far):
-    result = pipe(far, seed=0, hide_small=True, keep=[0])
-    assert [face.status.value for face in result.faces[0]] == ["kept", *["obfuscated"] * 5]
 
 
 def test_an_editor_hides_them_in_every_rendering(pipe, far):

@@ -61,10 +61,11 @@ def test_the_four_statuses_are_their_words():
 
 
 @pytest.mark.parametrize(("box", "size"), [((0, 0, 30, 40), 40), ((5, 5, 45, 10), 40), ((-10, 0, 10, 5), 20)])
-def test_the_size_is_the_longer_side(box, size):
+def test_the_size_is_the_longer_side_and_the_width_the_shorter(box, size):
     face = a_face(box=np.array(box, np.float32))
     assert face.size == size
     assert isinstance(face.size, float)
+    assert face.width == min(face.box[2:] - face.box[:2])  # on its side as upright
 
 
 def test_faces_are_compared_by_identity():

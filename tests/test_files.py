@@ -131,11 +131,9 @@ def test_a_checkpoint_holds_regular_files_only(place, pipes, tmp_path):
     pipes("checkpoint", place)
     error = in_time(lambda: FaceAnonPipeline.from_pretrained(folder))
     assert isinstance(error, CheckpointError) and place in str(error)
-
-
-def test_so_does_a_component(pipes, tmp_path):
-    pipes("detector", "config.json")
-    assert isinstance(in_time(lambda: FaceDetector.from_pretrained(tmp_path, subfolder="detector")), CheckpointError)
+    if place.startswith("detector"):
+        error = in_time(lambda: FaceDetector.from_pretrained(folder, subfolder="detector"))
+        assert isinstance(error, CheckpointError) and "config.json" in str(error)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a/../../b", "", "a\0b", "C:\\a", "..\\a", None, 3])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -61,7 +62,7 @@ def core_of(pipe, face, photo, margin=0.0):
     return whole
 
 
-def test_replaces_the_face(pipe, portrait, result):
+def test_replaces_the_face_and_changes_no_pixel_outside_its_window(pipe, portrait, result):
     (image,), ((face,),) = result.images, result.faces
     assert image.shape == portrait.shape and image.dtype == np.float32
     assert face.status is FaceStatus.ANONYMIZED and face.reason == ""
@@ -73,34 +74,27 @@ def test_replaces_the_face(pipe, portrait, result):
     (found,) = pipe.find_faces(np.round(image * 255).astype(np.uint8))
     eyes = np.linalg.norm(face.landmarks[33] - face.landmarks[263])
     assert np.linalg.norm(found.landmarks[:, :2] - face.landmarks[:, :2], axis=1).mean() < 0.08 * eyes
-
-
-def test_changes_no_pixel_outside_the_window(portrait, result):
-    (face,) = result.faces[0]
     left, top, right, bottom = window(align(face.landmarks, 256), 256, portrait.shape)
     outside = np.ones(portrait.shape[:2], bool)
     outside[top:bottom, left:right] = False
-    changed = (np.round(result.images[0] * 255) != portrait).any(2)
+    changed = (np.round(image * 255) != portrait).any(2)
     assert changed.any() and not changed[outside].any()
 
 
-def test_a_seed_repeats_and_another_does_not(pipe, portrait, result):
+def test_a_seed_and_a_reported_seed_repeat_and_another_does_not(pipe, portrait, result):
     again = pipe(portrait, seed=0, output_type="np")
     other = pipe(portrait, seed=1, output_type="np")
     assert np.array_equal(again.images[0], result.images[0])
     assert np.abs(other.images[0] - result.images[0]).max() > 0.1
+    (face,) = pipe.find_faces(portrait)
+    face.seed = result.faces[0][0].seed
+    again = pipe(portrait, seed=99, faces=[[face]], output_type="np")
+    assert np.array_equal(again.images[0], result.images[0])
 
 
 def test_without_a_seed_every_call_makes_somebody_else(quick, portrait):
     seeds = {quick(portrait).faces[0][0].seed for _ in range(2)}
     assert len(seeds) == 2
-
-
-def test_a_reported_seed_repeats_the_face(pipe, portrait, result):
-    (face,) = pipe.find_faces(portrait)
-    face.seed = result.faces[0][0].seed
-    again = pipe(portrait, seed=99, faces=[[face]], output_type="np")
-    assert np.array_equal(again.images[0], result.images[0])
 
 
 def test_generator_draws_the_seed(quick, head):
@@ -420,6 +414,8 @@ def test_callback_sees_the_step(quick, head, two):
     keep = lambda *args: bare.append(args[3])  # noqa: E731
     quick(head, seed=0, callback_on_step_end=keep, callback_on_step_end_tensor_inputs=[])
     assert bare == [{}]
+    with pytest.raises(KeyError, match="mine"):
+        quick(head, seed=0, callback_on_step_end=Mock(side_effect=KeyError("mine")))
 
 
 def test_the_styles_of_a_callback_draw_the_faces(pipe, head, monkeypatch):
@@ -432,14 +428,6 @@ def test_the_styles_of_a_callback_draw_the_faces(pipe, head, monkeypatch):
     pipe(head, seed=0, callback_on_step_end=lambda *args: styles.append(args[3]["styles"]))
     (again,) = pipe.generator.render(styles[0], drawn[-1].picture.shape[0])
     assert np.array_equal(again, drawn[-1].picture)
-
-
-def test_an_error_of_the_callback_reaches_the_caller(pipe, portrait):
-    def stop(*args):
-        raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        pipe(portrait, seed=0, callback_on_step_end=stop)
 
 
 def test_progress_bar_counts_faces(quick, head, two, capfd):
@@ -779,9 +767,8 @@ def test_senseless_zones_are_refused(pipe, portrait, zone):
 def test_a_face_that_the_recognizer_takes_for_the_original_is_never_used(pipe, portrait, face):
     job = pipe.prepare_scene(read_photo(portrait), [replace(face, seed=0)], pipe.resolve()).jobs[0]
     (drawn,) = pipe.sample([job], [0], pipe.resolve())
-    assert drawn.likeness == pytest.approx(
-        float(pipe.recognizer.describe(drawn.picture, drawn.mesh.points) @ job.identity), abs=1e-6
-    )
+    likeness = float(pipe.recognizer.describe(drawn.picture, drawn.mesh.points) @ job.identity)
+    assert drawn.likeness == pytest.approx(likeness, abs=1e-6)
     assert pipe.fit_face(job, replace(drawn, likeness=0.4)) is not None
     assert pipe.fit_face(job, replace(drawn, likeness=0.5)) is None
     (unpushed,) = pipe.sample([replace(job, identity=None)], [0], pipe.resolve(privacy=0))

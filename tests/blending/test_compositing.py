@@ -159,21 +159,14 @@ def two_faces(mask) -> list[tuple[tuple[int, int, int, int], np.ndarray]]:
     return [core(mask, matrix, SHAPE) for matrix in matrices]
 
 
-def test_erased_cores_keep_nothing_of_any_face(mask):
-    cores = two_faces(mask)
-    hidden = whole(*cores[0], SHAPE) | whole(*cores[1], SHAPE)
-    canvas, other = noise(), noise()
-    other[hidden] = 255 - other[hidden] // 3
+def test_erasing_touches_cores_only_fills_them_with_one_colour_and_keeps_nothing_of_any_face(mask):
+    cores, canvas, other = two_faces(mask), noise(), noise()
+    before = canvas.copy()
+    first, second = (whole(*entry, SHAPE) for entry in cores)
+    other[first | second] = 255 - other[first | second] // 3
     for photo in (canvas, other):
         erase(photo, cores)
     assert np.array_equal(canvas, other)
-
-
-def test_erasing_touches_cores_only_and_fills_them_with_one_colour(mask):
-    cores, canvas = two_faces(mask), noise()
-    before = canvas.copy()
-    erase(canvas, cores)
-    first, second = (whole(*entry, SHAPE) for entry in cores)
     assert np.array_equal(canvas[~(first | second)], before[~(first | second)])
     for pixels in (first & ~second, second):
         assert len(np.unique(canvas[pixels], axis=0)) == 1

@@ -262,11 +262,12 @@ def test_metadata_that_cannot_be_copied_is_told(tmp_path, heads):
         assert not (tmp_path / f"out-{number}" / "metadata.jsonl").exists()
 
 
-def test_files_beside_shards_are_told(tars, tmp_path):
+def test_files_beside_shards_are_told_and_a_drawn_seed_is_forgotten(tars, tmp_path):
     (tars / "b.tar.gz").write_bytes(b"")
     (tars / "0.jpg").write_bytes(b"")
-    report = anonymize_dataset(tars, tmp_path / "out", seed=1)
+    report = anonymize_dataset(tars, tmp_path / "out")
     assert report.left_out == dict.fromkeys(("0.jpg", "b.tar.gz"), "the dataset is of tar files")
+    assert json.loads((tmp_path / "out/_faceanon/run.json").read_text())["seed"] is None
 
 
 def test_the_limit_of_pixels_can_be_moved(heads):
@@ -301,11 +302,6 @@ def test_a_stopped_run_goes_on_and_ends_the_same(tars, tmp_path, monkeypatch):
         anonymize_dataset(tars, tmp_path / "out", seed=2)
     with pytest.raises(FaceAnonError, match="another dtype, options;"):
         anonymize_dataset(tars, tmp_path / "out", seed=1, dtype="bfloat16", truncation=1)
-
-
-def test_a_drawn_seed_is_forgotten_at_the_end(tars, tmp_path):
-    anonymize_dataset(tars, tmp_path / "out")
-    assert json.loads((tmp_path / "out/_faceanon/run.json").read_text())["seed"] is None
 
 
 def test_a_damaged_shard_stops_no_other_and_is_tried_again(tars, tmp_path):
@@ -354,6 +350,8 @@ def test_unusable_places_and_options(tars, tmp_path):
             AnonymizeBatch(**wrong)({"image": []})
     with pytest.raises(TypeError, match="colour"):
         AnonymizeBatch(colour=1)({"image": [b""]})
+    with pytest.raises(UnreadableError, match="the batch: has no column 'photo', but image, label"):
+        AnonymizeBatch("photo")({"image": [b""], "label": [1]})
 
 
 def test_nothing_is_written_over_an_original_by_a_link(source, tmp_path, heads):
@@ -545,11 +543,6 @@ def test_a_photo_that_map_cannot_decode_fails_alone(library, heads, bad):
     stored = out.cast_column("image", library.Image(decode=False))["image"]
     good = (bad + 1) % PHOTOS
     assert stored[good]["bytes"] not in heads and stored[good]["path"] == f"{good}.jpg"
-
-
-def test_a_column_that_is_not_there_is_told(heads):
-    with pytest.raises(UnreadableError, match="the batch: has no column 'photo', but image, label"):
-        AnonymizeBatch("photo")({"image": heads[:1], "label": [1]})
 
 
 FORKED = """

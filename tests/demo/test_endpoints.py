@@ -28,7 +28,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from helpers.clips import encode, read
-from helpers.photos import turned
+from helpers.photos import encoded, turned
 
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.faces import FaceStatus
@@ -89,9 +89,6 @@ def test_a_video_through_the_client(client, clip, head, tmp_path):
     broken.write_bytes(clip.read_bytes()[:2000])
     with pytest.raises(AppError, match="cannot be used"):
         client.predict(handle_file(broken), 0, None, api_name="/video")
-
-
-def test_a_video_that_is_too_long_is_refused(client, tmp_path):
     path = encode(tmp_path / "long.mp4", [np.zeros((64, 64, 3), np.uint8)] * 70, rate=1)
     with pytest.raises(AppError, match="At most 60 seconds"):
         client.predict(handle_file(path), 0, None, api_name="/video")
@@ -142,24 +139,19 @@ def test_boxes_are_hidden_and_looked_at_through_the_client(client, head, nobody,
             client.predict(handle_file(sent), hide=[[900, 0, 999, 9]], api_name=f"/{name}")
 
 
+BOMB = encoded(PIL.Image.new("1", (20_000, 10_000)), "PNG")
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"just text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x89PNG\r\n\x1a\n"]
+    "content", [b"", b"just text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x89PNG\r\n\x1a\n", BOMB]
 )
 def test_a_file_that_is_no_photo_is_a_clear_error_and_the_next_user_is_served(client, head, tmp_path, content):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(content)
-    with pytest.raises(AppError) as error:
+    with pytest.raises(AppError, match="pixels" if content == BOMB else None) as error:
         client.predict(handle_file(bad), api_name="/anonymize")
     assert str(tmp_path) not in str(error.value)
     assert client.predict(handle_file(head), api_name="/anonymize")[1]["faces"]
-
-
-def test_a_bomb_is_refused_before_it_is_unpacked(client, tmp_path):
-    bomb = tmp_path / "bomb.png"
-    PIL.Image.new("1", (20_000, 10_000)).save(bomb)
-    assert bomb.stat().st_size < 100_000
-    with pytest.raises(AppError, match="pixels"):
-        client.predict(handle_file(bomb), api_name="/anonymize")
 
 
 def test_names_cannot_leave_the_archive(client, head, tmp_path):

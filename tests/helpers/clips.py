@@ -51,6 +51,18 @@ def encode(path, pictures, *, codec="libx264", times=None, rate=25, pix_fmt="yuv
     return path
 
 
+def stream_of(container, codec="libx264", pix_fmt="yuv420p"):
+    """A stream for pictures of the size of `ramp`."""
+    stream = container.add_stream(codec, 25)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+    return stream
+
+
+def packets_of(stream, pictures, kind="rgb24"):
+    frames = [av.VideoFrame.from_ndarray(picture, kind) for picture in pictures]
+    return [packet for frame in (*frames, None) for packet in stream.encode(frame)]
+
+
 def ramp(count=12, height=48, width=64):
     """Frames that tell their number, their top red and their left dark."""
     pictures = np.zeros((count, height, width, 3), np.uint8)

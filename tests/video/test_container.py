@@ -9,24 +9,12 @@ import av
 import numpy as np
 import PIL.Image
 import pytest
-from helpers.clips import encode, ramp, read, rewrite
+from helpers.clips import encode, packets_of, ramp, read, rewrite, stream_of
 from helpers.disk import full_disk
 
 from faceanon_hub import UnreadableVideoError, UnwritableVideoError
 from faceanon_hub.video import copied
 from faceanon_hub.video.container import VideoReader, VideoWriter
-
-
-def stream_of(container, codec="libx264", pix_fmt="yuv420p"):
-    """A stream for pictures of the size of `ramp`."""
-    stream = container.add_stream(codec, 25)
-    stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
-    return stream
-
-
-def packets_of(stream, pictures, kind="rgb24"):
-    frames = [av.VideoFrame.from_ndarray(picture, kind) for picture in pictures]
-    return [packet for frame in (*frames, None) for packet in stream.encode(frame)]
 
 
 def test_frames_come_in_order_with_their_times(tmp_path):
