@@ -1,7 +1,5 @@
 """Photo to crop and back: where things land, without half-pixel errors, and what lies outside."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

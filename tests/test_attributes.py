@@ -1,7 +1,5 @@
 """Apparent sex and age of a face and its glasses, and what may be kept of them."""
 
-from __future__ import annotations
-
 import tarfile
 
 import cv2

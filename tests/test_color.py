@@ -1,7 +1,5 @@
 """Skin colour: nine numbers of the original, and what they do to a new face."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Names and registration: what diffusers and users look up by name."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """Faces below the detector's limit: counted, hidden where asked for, never replaced then; and crowds, named."""
 
-from __future__ import annotations
-
 import json
 import logging
 import tarfile

@@ -1,7 +1,5 @@
 """Photos to boxes: found, in place, once, at any size of face and photo."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from unittest.mock import Mock

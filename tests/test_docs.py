@@ -1,7 +1,5 @@
 """What README and docs/ say: links lead somewhere, files exist, examples run, figures were measured."""
 
-from __future__ import annotations
-
 import inspect
 import re
 import tomllib

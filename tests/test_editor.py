@@ -1,7 +1,5 @@
 """An editor: changed face by face, and drawn no more than needed."""
 
-from __future__ import annotations
-
 from unittest.mock import Mock
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The record of one face."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import fields, replace

@@ -1,7 +1,5 @@
 """What docs/privacy.md promises, each as a test of the whole pipeline as it comes."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import json

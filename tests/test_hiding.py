@@ -1,7 +1,5 @@
 """Places in files where a picture can hide, each with something in it; docs/hiding.md lists them all."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re

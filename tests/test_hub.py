@@ -1,7 +1,5 @@
 """Checkpoints: the bundled one, folders, and a real exchange with a Hub on this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

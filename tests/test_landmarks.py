@@ -1,7 +1,5 @@
 """Boxes to meshes: in place, at any tilt, and none where there is no face."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The light on a face: read off a known one, and moved to another face."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import cv2

@@ -1,7 +1,5 @@
 """A drawn mesh in the original's pose and outline, and the drawn picture on it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

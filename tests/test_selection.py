@@ -1,7 +1,5 @@
 """The best of several new identities."""
 
-from __future__ import annotations
-
 import copy
 import sys
 

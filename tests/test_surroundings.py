@@ -1,7 +1,5 @@
 """What hair, neck and clothes say of a face, and that nothing of the face itself is seen."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Photos to embeddings, in memory; and the whole way of the command."""
 
-from __future__ import annotations
-
 import json
 import re
 import tarfile

@@ -1,7 +1,5 @@
 """Figures, words and plots, from faces made by hand."""
 
-from __future__ import annotations
-
 import json
 import sys
 

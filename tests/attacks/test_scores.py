@@ -1,7 +1,5 @@
 """Pairs and how well they are told apart; nothing is learned from the people who are attacked."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

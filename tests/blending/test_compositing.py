@@ -1,7 +1,5 @@
 """The paste into the photo and the fallback: what changes, what does not, and what of a face can be left."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

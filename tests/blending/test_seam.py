@@ -1,7 +1,5 @@
 """What of a photo is hidden, what stays in front, and how the new face ends: on drawn faces of flat skin."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """How dark brows, irises and shadows are, and the colour of the lips: of drawn faces."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Files that visitors send, and the thread that paints for them."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

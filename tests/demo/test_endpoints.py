@@ -1,7 +1,5 @@
 """The page without a browser: through gradio_client, by language models, and by those who mean harm."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """The page as visitors meet it: in a browser."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The Space: a folder that runs on its own, and its upload to a Hub."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket

@@ -1,7 +1,5 @@
 """Evaluation: photos found, one face measured by every method, records that survive a stop."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A report: sums, tables, plots and a card's results, from records made by hand."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -1,7 +1,5 @@
 """StyleGAN2 as a prior: the pictures of both layouts of weights equal those of the formulas of the method."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

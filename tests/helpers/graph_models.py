@@ -1,7 +1,5 @@
 """Stand-ins for networks that come as files: graphs in the format of TensorFlow.js, and a TorchScript module."""
 
-from __future__ import annotations
-
 import base64
 import json
 

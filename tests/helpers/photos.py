@@ -1,7 +1,5 @@
 """Photos made from the public-domain portrait of scikit-image, and contents of files."""
 
-from __future__ import annotations
-
 import io
 
 import cv2

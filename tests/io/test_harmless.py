@@ -1,7 +1,5 @@
 """What passes without being anonymized is checked to hold no picture."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io

@@ -1,7 +1,5 @@
 """Photos in and out of the anonymizer, on real files."""
 
-from __future__ import annotations
-
 import base64
 import gc
 import importlib.util

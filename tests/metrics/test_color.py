@@ -1,7 +1,5 @@
 """Skin colour: casts that are known are read back."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000

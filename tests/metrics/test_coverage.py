@@ -1,7 +1,5 @@
 """The independent detector, and which of its boxes match."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Expression: errors of landmarks, ratios and blendshapes with known answers."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The light on a face: what the judge makes of lamps that are known, on a surface that it does not know."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pose: rotations that are known are read back."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

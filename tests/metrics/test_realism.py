@@ -1,7 +1,5 @@
 """Features, distances between sets of them, and seams."""
 
-from __future__ import annotations
-
 import sys
 
 import cv2

@@ -1,7 +1,5 @@
 """The commands: from photos to a checkpoint."""
 
-from __future__ import annotations
-
 import json
 import sys
 

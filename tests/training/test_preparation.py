@@ -1,7 +1,5 @@
 """Photos to shards: what is in them, what is left out, and what a stop changes."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

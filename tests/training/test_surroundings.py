@@ -1,7 +1,5 @@
 """Labelled crops, holes in them, and the loop that trains the small networks."""
 
-from __future__ import annotations
-
 import functools
 import json
 

@@ -1,7 +1,5 @@
 """The loop: it learns, it goes on exactly where it was, and what it saves is a pipeline."""
 
-from __future__ import annotations
-
 import json
 import sys
 from copy import deepcopy
