@@ -1,7 +1,5 @@
 """The original's skin colour, brought to the generated face."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

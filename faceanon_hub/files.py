@@ -1,7 +1,5 @@
 """Reading and writing files: only regular files are opened, and a new file replaces its target once it is complete."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io

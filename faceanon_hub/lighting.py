@@ -1,7 +1,5 @@
 """The light's direction on the original face, brought to the generated one."""
 
-from __future__ import annotations
-
 import functools
 
 import cv2

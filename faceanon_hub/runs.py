@@ -1,7 +1,5 @@
 """Output folders that a run claims, so that the same call goes on where it was stopped."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Collection, Mapping

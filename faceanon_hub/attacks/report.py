@@ -1,7 +1,5 @@
 """How far each attacker came, as figures, tables in plain words, and plots."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Datasets of photos: image folders, WebDataset tars and Parquet, in a loop or on Ray."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The state of a run over a folder: its settings, one record a file, and a lock, so that a stopped run goes on."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The parts of a dataset: image folders, WebDataset tars and Parquet files, each done whole or not at all."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io

@@ -1,7 +1,5 @@
 """Files of datasets, on this machine or elsewhere: read, and put in their place once they are complete."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from contextlib import suppress

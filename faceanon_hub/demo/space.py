@@ -1,7 +1,5 @@
 """The folder that a Hugging Face Space runs, and its upload."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from importlib.metadata import PackageNotFoundError, requires, version

@@ -1,7 +1,5 @@
 """What an evaluation found, as JSON, Markdown, plots and a sheet of the worst faces."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """How natural the new faces look: features of crops, distances between sets of them, and seams."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

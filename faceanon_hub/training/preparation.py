@@ -1,7 +1,5 @@
 """Photos to shards of aligned crops with their landmarks: what training reads."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """The loop that fine-tunes a generator, and all that a run writes."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
