@@ -945,15 +945,11 @@ def test_writing_is_deterministic_and_readable(suffix, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [one.name, two.name]
 
 
-@pytest.mark.parametrize("name", ["out.xyz", "out", ".jpg", "out.eps"])
-def test_unknown_suffix_lists_the_known(name, tmp_path):
-    with pytest.raises(UnwritableImageError, match=r"unknown file type.*\.jpg, \.jpeg, \.png, \.webp"):
-        write_photo(Image.fromarray(PHOTO), tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_cannot_be_written_is_named(tmp_path):
     image = Image.fromarray(PHOTO)
+    for name in ("out.xyz", "out", ".jpg", "out.eps"):
+        with pytest.raises(UnwritableImageError, match=r"unknown file type.*\.jpg, \.jpeg, \.png, \.webp"):
+            write_photo(image, tmp_path / name)
     with pytest.raises(UnwritableImageError, match=r"gone/out\.jpg: No such file"):
         write_photo(image, tmp_path / "gone" / "out.jpg")
     (tmp_path / "file").touch()

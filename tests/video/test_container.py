@@ -148,13 +148,6 @@ def test_sound_is_copied_or_left_out(tmp_path):
         assert not container.streams.audio
 
 
-def test_sound_that_does_not_fit_is_told(tmp_path):
-    clip = encode(tmp_path / "a.mp4", ramp(25), sound=True)
-    with pytest.raises(UnwritableVideoError, match=r"\.webm holds no aac sound: write \.mkv, or .* --voice drop"):
-        rewrite(clip, tmp_path / "b.webm")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
-
-
 def with_pcm(path, layout):
     """A video with uncompressed sound, of which AVI and Matroska do not store which channel is which."""
     with av.open(str(path), "w") as container:
@@ -181,7 +174,8 @@ def test_uncompressed_sound_is_copied(tmp_path, suffix, layout, target):
 @pytest.mark.parametrize("target", ["ts", "mpg", "flv", "ogv", "webm", "3gp"])
 def test_sound_that_would_be_lost_is_told(tmp_path, target):
     clip = with_pcm(tmp_path / "a.avi", "5.1")
-    with pytest.raises(UnwritableVideoError, match=rf"\.{target} holds no pcm_s16le sound: write \.mkv"):
+    told = rf"\.{target} holds no pcm_s16le sound: write \.mkv, or .* --voice drop"
+    with pytest.raises(UnwritableVideoError, match=told):
         rewrite(clip, tmp_path / f"b.{target}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
     rewrite(clip, tmp_path / f"b.{target}", voice="drop")
@@ -216,6 +210,11 @@ def test_subtitles_are_kept_where_they_fit(tmp_path):
 
 
 def test_what_is_no_video_is_told(tmp_path):
+    for number in range(3):
+        PIL.Image.fromarray(ramp()[number]).save(tmp_path / f"{number}.jpg")
+    for path in (tmp_path / "%d.jpg", tmp_path / "0.jpg"):
+        with pytest.raises(UnreadableVideoError):
+            read(path)
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video\n" * 50)
     (tmp_path / "folder.mp4").mkdir()
@@ -302,14 +301,6 @@ def test_what_names_other_files_is_no_video(tmp_path, name):
     with pytest.raises(UnreadableVideoError) as caught:
         read(path)
     assert str(path) in str(caught.value) and "playlist" in str(caught.value) or "no video" in str(caught.value)
-
-
-def test_photos_are_no_videos(tmp_path):
-    for number in range(3):
-        PIL.Image.fromarray(ramp()[number]).save(tmp_path / f"{number}.jpg")
-    for path in (tmp_path / "%d.jpg", tmp_path / "0.jpg"):
-        with pytest.raises(UnreadableVideoError):
-            read(path)
 
 
 def test_a_suffix_says_nothing(tmp_path):
