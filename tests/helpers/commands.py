@@ -16,7 +16,7 @@ def without_blanks(text: str) -> str:
     return re.sub(r"[\s│]+", " ", text)
 
 
-def fails(code: int, told: str, *arguments) -> None:
+def fails(code: int, text: str, *arguments) -> None:
     """Runs a command that must end with this exit code and say this."""
     result = run(*arguments)
-    assert result.exit_code == code and told in without_blanks(result.stderr), result.output
+    assert result.exit_code == code and text in without_blanks(result.stderr), result.output

@@ -174,8 +174,8 @@ def test_uncompressed_sound_is_copied(tmp_path, suffix, layout, target):
 @pytest.mark.parametrize("target", ["ts", "mpg", "flv", "ogv", "webm", "3gp"])
 def test_sound_that_would_be_lost_is_told(tmp_path, target):
     clip = with_pcm(tmp_path / "a.avi", "5.1")
-    told = rf"\.{target} holds no pcm_s16le sound: write \.mkv, or .* --voice drop"
-    with pytest.raises(UnwritableVideoError, match=told):
+    cause = rf"\.{target} holds no pcm_s16le sound: write \.mkv, or .* --voice drop"
+    with pytest.raises(UnwritableVideoError, match=cause):
         rewrite(clip, tmp_path / f"b.{target}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.avi"]
     rewrite(clip, tmp_path / f"b.{target}", voice="drop")
