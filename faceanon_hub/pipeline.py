@@ -62,6 +62,7 @@ CONFIGURED = ("batch_size", "fallback", "mask_margin", "context_blur", "privacy"
 PRECISIONS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 LOOK_SIZE = 512  # pixels of the crop in which an original is looked at
 SMALL = 256  # pixels of the crop in which light and colour are worked out
+DRAFT = 512  # pixels that people are drawn in at most until one is chosen
 # Attempts at a face without faults, and at one whose faults are not grave: which sum of them is.
 ATTEMPTS, MOST_ATTEMPTS, GRAVE = 3, 6, 0.5
 # What does not fit: pose and expression off by more standard deviations, skin stretched by more, or more of the face
@@ -693,6 +694,8 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.goal[AT["glasses"]] = SURE_GLASSES if options.glasses == "keep" else -SURE_GLASSES
         if parts is not None:
             job.tones = tones.measure(crop, points, parts)
+            if job.glasses:  # their frame is as dark
+                job.tones[tones.LASHES] = np.nan
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
             if not np.isfinite(job.identity).all():  # the sampler would push away from nobody
@@ -859,12 +862,24 @@ class FaceAnonPipeline(DiffusionPipeline):
         for number in unsettled:
             if best[number].face is None:
                 jobs[number].face.reason = f"no drawn face fits in {MOST_ATTEMPTS} attempts"
-        return best
+        return each(lambda pair: self._in_full(*pair), zip(jobs, best, strict=True))
+
+    def _in_full(self, job: FaceJob, trial: Trial) -> Trial:
+        """A trial whose person was drawn smaller than the crop, as large as the crop."""
+        face, drawn = trial.face, trial.drawn
+        if face is None or drawn is None or face.aim is None or len(drawn.picture) == job.size:
+            return trial
+        mesh = replace(drawn.mesh, points=drawn.mesh.points * np.float32(job.size / len(drawn.picture)))
+        picture = self.generator.render(drawn.style[None], job.size)[0]
+        placed = placing.warp(picture, mesh.points, face.aim, job.size)
+        return replace(trial, face=replace(face, picture=placed), drawn=replace(drawn, picture=picture, mesh=mesh))
 
     def sample(
         self, jobs: Sequence[FaceJob], seeds: Sequence[int], options: Options, attempt: int = 0
     ) -> list[Drawn | None]:
-        """Draws persons of given seeds who show what the originals do, see [`StyleSampler.sample`].
+        """Draws persons of given seeds who show what the originals do, in `DRAFT` pixels at most.
+
+        See [`StyleSampler.sample`].
 
         A push makes children older: with each attempt they are pushed less. So are all from the `ATTEMPTS`-th on, as
         what they were drawn with before looked strange.
@@ -875,7 +890,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         drawn: list[Drawn | None] = [None] * len(jobs)
         softer = options.privacy * (1 - min(attempt / ATTEMPTS, 2 / 3))
         pushed = options.privacy if attempt < ATTEMPTS else options.privacy / 2
-        kinds = [(job.size, softer if is_child(job.goal) else pushed) for job in jobs]
+        kinds = [(min(job.size, DRAFT), softer if is_child(job.goal) else pushed) for job in jobs]
         for size, privacy in sorted(set(kinds)):
             numbers = [number for number, kind in enumerate(kinds) if kind == (size, privacy)]
             found = self.sampler.sample(
@@ -918,7 +933,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         faults = strangeness(job.goal, drawn.look)
         faults += max(0.0, drawn.error / GOOD_ERROR - 1) + max(0.0, covered / GOOD_COVERED - 1) / 4
         faults += max(0.0, torn / GOOD_TORN - 1) / 2
-        return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1))
+        return NewFace(picture, placed, parts, faults + max(0.0, bent / GOOD_BENT - 1), aim)
 
     def draw_person(self, job: FaceJob, options: Options) -> Person | None:
         """Draws a person who is to move as an original does, see [`reenactment`]; None, and a reason, where none fits.

@@ -24,6 +24,7 @@ class NewFace:
     points: np.ndarray  # (478, 3), its mesh in pixels of the crop
     parts: np.ndarray  # (s, s, 7), see [`parsing.FaceParser`]
     faults: float = 0.0  # how much of it is not as it should be; 0 for a face that needs no second try
+    aim: np.ndarray | None = None  # (478, 3), the mesh that the drawn picture was warped to, where it was
     luminance: tuple[np.ndarray, np.ndarray] | None = None  # of its skin as it was drawn, for videos
     grain: Grain | None = None  # what the photo has and it lacks, if that is known
 

@@ -28,6 +28,9 @@ MOST_IN_FRONT = 0.7  # of what lies round the inner face: above, the parser is w
 MATTE = 512  # side of the crop in which hair in front is found at most
 MOST_OVER = 0.3  # of the inner face under hair: above, the parser is not believed
 REACHED = 0.12  # sides of the crop from the hair that is left, up to which it is continued
+# From how far hair is taken for it, in sides of the crop, and how many levels a side costs; width of what is compared
+# round it, as a part of the side, and how much of that and of the hair has to be seen; pixels that are compared.
+FARTHEST, FARTHER, BESIDE, MOST, WHOLE, SAMPLES = 0.3, 20.0, 16, 0.7, 0.97, 200
 COVERED = 0.7  # of the lips under something else, from which on it is a mask or a veil
 CLOTH_CELLS = 8  # colours per side of the crop that are taken of it
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
@@ -216,7 +219,7 @@ def overhang(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
 def draw_overhang(
     picture: np.ndarray, over: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, skin: np.ndarray
 ) -> np.ndarray:
-    """Continues hair over the new face: the hair that is left beside it is mirrored at the edge of what is erased.
+    """Continues hair over the new face: from the hair that is left beside it.
 
     Args:
         picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -233,20 +236,62 @@ def draw_overhang(
     alpha, source = sized(over, size), _clear(hidden) & (sized(skin, size) < 1 - SURELY)
     if not source.any() or not alpha.any():
         return picture
-    away, labels = cv2.distanceTransformWithLabels(
-        1 - source.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    edge = np.zeros((labels.max() + 1, 2), int)
-    edge[labels[source]] = np.argwhere(source)
+    away = cv2.distanceTransform(1 - source.astype(np.uint8), cv2.DIST_L2, 5)
     alpha *= ((REACHED - away / size) / (REACHED / 4)).clip(0, 1)
-    rows = np.argwhere(alpha > 0)
-    nearest = edge[labels[tuple(rows.T)]]
-    mirrored = (2 * nearest - rows).clip(0, size - 1)
-    mirrored = np.where(source[tuple(mirrored.T)][:, None], mirrored, nearest)
-    at, drawn = tuple(rows.T), picture.copy()
-    hair = surroundings[tuple(mirrored.T)].astype(np.float32)
-    drawn[at] = (picture[at] + alpha[at][:, None] * (hair - picture[at])).round().clip(0, 255).astype(np.uint8)
+    drawn, (count, pieces) = picture.copy(), cv2.connectedComponents((alpha > 0).astype(np.uint8))
+    for piece in range(1, count):
+        hair, known = _continued(surroundings, source, pieces == piece)
+        at = np.nonzero((pieces == piece) & known)
+        drawn[at] = (picture[at] + alpha[at][:, None] * (hair[at] - picture[at])).round().clip(0, 255).astype(np.uint8)
     return drawn
+
+
+def _continued(picture: np.ndarray, source: np.ndarray, piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is seen beside a piece of a picture, moved over it, and where: `(S, S, 3)`, float32, and `(S, S)`, bool.
+
+    One offset for the whole piece keeps strands whole: the one after which the picture round the piece differs least
+    (statistics of patch offsets, He and Sun 2012). What still differs there is spread over the piece.
+    """
+    size, small = len(picture), min(len(picture), SMALL)
+    step = max(1, size // SMALL)
+    picture = picture.astype(np.float32)
+    ring = (cv2.dilate(piece.astype(np.uint8), _square(size / BESIDE)) > 0) & source
+    coarse = _best_offset(picture, source, piece, ring, _grid(round(FARTHEST * size), 4 * step))
+    if coarse is None:
+        return picture, np.zeros_like(piece)
+    row, column = _best_offset(picture, source, piece, ring, coarse + _grid(3 * step, step)) or coarse
+    shift = np.array([[1, 0, -column], [0, 1, -row]], np.float32)
+    copied = cv2.warpAffine(picture, shift, (size, size), flags=cv2.INTER_NEAREST)
+    known = cv2.warpAffine(source.astype(np.uint8), shift, (size, size), flags=cv2.INTER_NEAREST) > 0
+    weight = _shrunk((ring & known).astype(np.float32), small)
+    differs = _shrunk((picture - copied) * (ring & known)[..., None], small) / weight[..., None].clip(1e-3)
+    return (copied + _enlarged(spread(differs, weight), size)).clip(0, 255), known
+
+
+def _best_offset(
+    picture: np.ndarray, source: np.ndarray, piece: np.ndarray, ring: np.ndarray, offsets: np.ndarray
+) -> tuple[int, int] | None:
+    """The one of some offsets `(K, 2)` after which the ring differs least; None where nothing known is there."""
+    beside, inside = np.argwhere(ring), np.argwhere(piece)
+    if not len(beside):
+        return None
+    beside, inside = beside[:: 1 + len(beside) // SAMPLES], inside[:: 1 + len(inside) // SAMPLES]
+    taken, around = inside + offsets[:, None], beside + offsets[:, None]
+    fits = [(moved.min((1, 2)) >= 0) & (moved.max((1, 2)) < len(picture)) for moved in (taken, around)]
+    taken, around, offsets = (values[fits[0] & fits[1]] for values in (taken, around, offsets))
+    seen = source[around[..., 0], around[..., 1]]
+    differs = np.abs(picture[around[..., 0], around[..., 1]] - picture[tuple(beside.T)]).mean(2)
+    cost = (differs * seen).sum(1) / seen.sum(1).clip(1) + FARTHER * np.hypot(*offsets.T) / len(picture)
+    cost[(source[taken[..., 0], taken[..., 1]].mean(1) < WHOLE) | (seen.mean(1) < MOST)] = np.inf
+    if not np.isfinite(cost).any():
+        return None
+    row, column = offsets[cost.argmin()].tolist()
+    return row, column
+
+
+def _grid(reach: int, step: int) -> np.ndarray:
+    steps = np.arange(-reach, reach + 1, step)
+    return np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
 
 
 def hidden(points: np.ndarray, front: np.ndarray, margin: float = 0.0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tones of brows, irises, lips and shadows, compared with the skin: those of the original for the new face."""
+"""Brows, irises, lips, lashes, shadows and the texture of skin: as strong in the new face as in the original."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from .. import landmarks as lm
 from ..lighting import LUMINANCE, to_linear, to_srgb
 from ..parsing import BROWS, HAIR, LIPS, OTHER, SKIN
+from . import texture
 from .regions import filled
 from .seam import SURELY, UNSURE, inner_face, sized, spread, trusted
 
@@ -21,14 +22,26 @@ FAINTEST, CONTRASTS = -0.1, (0.6, 1.6)  # of brows, and factors of their contras
 DARKENED = -0.2  # logarithm by which fair brows, of which more contrast makes no dark ones, are darkened at most
 GAINS, TINTS = (-1.0, 0.3), (-0.35, 0.5)  # logarithms, of irises and of the lips' colour
 LIPSTICK, REMOVED = -0.7, 0.8  # logarithms of lips: below the first they are painted; what of it is removed at most
+COUNT, LASHES, TEXTURE = 10, 6, slice(7, 10)  # of the tones, and the places of two of them
+LASHES_SIZE = 256  # side of the crop in which lashes are measured: they are thin
+# Of an eye's width: how far above the lid's edge lashes and their make-up begin, how thick and how soft they are.
+ABOVE, THICK, SOFT = 0.03, 0.09, 0.035
+DARKER = -0.7  # logarithm by which lashes are darkened at most; they are never made fairer
 BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
 SEEN = 4e-3  # of a mask: below, no level changes
 FEWEST = 200  # pixels of skin: with fewer nothing is measured
+# Of each eye: its contour, its corners and its upper lid from one to the other.
+UPPER_LIDS = (
+    (lm.LEFT_EYE, lm.LEFT_CORNERS, [246, 161, 160, 159, 158, 157, 173]),
+    (lm.RIGHT_EYE, lm.RIGHT_CORNERS, [398, 384, 385, 386, 387, 388, 466]),
+)
 BROWN = np.array([1.25, 0.95, 0.6], np.float32)  # linear, of a luminance of 1
 
 
 def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Compares brows, irises, the darkest spot of the inner face and the lips with the skin beside them.
+    """Compares brows, irises, the darkest spot of the inner face, lips and upper lashes with the skin beside them.
+
+    The texture of the skin, from fine lines to folds, is measured, too.
 
     Args:
         crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -39,21 +52,22 @@ def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarr
             From [`FaceParser.parse`].
 
     Returns:
-        `np.ndarray` of shape `(6,)`, float64: logarithms of ratios of linear light. Luminance of brows, irises and the
-        darkest spot; red, green and blue of the lips. NaN where a part is not seen.
+        `np.ndarray` of shape `(10,)`, float64: logarithms of ratios of linear light. Luminance of brows, irises and
+        the darkest spot; red, green and blue of the lips; luminance of the upper lashes. Then [`texture.measure`].
+        NaN where a part is not seen.
     """
     skin = _skin_beside(crop, parts)
-    return np.full(6, np.nan) if skin is None else _compare(crop, points, parts, skin)
+    return np.full(COUNT, np.nan) if skin is None else _compare(crop, points, parts, skin)
 
 
 def _compare(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """As [`measure`], with the skin from [`_skin_beside`]."""
-    points, sharp = points * (SMALL / len(crop)), _linear(crop)
+    small_points, sharp = points * (SMALL / len(crop)), _linear(crop)
     small = cv2.GaussianBlur(sharp, (0, 0), SMOOTH * SMALL)
     light = np.log((small @ LUMINANCE + BLACK) / (skin @ LUMINANCE + BLACK))
     brows, lips = sized(parts[..., BROWS], SMALL) > SURE, sized(parts[..., LIPS], SMALL) > SURELY
-    irises = _discs(points, 0.9, SMALL) & filled(points, SMALL, lm.LEFT_EYE, lm.RIGHT_EYE) > 0
-    face = (inner_face(points, SMALL) > 0) & (sized(parts[..., HAIR] + parts[..., OTHER], SMALL) < UNSURE)
+    irises = _discs(small_points, 0.9, SMALL) & filled(small_points, SMALL, lm.LEFT_EYE, lm.RIGHT_EYE) > 0
+    face = (inner_face(small_points, SMALL) > 0) & (sized(parts[..., HAIR] + parts[..., OTHER], SMALL) < UNSURE)
     color = np.log((sharp + BLACK) / (skin + BLACK))  # lips are thin: a blur would mix them with teeth
     return np.array(
         [
@@ -61,19 +75,30 @@ def _compare(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.n
             np.median(light[irises]) if irises.sum() > LEAST else np.nan,
             np.percentile(light[face], DARKEST) if face.sum() > FEWEST else np.nan,
             *(np.median(color[lips], 0) if lips.sum() > LEAST else np.full(3, np.nan)),
+            _darkness_of_lashes(crop, points, parts, skin),
+            *texture.measure(crop, points, parts),
         ]
     )
 
 
+def _darkness_of_lashes(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.ndarray) -> float:
+    mask = _lashes(points * (LASHES_SIZE / len(crop)), LASHES_SIZE)
+    mask *= sized(parts[..., HAIR] + parts[..., OTHER], LASHES_SIZE) < UNSURE
+    if mask.sum() < LEAST:
+        return np.nan
+    light = to_linear(cv2.resize(crop, mask.shape, interpolation=cv2.INTER_AREA)) @ LUMINANCE + BLACK
+    return float(np.average(np.log(light / (sized(skin, LASHES_SIZE) @ LUMINANCE + BLACK)), weights=mask))
+
+
 def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Gives brows, irises and lips of a new face the tones of the original, and hazes it if the photo is hazy.
+    """Gives brows, irises, lips, lashes and skin of a new face the original's tones; hazes it if the photo is hazy.
 
     Args:
         picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
             Drawn picture as placed in the crop.
         points, parts:
             Its mesh and parts, as for [`measure`].
-        wanted (`np.ndarray` of shape `(6,)`):
+        wanted (`np.ndarray` of shape `(10,)`):
             [`measure`] of the original; NaN leaves a part as it is, but for lipstick, which is removed.
 
     Returns:
@@ -82,7 +107,8 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
     size, skin = len(picture), _skin_beside(picture, parts)
     if skin is None:
         return picture
-    own, picture = _compare(picture, points, parts, skin), picture.copy()
+    own = _compare(picture, points, parts, skin)
+    picture = texture.match(picture, points, parts, own[TEXTURE], wanted[TEXTURE])
     if wanted[2] > max(HAZY, own[2]):
         veil = max(0.0, (np.exp(min(wanted[2], MOST_HAZY)) - np.exp(own[2])) / (1 - np.exp(own[2])))
         picture, skin = to_srgb(_veiled(to_linear(picture), veil, skin)), _veiled(skin, veil, skin)
@@ -105,13 +131,18 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
         brown = mask * np.float32(np.clip(2 * (1 - gain), 0, 1))
         light = light + brown * ((light @ LUMINANCE)[:, None] * BROWN - light)
         picture[at] = to_srgb(light * (1 + (gain - 1) * mask))
-    if np.isfinite(own[3:]).all():
+    lips, wanted_lips = own[3:6], wanted[3:6]
+    if np.isfinite(lips).all():
         # Where the original's lips are not seen, the new ones are not painted.
-        bare, seen = (LIPSTICK - own[3:]).clip(0, REMOVED), (wanted[3:] - own[3:]).clip(*TINTS)
-        gains = np.exp(np.where(np.isnan(wanted[3:]), bare, seen)).astype(np.float32)
+        bare, seen = (LIPSTICK - lips).clip(0, REMOVED), (wanted_lips - lips).clip(*TINTS)
+        gains = np.exp(np.where(np.isnan(wanted_lips), bare, seen)).astype(np.float32)
         mask = trusted(sized(parts[..., LIPS], size))  # the skin beside red lips would turn green
         at = mask > SEEN
         picture[at] = to_srgb(to_linear(picture[at]) * (1 + (gains - 1) * mask[at, None]))
+    if np.isfinite(wanted[LASHES] + own[LASHES]):
+        gain, mask = float(np.clip(wanted[LASHES] - own[LASHES], DARKER, 0)), _lashes(points, size)
+        at = mask > SEEN
+        picture[at] = to_srgb(to_linear(picture[at]) * np.exp(gain * mask[at, None]))
     return picture
 
 
@@ -129,6 +160,21 @@ def _irises(points: np.ndarray, size: int) -> np.ndarray:
     """Where to act on irises, `(size, size)`: soft at their borders, and not on the lids."""
     soft = cv2.GaussianBlur(_discs(points, 1.1, size).astype(np.float32), (0, 0), size / 340)
     return soft * filled(points, size, lm.LEFT_EYE, lm.RIGHT_EYE)
+
+
+def _lashes(points: np.ndarray, size: int) -> np.ndarray:
+    """Where upper lashes and their make-up are, `(size, size)`: soft lines along the edges of the lids."""
+    mask = np.zeros((size, size), np.float32)
+    for group, corners, upper in UPPER_LIDS:
+        eye, (left, right) = points[group, :2], points[corners, :2]
+        width = float(np.linalg.norm(right - left))
+        line = points[[corners[0], *upper, corners[1]], :2]
+        up = line - eye.mean(0)
+        line = line + ABOVE * width * up / np.linalg.norm(up, axis=1, keepdims=True)
+        drawn, thickness = np.zeros((size, size), np.float32), max(1, round(THICK * width))
+        cv2.polylines(drawn, [np.round(line * 8 - 4).astype(np.int32)], False, 1.0, thickness, cv2.LINE_8, 3)
+        mask = np.maximum(mask, cv2.GaussianBlur(drawn, (0, 0), max(0.5, SOFT * width)))
+    return mask
 
 
 def _skin_beside(picture: np.ndarray, parts: np.ndarray) -> np.ndarray | None:
