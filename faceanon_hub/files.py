@@ -193,6 +193,19 @@ def write_whole(path: Path, content: bytes, kind: type[UnwritableError] = Unwrit
         temporary.write_bytes(content)
 
 
+def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
+    """Writes a text file as [`write_whole`] does; first under the name `temporary`, where one is given."""
+    if temporary is None:
+        write_whole(path, text.encode())
+        return
+    try:
+        with naming(path, UnwritableImageError):
+            temporary.write_text(text)
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_arrays(path: Path, kind: type[UnwritableError] = UnwritableImageError, **arrays: Any) -> None:
     """Writes an `.npz` file of NumPy's as [`write_whole`] does."""
     import numpy as np  # not needed by commands that only check paths

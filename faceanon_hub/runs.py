@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FaceAnonError, UnwritableError
-from .files import naming, read_json
-from .io.photos import write_text
+from .files import naming, read_json, write_text
 
 
 def claim_folder(

@@ -25,9 +25,9 @@ from faceanon_hub.bulk.batch import AnonymizeBatch
 from faceanon_hub.bulk.datasets import anonymize_dataset
 from faceanon_hub.bulk.folders import anonymize_folder
 from faceanon_hub.errors import FaceAnonError
-from faceanon_hub.files import PARTIAL, inside, open_regular, read_json, replacing
+from faceanon_hub.files import PARTIAL, inside, open_regular, read_json, replacing, write_text
 from faceanon_hub.hub import renew_card
-from faceanon_hub.io.photos import read_photo, write_photo, write_text
+from faceanon_hub.io.photos import read_photo, write_photo
 from faceanon_hub.metrics.realism import InceptionFeatures
 from faceanon_hub.networks.tfjs import GraphModel
 from faceanon_hub.training.config import read_config
@@ -206,6 +206,16 @@ def test_photos_and_texts_are_swept_too(tmp_path, portrait):
         stale.touch()
         write()
         assert not stale.exists()
+
+
+def test_text_is_written_whole_or_not_at_all(tmp_path):
+    write_text(tmp_path / "a.json", "{}")
+    with pytest.raises(UnwritableError, match="nowhere"):
+        write_text(tmp_path / "nowhere" / "a.json", "{}")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UnwritableError):
+        write_text(tmp_path / "folder", "{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "folder"]
 
 
 def test_a_target_that_cannot_be_written_is_told(tmp_path):

@@ -462,7 +462,6 @@ def test_recognizer_and_post_processors_are_optional(sketcher, head):
     (face,) = FaceAnonPipeline(*parts)(head, seed=0).faces[0]
     assert face.status is FaceStatus.ANONYMIZED
     bare = FaceAnonPipeline(*parts, attribute_estimator=sketcher.attribute_estimator)
-    bare.set_progress_bar_config(disable=True)
     off = sketcher(head, seed=0, lighting_strength=0, color_strength=0, privacy=0, attributes="none")
     assert np.array_equal(pixels_of(bare(head, seed=0, attributes="none")), pixels_of(off))
     on = pixels_of(sketcher(head, seed=0))
@@ -551,7 +550,6 @@ def test_what_age_and_sex_follow(pipe, head):
 def test_an_estimator_looks_at_drawn_faces(sketcher, head):
     estimator = Estimator()
     told = FaceAnonPipeline(**{**sketcher.components, "attribute_estimator": estimator})
-    told.set_progress_bar_config(disable=True)
     told(head, seed=0)
     assert estimator.originals == 1 and estimator.drawn >= 1
 
@@ -633,10 +631,8 @@ print([face.status.value for face in pipe(photo, seed=1).faces[0]])
 
 def test_half_precision_round_trip(sketcher, head, tmp_path):
     half = FaceAnonPipeline.from_pretrained(dtype=torch.float16, sampler=sketcher.sampler)
-    half.set_progress_bar_config(disable=True)
     half.save_pretrained(tmp_path)
     again = FaceAnonPipeline.from_pretrained(tmp_path, dtype=torch.float16)
-    again.set_progress_bar_config(disable=True)
     assert again.generator.dtype == torch.float16
     low, same = pixels_of(half(head, seed=0)), pixels_of(again(head, seed=0))
     assert np.array_equal(low, same)
@@ -733,7 +729,6 @@ def test_a_zone_wins_over_what_is_kept(pipe, portrait, face):
 
 def test_a_zone_holds_even_when_all_else_fails(portrait, face, monkeypatch):
     pipe = FaceAnonPipeline.from_pretrained()
-    pipe.set_progress_bar_config(disable=True)
     monkeypatch.setattr(FaceAnonGenerator, "render", broken)
     for found in (None, [[]], [[copy.copy(face)]]):
         result = pixels_of(pipe(portrait, seed=0, faces=found, hide=[(100, 30.7, 512.5, 99.2)], fallback="solid"))

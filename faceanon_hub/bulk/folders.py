@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from ..faces import crowd_note
-from ..files import NAME_MAX, check_name, digest_of, naming, read_regular
+from ..files import NAME_MAX, check_name, digest_of, naming, read_regular, write_text
 from ..hub import DEFAULT_CHECKPOINT, weights_digest
 from ..io.harmless import why_not
-from ..io.photos import MAX_PIXELS, WRITABLE, Photo, is_media, read_photo, writable_kind, write_photo, write_text
+from ..io.photos import MAX_PIXELS, WRITABLE, Photo, is_media, read_photo, writable_kind, write_photo
 from ..loading import check_device, check_dtype, load
 from ..options import Options
 from ..processes import process_pool, run_task

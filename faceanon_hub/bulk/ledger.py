@@ -10,8 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import FaceAnonError, UnwritableImageError
-from ..files import naming, read_json
-from ..io.photos import write_text
+from ..files import naming, read_json, write_text
 
 Record = dict[str, Any]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError, features
 
 from ..errors import AnimatedImageError, FaceAnonError, ImageTooLargeError, UnreadableImageError, UnwritableImageError
-from ..files import check_target, naming, open_regular, write_whole
+from ..files import check_target, open_regular, write_whole
 from ..ranges import check_number
 from .harmless import why_not
 from .profiles import check_sdr, code_of, in_display_p3, in_srgb, of_code, of_gamma, rebuilt
@@ -254,31 +254,6 @@ def photo_kind(content: bytes) -> str:
     with _strict_pillow("bytes"), _opened(io.BytesIO(content), "bytes") as image:
         kind = "JPEG" if image.format == "MPO" else str(image.format)
     return kind if kind in WRITABLE.values() else "PNG"
-
-
-def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
-    """Write a text file whole or not at all.
-
-    Args:
-        path (`Path`):
-            Target, in a folder that exists.
-        text (`str`):
-            Its content.
-        temporary (`Path`, *optional*):
-            Where it is written before it is renamed; beside the target, under a random name, unless given.
-
-    Raises:
-        UnwritableImageError: No such folder, no permission, no space left.
-    """
-    if temporary is None:
-        write_whole(path, text.encode())
-        return
-    try:
-        with naming(path):
-            temporary.write_text(text)
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def is_media(content: bytes) -> bool:

@@ -33,7 +33,7 @@ from faceanon_hub.errors import (
     UnreadableImageError,
     UnwritableImageError,
 )
-from faceanon_hub.io.photos import Photo, encode_photo, is_media, photo_kind, read_photo, write_photo, write_text
+from faceanon_hub.io.photos import Photo, encode_photo, is_media, photo_kind, read_photo, write_photo
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -1023,13 +1023,3 @@ def test_content_tells_its_kind_whatever_the_name(kind):
 def test_videos_are_media_and_texts_are_not(head):
     assert is_media(head + b" and so on")
     assert not any(is_media(content) for content in (b"", b"text", b"%PDF-1.7", b"RIFF\0\0\0\0WAVE", b"{}"))
-
-
-def test_text_is_written_whole_or_not_at_all(tmp_path):
-    write_text(tmp_path / "a.json", "{}")
-    with pytest.raises(UnwritableImageError, match="nowhere"):
-        write_text(tmp_path / "nowhere" / "a.json", "{}")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UnwritableImageError):
-        write_text(tmp_path / "folder", "{}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "folder"]
