@@ -170,7 +170,7 @@ def test_the_command_counts_them_and_names_a_crowd(far, many, tmp_path):
     done = run("image", tmp_path / "far.png", tmp_path / "left.png", "--json")
     assert done.exit_code == 0 and json.loads(done.stdout)["small"] == 0 and "smaller" not in done.stderr
     PIL.Image.fromarray(many).save(tmp_path / "many.png")
-    done = run("image", tmp_path / "many.png", tmp_path / "new.png", "--keep", "0,0,300,280", "--json")
+    done = run("image", tmp_path / "many.png", tmp_path / "crowd.png", "--keep", "0,0,300,280", "--json")
     assert "a crowd of 24 faces" in done.stderr and "a crowd of 24 faces" in json.loads(done.stdout)["crowd"]
 
 
