@@ -20,7 +20,6 @@ import av
 import cv2
 import numpy as np
 import skimage.data
-import torch
 
 from faceanon_hub import FaceAnonPipeline
 from faceanon_hub.alignment import align, transform, warp_in
@@ -146,8 +145,8 @@ def deface(source: Path, target: Path) -> float:
     for frame in reader.read([]):
         height, width = frame.pixels.shape[:2]
         size = 32 * round(width / 32), 32 * round(height / 32)  # as deface does: each side a multiple of 32
-        pixels = torch.from_numpy(cv2.resize(frame.pixels, size)).permute(2, 0, 1)[None].float()
-        heat, log_size, offset, _ = (tensor[0].numpy() for tensor in network(pixels))
+        pixels = cv2.resize(frame.pixels, size).transpose(2, 0, 1)[None].astype(np.float32, order="C")
+        heat, log_size, offset, _ = (output[0] for output in network(pixels))
         blurred = cv2.blur(frame.pixels, (width // 8, height // 8))
         for y, x in zip(*np.nonzero(heat[0] > 0.2), strict=True):
             middle = (np.array([x, y]) + offset[::-1, y, x] + 0.5) * 4 * [width / size[0], height / size[1]]

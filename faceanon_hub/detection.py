@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-import torch
 
 from .component import Component
 from .diffusion import register_to_config
@@ -195,8 +194,7 @@ class FaceDetector(Component):
         """Runs CenterFace. Returns (N, 15) float32: box (4), keypoints (5 x 2), score."""
         height, width = image.shape[:2]
         padded = cv2.copyMakeBorder(image, 0, -height % STRIDE, 0, -width % STRIDE, cv2.BORDER_CONSTANT)
-        pixels = torch.from_numpy(padded).permute(2, 0, 1)[None].float()
-        heat, log_size, offset, points = (tensor.numpy() for tensor in self._network(pixels))
+        heat, log_size, offset, points = self._network(padded.transpose(2, 0, 1)[None].astype(np.float32, order="C"))
         row, col = np.nonzero(heat[0, 0] > threshold)
         size = np.exp(log_size[0, ::-1, row, col]) * 4
         start = (np.stack([col, row], 1) + offset[0, ::-1, row, col] + 0.5) * 4 - size / 2
