@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
+from PIL.TiffImagePlugin import IFDRational
 from skimage.data import astronaut
 
 from faceanon_hub.errors import (
@@ -122,46 +123,26 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, extra: by
 
 
 def exif_with_previews() -> bytes:
-    """What a camera writes: IFD0, camera and GPS tags, IFD1 with a thumbnail, and previews in vendor blocks."""
-    texts = {0x010F: b"Leaky\0", 0x013B: "Zoë\0".encode("latin-1"), 0x8298: "© Zoë\0".encode("latin-1")}
-    gps = {1: (2, 2, b"N\0"), 2: (5, 3, struct.pack("<6I", 52, 1, 5, 1, 33, 1))}
-    camera = {0x829A: (5, 1, struct.pack("<2I", 1, 125)), 0x927C: (7, len(MAKER_NOTE), MAKER_NOTE)}
-    camera[0xA432] = (5, 4, struct.pack("<8I", 24, 1, 70, 1, 0, 0, 0, 0))  # 0/0, "unknown", is what cameras write
-    camera[0xC5E0] = (7, len(THUMBNAIL), THUMBNAIL)  # a vendor's own tag
-    main = {tag: (2, len(text), text) for tag, text in texts.items()}
-    main |= {0x0112: (3, 1, struct.pack("<H", 6)), 0x8649: (7, len(PHOTOSHOP), PHOTOSHOP), 0x02BC: (1, len(XMP), XMP)}
-    blob = bytearray(b"II*\0\x08\0\0\0")
-
-    def directory(entries: dict[int, tuple[int, int, bytes]], next_directory: bytes) -> None:
-        data = len(blob) + 2 + 12 * len(entries) + 4
-        table, payloads = struct.pack("<H", len(entries)), b""
-        for tag, (kind, count, value) in sorted(entries.items()):
-            inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", data + len(payloads))
-            payloads += value if len(value) > 4 else b""
-            table += struct.pack("<HHI", tag, kind, count) + inline
-        blob.extend(table + next_directory + payloads)
-
-    sizes = [sum(len(v[2]) for v in d.values() if len(v[2]) > 4) + 6 + 12 * len(d) for d in (main, camera, gps)]
-    sizes[0] += 24  # the two pointers
-    at_camera = 8 + sizes[0]
-    at_gps = at_camera + sizes[1]
-    at_thumbnail = at_gps + sizes[2]
-    main |= {0x8769: (4, 1, struct.pack("<I", at_camera)), 0x8825: (4, 1, struct.pack("<I", at_gps))}
-    directory(main, struct.pack("<I", at_thumbnail))
-    directory(camera, bytes(4))
-    directory(gps, bytes(4))
-    assert len(blob) == at_thumbnail
-    where = struct.pack("<I", at_thumbnail + 2 + 12 * 3 + 4)
-    length = struct.pack("<I", len(THUMBNAIL))
-    directory({0x0103: (3, 1, struct.pack("<H", 6)), 0x0201: (4, 1, where), 0x0202: (4, 1, length)}, bytes(4))
-    return b"Exif\0\0" + bytes(blob) + THUMBNAIL
+    """What a camera writes: IFD0, camera and GPS tags, previews in vendor blocks, and IFD1 with a thumbnail."""
+    exif = Image.Exif()
+    exif.update({0x010F: "Leaky", 0x0112: 6, 0x013B: "Zoë".encode("latin-1"), 0x8298: "© Zoë".encode("latin-1")})
+    exif.update({0x8649: PHOTOSHOP, 0x02BC: XMP})
+    unknown = IFDRational(0, 0)  # so cameras write it
+    lens = [IFDRational(24), IFDRational(70), unknown, unknown]
+    exif.get_ifd(0x8769).update({0x829A: IFDRational(1, 125), 0x927C: MAKER_NOTE, 0xA432: lens})
+    exif.get_ifd(0x8769)[0xC5E0] = THUMBNAIL  # a vendor's own tag
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 5.0, 33.0)})
+    blob = bytearray(exif.tobytes())
+    at = len(blob) - len(b"Exif\0\0")
+    struct.pack_into(">I", blob, 16 + 12 * struct.unpack_from(">H", blob, 14)[0], at)  # the end of IFD0
+    where, length = (0x0201, 4, 1, at + 42), (0x0202, 4, 1, len(THUMBNAIL))
+    table = struct.pack(">HHHIHHHHIIHHIII", 3, 0x0103, 3, 1, 6, 0, *where, *length, 0)
+    return bytes(blob) + table + THUMBNAIL
 
 
 EXIF = exif_with_previews()
-
-
-UPRIGHT = EXIF.replace(struct.pack("<HHIH", 0x0112, 3, 1, 6), struct.pack("<HHIH", 0x0112, 3, 1, 1))
-AS_NUMBERS = UPRIGHT.replace(struct.pack("<HH", 0x8298, 2), struct.pack("<HH", 0x8298, 5))  # copyright
+UPRIGHT = EXIF.replace(struct.pack(">HHIH", 0x0112, 3, 1, 6), struct.pack(">HHIH", 0x0112, 3, 1, 1))
+AS_NUMBERS = UPRIGHT.replace(struct.pack(">HH", 0x8298, 2), struct.pack(">HH", 0x8298, 5))  # copyright
 DAMAGED_EXIF = [b"Exif\0\0garbage", EXIF[:60], b"Exif\0\0II*\0\xff\xff\xff\x7f", AS_NUMBERS]
 
 
