@@ -61,7 +61,7 @@ class FaceJob:
     identity: np.ndarray | None = None  # (256,), embedding that the new face is pushed away from
     lighting: np.ndarray | None = None  # (9,)
     color: np.ndarray | None = None  # (9,)
-    tones: np.ndarray | None = None  # (6,), see [`tones.measure`]
+    tones: np.ndarray | None = None  # (10,), see [`tones.measure`]
     toning: np.ndarray | None = None  # (9, 2), see [`color.toning`]
     glasses: bool | None = None  # whether the original wears any, if that is known
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo

@@ -88,7 +88,7 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "identity": (256,),
         "lighting": (9,),
         "color": (9,),
-        "tones": (6,),
+        "tones": (10,),
         "surroundings": (job.size, job.size, 3),
     }
     assert job.glasses in (None, False, True)  # a part of the goal, too

@@ -92,7 +92,7 @@ class Person:
             Mesh of the original that the face was drawn for.
         original_pose (`np.ndarray` of shape `(3, 3)`):
             Rotation of the original head there.
-        tones (`np.ndarray` of shape `(6,)`, *optional*):
+        tones (`np.ndarray` of shape `(10,)`, *optional*):
             Of the original, see [`tones.measure`], to which the pictures were brought.
     """
 

@@ -233,7 +233,19 @@ def test_hair_over_a_brow_is_continued_from_the_hair_beside_it(points):
     assert (drawn[away & (inner_face(points, SIZE) > 0)] == NEW).all()
 
 
-def test_nothing_erased_is_mirrored_into_the_hair(points):
+def test_strands_go_on_where_hair_is_continued(points):
+    picture, over_face = strand(points)
+    stripes = np.where(np.arange(SIZE) % 16 < 8, 1.0, 2.5)[None, :, None]
+    combed = np.where((picture == HAIR).all(2)[..., None], picture * stripes, picture).astype(np.uint8)
+    parts = parsed(picture)
+    region = hidden(points, in_front(picture, points, parts))
+    over, left = overhang(points, parts, SIZE), skin_left(parts, region)
+    drawn = draw_overhang(np.full_like(picture, NEW), over, erased(combed, region), region, left)
+    well_inside = cv2.erode(over_face.astype(np.uint8), np.ones((7, 7))) > 0
+    assert (np.abs(drawn[well_inside].astype(int) - combed[well_inside]).max(1) < 20).mean() > 0.9
+
+
+def test_nothing_erased_is_copied_into_the_hair(points):
     picture, _ = strand(points)
     parts = parsed(picture)
     region = hidden(points, in_front(picture, points, parts))
