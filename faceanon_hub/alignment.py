@@ -3,8 +3,6 @@
 A matrix is float64 of shape (2, 3) and takes photo pixels to crop pixels; both count pixel centres as integers.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """The original's skin colour, brought to the generated face."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
@@ -18,10 +16,9 @@ COLORLESS = 0.5  # CIELAB chroma: below, a tone is grey
 class SkinColorTransfer(Component):
     r"""Moves generated skin's colours so that their middle and covariance in CIELAB become those of the original skin.
 
+    By the smallest linear move that does so (Pitie and Kokaram 2007, closed form).
+
     Args:
-        method (`str`, *optional*, defaults to `"monge-kantorovich"`):
-            `"monge-kantorovich"` is the smallest linear move that does (Pitie and Kokaram 2007, closed form);
-            `"reinhard"` stretches each channel on its own (Reinhard et al. 2001); `"mean"` moves the middle alone.
         strength (`float`, *optional*, defaults to `1.0`):
             0 leaves the colours as generated, 1 applies the whole map.
         limit (`float`, *optional*, defaults to `1.25`):
@@ -32,11 +29,9 @@ class SkinColorTransfer(Component):
     """
 
     @register_to_config
-    def __init__(self, method: str = "monge-kantorovich", strength: float = 1.0, limit: float = 1.25) -> None:
+    def __init__(self, strength: float = 1.0, limit: float = 1.25) -> None:
         check_number("strength", strength, 0, 1)
         check_number("limit", limit, 1, 10)
-        if method not in tuple(METHODS):  # a list in a config cannot be looked up
-            raise ValueError(f"`method` must be one of {', '.join(METHODS)}, not {method!r}")
 
     def estimate(self, image: np.ndarray, skin: np.ndarray) -> np.ndarray:
         """Middle and covariance of skin colour: all that this component takes from an original.
@@ -102,7 +97,7 @@ class SkinColorTransfer(Component):
             present = self.estimate(exposed, skin)
         else:
             exposed = image
-        stretch = METHODS[self.config.method](_covariance(present), _covariance(original), self.config.limit)
+        stretch = _monge_kantorovich(_covariance(present), _covariance(original), self.config.limit)
         moved = (to_lab(exposed) - present[:3]) @ stretch.T
         moved += original[:3] - np.median(moved[skin > 0], 0)
         if neutral is not None:
@@ -124,13 +119,9 @@ def _monge_kantorovich(source: np.ndarray, target: np.ndarray, limit: float) -> 
     return ((vectors * values.clip(1 / limit, limit)) @ vectors.T).astype(np.float32)
 
 
-def _reinhard(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarray:
-    """The diagonal matrix that turns the variances of source into those of target, kept within [1 / limit, limit]."""
-    return np.diag(np.sqrt(np.diag(target) / np.diag(source)).clip(1 / limit, limit)).astype(np.float32)
-
-
-def _unstretched(source: np.ndarray, target: np.ndarray, limit: float) -> np.ndarray:
-    return np.eye(3, dtype=np.float32)
+def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * values**exponent) @ vectors.T
 
 
 def toning(image: np.ndarray) -> np.ndarray | None:
@@ -163,14 +154,6 @@ def tone(image: np.ndarray, curve: np.ndarray) -> np.ndarray:
 
 def _steps(lightness: np.ndarray) -> np.ndarray:
     return (lightness / 100 * (TONES - 1)).clip(0, TONES - 1)
-
-
-METHODS = {"monge-kantorovich": _monge_kantorovich, "reinhard": _reinhard, "mean": _unstretched}
-
-
-def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * values**exponent) @ vectors.T
 
 
 def to_lab(image: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The bases of components, with weights and without, and their registration with diffusers."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Photo to face boxes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

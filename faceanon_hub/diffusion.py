@@ -4,8 +4,6 @@ The hooks of diffusers then lack their `torch.compiler.disable` marks. To compil
 the same process, import diffusers before faceanon_hub.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable, Iterator

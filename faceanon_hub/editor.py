@@ -1,7 +1,5 @@
 """An anonymized photo that can still be changed, face by face, without drawing again what stays."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from collections.abc import Sequence

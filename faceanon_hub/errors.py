@@ -1,7 +1,5 @@
 """Typed errors: every failure a user can cause names the file and the cause."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One face of a photo: where it is, what was done to it, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum

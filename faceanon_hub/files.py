@@ -1,7 +1,5 @@
 """Reading and writing files: only regular files are opened, and a new file replaces its target once it is complete."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io
@@ -119,7 +117,7 @@ def check_target(target: Path, kind: type[UnwritableError] = UnwritableImageErro
         UnwritableError: of the given kind, as of [`replacing`].
     """
     check_name(target, kind)
-    with _typed(target, kind):
+    with naming(target, kind):
         path, held = _hold(target)
         held.close()
         path.unlink()
@@ -172,12 +170,12 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
     Raises:
         UnwritableError: of the given kind: no such folder, no permission, no space left.
     """
-    with _typed(target, kind):
+    with naming(target, kind):
         _sweep(target.parent)
         temporary, held = _hold(target)
     try:
         yield temporary
-        with _typed(target, kind):
+        with naming(target, kind):
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             if target.exists():
@@ -191,8 +189,21 @@ def replacing(target: Path, kind: type[UnwritableError] = UnwritableImageError) 
 
 def write_whole(path: Path, content: bytes, kind: type[UnwritableError] = UnwritableImageError) -> None:
     """Writes a file whole or not at all; errors are those of [`replacing`]."""
-    with replacing(path, kind) as temporary, _typed(path, kind):
+    with replacing(path, kind) as temporary, naming(path, kind):
         temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
+    """Writes a text file as [`write_whole`] does; first under the name `temporary`, where one is given."""
+    if temporary is None:
+        write_whole(path, text.encode())
+        return
+    try:
+        with naming(path, UnwritableImageError):
+            temporary.write_text(text)
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, kind: type[UnwritableError] = UnwritableImageError, **arrays: Any) -> None:
@@ -213,12 +224,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
         UnwritableError: no permission, no space left.
     """
     partial = target.with_name(f"{PARTIAL}{target.name}")
-    with _typed(target, UnwritableError):
+    with naming(target, UnwritableError):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     try:
         yield partial
-        with _typed(target, UnwritableError):
+        with naming(target, UnwritableError):
             if target.exists():
                 shutil.rmtree(target)
             partial.replace(target)
@@ -227,7 +238,12 @@ def replacing_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _typed(target: Path, kind: type[UnwritableError]) -> Iterator[None]:
+def naming(target: Path, kind: type[UnwritableError] = UnwritableImageError) -> Iterator[None]:
+    """Turns errors of the file system inside the block into one that names the target.
+
+    Raises:
+        UnwritableError: of the given kind.
+    """
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

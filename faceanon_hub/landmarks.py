@@ -1,7 +1,5 @@
 """Photo and box to 478 dense landmarks, and the named groups of their indices."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

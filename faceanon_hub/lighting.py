@@ -1,7 +1,5 @@
 """The light's direction on the original face, brought to the generated one."""
 
-from __future__ import annotations
-
 import functools
 
 import cv2
@@ -17,7 +15,6 @@ from .ranges import check_number
 # 2001), so that a lamp's shading is `harmonics(normal) @ (KEPT * harmonics(lamp))`.
 KEPT = np.repeat(np.array([np.pi, 2 * np.pi / 3, np.pi / 4], np.float32), [1, 3, 5])
 FLAT = float(np.sqrt(4 * np.pi))  # the coefficient of a shading that is 1 everywhere
-COUNTS = {1: 4, 2: 9}
 RIDGE = 0.03  # keeps what skin's own pattern adds to the light out of the second order
 DARKEST = 0.1  # of the mean: a shading below it is noise
 ROUNDS = 4
@@ -38,18 +35,15 @@ class LightingTransfer(Component):
             0 leaves the face as generated, 1 applies the whole ratio.
         limit (`float`, *optional*, defaults to `2.5`):
             Largest factor by which a pixel is made brighter or darker, in linear light, 1 to 10.
-        order (`int`, *optional*, defaults to `2`):
-            Of the harmonics: 1 moves the light's direction alone, 2 also how it is spread.
 
     Raises:
         ValueError: a value is out of its range.
     """
 
     @register_to_config
-    def __init__(self, strength: float = 1.0, limit: float = 2.5, order: int = 2) -> None:
+    def __init__(self, strength: float = 1.0, limit: float = 2.5) -> None:
         check_number("strength", strength, 0, 1)
         check_number("limit", limit, 1, 10)
-        check_number("order", order, 1, 2, whole=True)
 
     def estimate(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Fits the shading of a face: all that this component takes from an original.
@@ -61,12 +55,12 @@ class LightingTransfer(Component):
                 Mesh in pixels of the crop.
 
         Returns:
-            `np.ndarray` of shape `(9,)`, or `(4,)` for order 1, float32: coefficients of [`harmonics`], the shading's
-            mean over the seen skin 1; an even shading where too few vertices are seen.
+            `np.ndarray` of shape `(9,)`, float32: coefficients of [`harmonics`], the shading's mean over the seen skin
+            1; an even shading where too few vertices are seen.
         """
         normal = vertex_normals(points)
         seen, luminance = skin_luminance(image, points, normal)
-        return fit_shading(normal[seen], luminance, self.config.order)
+        return fit_shading(normal[seen], luminance)
 
     def __call__(
         self,
@@ -86,7 +80,7 @@ class LightingTransfer(Component):
                 Mesh in pixels of the crop.
             region (`np.ndarray` of shape `(S, S)`, float32):
                 Where to act, 0 to 1, soft at its border.
-            original (`np.ndarray` of shape `(9,)` or `(4,)`):
+            original (`np.ndarray` of shape `(9,)`):
                 [`estimate`] of the original face.
             strength (`float`, *optional*):
                 In place of the configured one.
@@ -96,17 +90,12 @@ class LightingTransfer(Component):
 
         Returns:
             `np.ndarray` of shape `(S, S, 3)`, uint8.
-
-        Raises:
-            ValueError: the coefficients are of another order than the configured one.
         """
         strength = self.config.strength if strength is None else strength
         if strength == 0:
             return image
-        if len(original) != COUNTS[self.config.order]:
-            raise ValueError(f"`original` has {len(original)} coefficients, but order {self.config.order} has another")
         normal = vertex_normals(points)
-        basis = harmonics(normal)[:, : len(original)]
+        basis = harmonics(normal)
         wanted = np.maximum(basis @ original, DARKEST)
         seen, luminance = skin_luminance(image, points, normal) if drawn is None else drawn
         at, share = _pixels(points[:468], image.shape[0])
@@ -115,7 +104,7 @@ class LightingTransfer(Component):
         gain = np.ones(image.shape[:2], np.float32)
         # The fit is not linear: what one round leaves, the next one sees.
         for _ in range(ROUNDS):
-            present = fit_shading(normal[seen], luminance * (gain.ravel()[at] * share).sum(0)[seen], self.config.order)
+            present = fit_shading(normal[seen], luminance * (gain.ravel()[at] * share).sum(0)[seen])
             change += STEP * np.log(wanted / np.maximum(basis @ present, DARKEST))
             change = change.clip(-log_limit, log_limit)
             gain = np.exp(_spread(change, at, share, normal[:, 2], image.shape[0]) * region)
@@ -175,7 +164,7 @@ def fit_lamp(normal: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     return lamp.astype(np.float32)
 
 
-def fit_shading(normal: np.ndarray, luminance: np.ndarray, order: int = 2) -> np.ndarray:
+def fit_shading(normal: np.ndarray, luminance: np.ndarray) -> np.ndarray:
     """Fits spherical harmonics, near those of the lamp that fits best: alone they are not determined by half a sphere.
 
     Args:
@@ -183,22 +172,19 @@ def fit_shading(normal: np.ndarray, luminance: np.ndarray, order: int = 2) -> np
             Unit normals.
         luminance (`np.ndarray` of shape `(N,)`):
             Linear light, see [`skin_luminance`].
-        order (`int`, *optional*, defaults to `2`):
-            Of the harmonics, 1 or 2.
 
     Returns:
-        `np.ndarray` of shape `(9,)` or `(4,)`, float32: coefficients of [`harmonics`], the shading's mean 1.
+        `np.ndarray` of shape `(9,)`, float32: coefficients of [`harmonics`], the shading's mean 1.
     """
     lamp = fit_lamp(normal, luminance)
     strength = float(np.linalg.norm(lamp[1:]))
     direction = lamp[1:] / max(strength, 1e-6)
     near = strength * KEPT * harmonics(direction[None])[0]
     near[0] += lamp[0] * FLAT
-    near = near[: COUNTS[order]]
     if not lamp[1:].any():
         return near.astype(np.float32)
     light = luminance / luminance.mean()
-    basis = harmonics(normal)[:, : COUNTS[order]]
+    basis = harmonics(normal)
     weight = _trust(light - basis @ near)
     weighted = basis * weight[:, None]
     rest = np.linalg.solve(

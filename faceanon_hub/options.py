@@ -1,7 +1,5 @@
 """The options of a call, checked in one place. Light to import: commands make their flags from it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 

@@ -1,7 +1,5 @@
 """A crop of a face to its parts: skin, hair and what is neither."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from typing import Any

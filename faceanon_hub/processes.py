@@ -1,7 +1,5 @@
 """Work side by side, in threads or processes; and forks, which leave the threads behind."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """Checks that numbers from callers and configurations have the right type, are finite and in range."""
 
-from __future__ import annotations
-
 import math
 import numbers
 import reprlib

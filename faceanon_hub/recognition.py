@@ -1,7 +1,5 @@
 """Who a face is, as numbers that a new face is pushed away from. It never judges: dlib and HSE-FaceRes do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Output folders that a run claims, so that the same call goes on where it was stopped."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Collection, Mapping
@@ -9,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import FaceAnonError, UnwritableError
-from .files import read_json
-from .io.photos import write_text
+from .files import naming, read_json, write_text
 
 
 def claim_folder(
@@ -74,10 +71,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         UnwritableError: it cannot be made.
     """
-    try:
+    with naming(folder, UnwritableError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableError(folder, error.strerror or str(error)) from error
 
 
 def settle_seed(before: Mapping[str, Any] | None, seed: int | None) -> tuple[int, bool]:

@@ -1,7 +1,5 @@
 """A photo on its way through the pipeline, and its faces."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Hair, neck and clothes to what a face among them should look like: DeepPrivacy's idea, as numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -30,6 +30,13 @@ def head(portrait) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def detector():
+    from faceanon_hub import FaceDetector
+
+    return FaceDetector()
+
+
+@pytest.fixture(scope="session")
 def pipe():
     """The bundled pipeline; it keeps no state between calls."""
     from faceanon_hub import FaceAnonPipeline

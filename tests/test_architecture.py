@@ -1,7 +1,5 @@
 """The layers of the package: imports point one way, and a function fits on a screen."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Skin colour: nine numbers of the original, and what they do to a new face."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from faceanon_hub import SkinColorTransfer
-from faceanon_hub.color import METHODS, from_lab, to_lab, tone, toning
+from faceanon_hub.color import from_lab, to_lab, tone, toning
 
 SIZE = 64
 SKIN_COLOR = np.array([62, 14, 18], np.float32)  # CIELAB
@@ -41,10 +39,6 @@ def middle(image: np.ndarray) -> np.ndarray:
     return np.median(to_lab(image).reshape(-1, 3), 0)
 
 
-def deviations(image: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.diag(moments(image)[1]))
-
-
 def test_nine_numbers_are_median_and_covariance(transfer):
     picture = skin_of()
     found = transfer.estimate(picture, EVERYWHERE)
@@ -57,67 +51,18 @@ def test_nine_numbers_are_median_and_covariance(transfer):
     assert found[3:] == pytest.approx(covariance[np.triu_indices(3)], rel=0.25, abs=1)
 
 
-@pytest.mark.parametrize("cast", [(10, 6, -8), (-12, -5, 9), (0, 0, 15)])
-def test_a_cast_is_undone(transfer, cast):
+@pytest.mark.parametrize("cast", [(10, 6, -8), (-12, -5, 9), (0, 0, 15), (5, 4, -6), (-8, 3, 4)])
+def test_a_cast_is_undone_to_within_what_one_sees(transfer, cast):
     original, generated = skin_of(), skin_of(SKIN_COLOR + cast, seed=1)
     corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
     assert moments(corrected)[0] == pytest.approx(moments(original)[0], abs=0.5)
-    assert np.abs(moments(generated)[0] - moments(original)[0]).max() > 8
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("cast", [(5, 4, -6), (-8, 3, 4), (0, 0, 15)])
-def test_every_method_undoes_a_cast_to_within_what_one_sees(method, cast):
-    transfer, original, generated = SkinColorTransfer(method), skin_of(), skin_of(SKIN_COLOR + cast, seed=1)
-    numbers = transfer.estimate(original, EVERYWHERE)
-    assert numbers.shape == (9,)
-    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, numbers)
     assert deltaE_ciede2000(middle(original), middle(generated)) > 6
     assert deltaE_ciede2000(middle(original), middle(corrected)) < 0.3
 
 
-@pytest.mark.parametrize("name", ["", "mkl", "Reinhard"])
-def test_an_unknown_method_is_refused(name):
-    with pytest.raises(ValueError, match="method"):
-        SkinColorTransfer(name)
-
-
-def test_the_mean_method_keeps_contrast():
-    # Lighter: on the way to darker the gain takes contrast with it, as less light does.
-    transfer, original = SkinColorTransfer("mean"), skin_of(covariance=SPREAD * 0.3)
-    generated = skin_of(SKIN_COLOR + [-8, 3, 4], seed=1)
-    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
-    wanted = moments(generated)[1]
-    assert moments(corrected)[1] == pytest.approx(wanted, abs=0.04 * wanted.max())
-    assert middle(corrected) == pytest.approx(middle(original), abs=0.3)
-
-
-@pytest.mark.parametrize("factors", [(1.4, 0.75, 1.3), (0.7, 1.4, 1)])
-def test_reinhard_matches_the_variance_of_each_channel(factors):
-    scale = np.sqrt(np.outer(factors, factors))
-    original, generated = skin_of(), skin_of(SKIN_COLOR + [-3, 2, 1], SPREAD * scale, seed=1)
-    transfer = SkinColorTransfer("reinhard")
-    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
-    assert np.abs(deviations(generated) / deviations(original) - 1).max() > 0.1
-    assert deviations(corrected) == pytest.approx(deviations(original), rel=0.06)
-
-
-def test_reinhard_stretches_no_more_than_the_limit():
-    original, generated = skin_of(covariance=np.eye(3) * 60), skin_of(covariance=np.eye(3) * 10, seed=1)
-    transfer = SkinColorTransfer("reinhard", limit=1.5)
-    corrected = transfer(generated, EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
-    assert deviations(corrected) / deviations(generated) == pytest.approx(np.full(3, 1.5), rel=0.06)
-
-
-DARKENED = [(method, lightness) for method in METHODS for lightness in (20, 30, 45)] + [("mean", 8)]
-
-
-@pytest.mark.parametrize(
-    ("method", "lightness"),
-    DARKENED,
-)
-def test_strong_darkening_leaves_no_black_blotches(method, lightness):
-    transfer, original = SkinColorTransfer(method), skin_of([30, 14, 18])
+@pytest.mark.parametrize("lightness", [20, 30, 45])
+def test_strong_darkening_leaves_no_black_blotches(transfer, lightness):
+    original = skin_of([30, 14, 18])
     lab = to_lab(skin_of([70, 14, 18], seed=1))
     lab[:8, :8] = [lightness, 2, 2]  # a brow, a nostril or a beard
     corrected = transfer(from_lab(lab), EVERYWHERE, EVERYWHERE, transfer.estimate(original, EVERYWHERE))
@@ -163,15 +108,10 @@ def test_strength_goes_from_nothing_to_all(transfer, change):
     results = [transfer(picture, EVERYWHERE, EVERYWHERE, wanted, strength) for strength in (0, 0.5, 1)]
     assert np.array_equal(results[0], picture)
     done = [(moments(picture)[0][0] - moments(result)[0][0]) / change for result in results]
-    assert 0.45 < done[1] < 0.8
+    assert 0.45 < done[1] < (0.56 if change > 0 else 0.8)
     assert done[2] == pytest.approx(1, abs=0.04)
     assert np.array_equal(results[1], SkinColorTransfer(strength=0.5)(picture, EVERYWHERE, EVERYWHERE, wanted))
-
-
-def test_half_the_strength_darkens_half_as_much(transfer):
-    picture, wanted = skin_of(SKIN_COLOR + [8, 0, 0]), transfer.estimate(skin_of(), EVERYWHERE)
-    half = transfer(picture, EVERYWHERE, EVERYWHERE, wanted, 0.5)
-    assert moments(picture)[0][0] - moments(half)[0][0] == pytest.approx(4, abs=0.5)
+    assert np.array_equal(picture, skin_of(SKIN_COLOR + [change, 0, 0]))  # as it was
 
 
 def test_outside_the_region_nothing_changes(transfer):
@@ -227,10 +167,9 @@ def test_two_originals_with_equal_numbers_give_equal_faces(transfer):
     assert np.array_equal(*results)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_the_numbers_are_all_that_is_taken(method):
+def test_the_numbers_are_all_that_is_taken(transfer):
     # Where no skin is expected the originals differ: their numbers and so the faces are equal to the bit.
-    transfer, generated = SkinColorTransfer(method), skin_of(SKIN_COLOR + [5, 3, -6], SPREAD * 0.7, seed=1)
+    generated = skin_of(SKIN_COLOR + [5, 3, -6], SPREAD * 0.7, seed=1)
     skin = EVERYWHERE.copy()
     skin[:, 40:] = 0
     originals = [skin_of(), skin_of()]
@@ -288,23 +227,13 @@ def test_any_two_pictures_give_a_picture(transfer, one, other):
     assert after < before + 1
 
 
-def test_every_colour_survives_the_way_to_lab_and_back():
+def test_lab_is_that_of_the_standard_and_every_colour_survives_the_way_there_and_back():
     levels = np.linspace(0, 255, 18).round().astype(np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(18, -1, 3)
     np.testing.assert_array_equal(from_lab(to_lab(cube)), cube)
-
-
-def test_lab_is_that_of_the_standard():
     colors = np.array([[[255, 0, 0], [255, 255, 255], [200, 160, 140], [70, 50, 40], [3, 2, 1]]], np.uint8)
     np.testing.assert_allclose(to_lab(colors), rgb2lab(colors), atol=0.02)
     assert to_lab(colors)[0, 0] == pytest.approx([53.24, 80.09, 67.2], abs=0.02)
-
-
-def test_the_picture_is_left_as_it_is(transfer):
-    picture = skin_of(SKIN_COLOR + [8, 0, 0])
-    before = picture.copy()
-    transfer(picture, EVERYWHERE, EVERYWHERE, transfer.estimate(skin_of(), EVERYWHERE))
-    assert np.array_equal(picture, before)
 
 
 @pytest.mark.parametrize("lightness", [35, 80])

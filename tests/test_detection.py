@@ -1,18 +1,17 @@
 """Photos to boxes: found, in place, once, at any size of face and photo."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from faceanon_hub import FaceDetector, detection
+from faceanon_hub.io.photos import read_photo
 from faceanon_hub.video.tracking import overlap
 
 BOX = np.array([178, 57, 273, 184])  # round the portrait's face, drawn by hand
@@ -20,11 +19,6 @@ WIDTH = BOX[2] - BOX[0]
 MEBIBYTE = 2**20
 EXTREME_SHAPES = [(1, 1), (5, 5), (10, 4000), (4000, 10)]
 THIN_SHAPES = [(3, 4000), (4000, 1)]
-
-
-@pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector()
 
 
 def resized(image: np.ndarray, scale: float) -> np.ndarray:
@@ -52,15 +46,11 @@ def same(faces, others) -> bool:
     )
 
 
-def test_the_portrait_has_one_face_in_its_known_place(detector, portrait):
+def test_the_portrait_has_one_face_and_keypoints_in_their_known_places(detector, portrait):
     (face,) = detector(portrait)
     assert overlap(face.box, BOX) > 0.8
     assert face.score > 0.8
     assert face.box.dtype == np.float32
-
-
-def test_keypoints_are_eyes_nose_and_mouth_corners_from_left_to_right(detector, portrait):
-    (face,) = detector(portrait)
     left_eye, right_eye, nose, left_mouth, right_mouth = face.keypoints
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_mouth[0] < nose[0] < right_mouth[0]
@@ -91,14 +81,12 @@ def test_small_faces_are_found_however_the_photo_is_turned(detector, portrait, a
 
 
 def test_a_photo_that_shows_a_sure_upright_face_is_searched_once(detector, portrait, monkeypatch):
-    searched, search = [], FaceDetector._search
-    monkeypatch.setattr(
-        FaceDetector, "_search", lambda self, image, *args: searched.append(1) or search(self, image, *args)
-    )
+    search = Mock(side_effect=detector._search)
+    monkeypatch.setattr(FaceDetector, "_search", search)
     detector(portrait)
-    assert len(searched) == 1
+    assert search.call_count == 1
     detector(np.zeros((300, 400, 3), np.uint8))
-    assert len(searched) == 1 + 4
+    assert search.call_count == 1 + 4
 
 
 def test_boxes_of_a_turned_photo_come_back_to_their_places():
@@ -112,12 +100,12 @@ def test_boxes_of_a_turned_photo_come_back_to_their_places():
 
 
 def test_a_large_masked_profile_is_found(detector, shared):
-    photo = np.asarray(Image.open(shared / "data" / "cases" / "01_large_masked_profile.jpg").convert("RGB"))
+    photo = read_photo(shared / "data" / "cases" / "01_large_masked_profile.jpg").pixels
     assert hits(detector(photo), np.array([301, 157, 582, 643])) == 1
 
 
 def test_every_face_of_a_group_that_lies_on_its_side_is_found(detector, shared):
-    photo = np.asarray(Image.open(shared / "data" / "cases" / "02_group_lying_90deg.jpg").convert("RGB"))
+    photo = read_photo(shared / "data" / "cases" / "02_group_lying_90deg.jpg").pixels
     boxes = [(320, 355, 362, 390), (300, 546, 350, 584), (371, 430, 421, 466), (385, 141, 432, 177)]
     boxes += [(377, 359, 416, 391), (322, 496, 370, 534), (363, 259, 403, 289)]
     found = detector(photo)
@@ -173,12 +161,9 @@ def row(box: tuple[float, float, float, float], score: float) -> np.ndarray:
     return np.array([*box, *np.zeros(10), score], np.float32)
 
 
-def test_a_part_of_a_face_is_not_a_face_of_its_own():
+def test_a_part_of_a_face_is_no_face_of_its_own_and_a_small_one_is_not_given_up_for_a_guess_round_it():
     whole, part = row((100, 100, 300, 400), 0.9), row((150, 130, 280, 260), 0.5)
     assert detection._suppress(np.stack([part, whole])).tolist() == [whole.tolist()]
-
-
-def test_a_small_face_is_not_given_up_for_a_large_guess_round_it():
     # Shoulders, or a picture on a wall, taken for a face by the overview.
     face, guess = row((124, 108, 137, 125), 0.5), row((105, 100, 160, 169), 0.27)
     assert face.tolist() in detection._suppress(np.stack([guess, face])).tolist()
@@ -226,16 +211,13 @@ def test_a_smaller_min_face_size_finds_smaller_faces(portrait):
 
 
 def test_a_larger_min_face_size_looks_at_fewer_pixels(portrait, monkeypatch):
-    looked = []
-    monkeypatch.setattr(
-        FaceDetector, "_look", lambda self, image, _: looked.append(image.size) or np.zeros((0, 15), np.float32)
-    )
-    photo = np.zeros((1500, 2000, 3), np.uint8)
-    FaceDetector(min_face_size=12)(photo)
-    fine = sum(looked)
-    looked.clear()
-    FaceDetector(min_face_size=24)(photo)
-    assert sum(looked) < fine / 2
+    def looked(size: float) -> int:
+        look = Mock(return_value=np.zeros((0, 15), np.float32))
+        monkeypatch.setattr(FaceDetector, "_look", look)
+        FaceDetector(min_face_size=size)(np.zeros((1500, 2000, 3), np.uint8))
+        return sum(call.args[0].size for call in look.call_args_list)
+
+    assert 0 < looked(24) < looked(12) / 2
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(2, 30), st.floats(0, 0.5))
@@ -268,22 +250,16 @@ def test_no_shape_of_photo_is_looked_at_many_times_over(shape, monkeypatch):
     assert max(looked) < 1500**2
 
 
-def test_the_same_photo_has_the_same_faces_again(detector, portrait):
+def test_the_same_photo_has_the_same_faces_again_and_is_left_as_it_is(detector, portrait):
+    before = portrait.copy()
     assert same(detector(portrait), detector(portrait))
     assert same(FaceDetector()(portrait), detector(portrait))
-
-
-def test_the_photo_is_left_as_it_is(detector, portrait):
-    before = portrait.copy()
-    detector(portrait)
     assert np.array_equal(portrait, before)
 
 
 def test_every_face_of_the_group_photos_is_found(detector, shared):
-    counts = {"2007_007763": 7, "2008_002506": 3, "2009_004587": 2}
-    for name, count in counts.items():
-        photo = np.array(Image.open(shared / "data" / "groups" / f"{name}.jpg").convert("RGB"))
-        assert len(detector(photo)) >= count, name
+    for name, count in {"2007_007763": 7, "2008_002506": 3, "2009_004587": 2}.items():
+        assert len(detector(read_photo(shared / "data" / "groups" / f"{name}.jpg").pixels)) >= count, name
 
 
 MEASURE = """

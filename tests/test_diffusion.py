@@ -1,7 +1,5 @@
 """What a start imports, and that what it leaves out is there when it is asked for."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

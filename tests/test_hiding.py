@@ -1,7 +1,5 @@
 """Places in files where a picture can hide, each with something in it; docs/hiding.md lists them all."""
 
-from __future__ import annotations
-
 import base64
 import io
 import re
@@ -14,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
-from helpers.clips import encode, ramp, read, rewrite
+from helpers.clips import encode, packets_of, ramp, read, rewrite, stream_of
 from PIL import PngImagePlugin, TiffImagePlugin
 
 from faceanon_hub.io.photos import WRITABLE, read_photo, write_photo
@@ -73,9 +71,8 @@ def with_copy(data: bytes) -> bytes:
     face = len(data)
     small = struct.pack("<HHHIIHHIIHHIII", 3, 0x0103, 3, 1, 6, 0x0201, 4, 1, face, 0x0202, 4, 1, len(FACE), 0)
     entries.append(struct.pack("<HHII", 330, 13, 1, face + len(FACE)))
-    table = (
-        struct.pack("<H", count + 1) + b"".join(sorted(entries, key=lambda e: struct.unpack_from("<H", e))) + bytes(4)
-    )
+    entries.sort(key=lambda entry: struct.unpack_from("<H", entry))
+    table = struct.pack("<H", count + 1) + b"".join(entries) + bytes(4)
     place = face + len(FACE) + len(small)
     return data[:4] + struct.pack("<I", place) + data[8:] + FACE + small + table
 
@@ -109,9 +106,7 @@ def texts() -> PngImagePlugin.PngInfo:
 PLACES = {
     "JPEG: XMP": lambda: in_jpeg(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + FACE)),
     "JPEG: JFIF thumbnail": lambda: in_jpeg(segment(0xE0, b"JFXX\0\x10" + FACE)),
-    "JPEG: vendor segments": lambda: in_jpeg(
-        *(segment(0xE0 + n, b"VENDOR\0" + FACE) for n in range(3, 16) if n != 14)
-    ),
+    "JPEG: vendor segments": lambda: in_jpeg(*(segment(0xE0 + n, b"VENDOR\0" + FACE) for n in (*range(3, 14), 15))),
     "JPEG: comment": lambda: in_jpeg(segment(0xFE, FACE)),
     "JPEG: gain map or second picture": lambda: encoded("JPEG") + FACE,
     "JPEG: motion photo": lambda: encoded("JPEG") + box(b"ftyp", b"mp42") + box(b"mdat", FACE),
@@ -203,17 +198,12 @@ def test_thumbnails_and_second_pictures_of_heic_are_left_out(tmp_path):
 def test_second_pictures_covers_and_attachments_of_a_video_are_left_out(tmp_path):
     (tmp_path / "face.jpg").write_bytes(FACE)
     with av.open(str(tmp_path / "a.mkv"), "w") as container:
-        streams = [container.add_stream("libx264", 25), container.add_stream("ffv1", 25)]
-        for stream in streams:
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        streams = [stream_of(container, codec) for codec in ("libx264", "ffv1")]
         container.add_attachment("face.jpg", "image/jpeg", FACE)
         container.metadata["comment"] = base64.b64encode(FACE).decode()
         streams[1].metadata["title"] = base64.b64encode(FACE).decode()
-        for picture in ramp():
-            for stream in streams:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         for stream in streams:
-            container.mux(stream.encode(None))
+            container.mux(packets_of(stream, ramp()))
     assert holds_face((tmp_path / "a.mkv").read_bytes())
     notes = rewrite(tmp_path / "a.mkv", tmp_path / "b.mkv")
     assert not holds_face((tmp_path / "b.mkv").read_bytes()) and len(notes) == 2

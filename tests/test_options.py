@@ -1,7 +1,5 @@
 """What a call can ask for is checked in one place."""
 
-from __future__ import annotations
-
 import functools
 import math
 

@@ -1,7 +1,5 @@
 """The parser of the bundled checkpoint, on the public-domain portrait."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

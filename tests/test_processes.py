@@ -1,7 +1,5 @@
 """Pools of processes: what they call, and which errors come back."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

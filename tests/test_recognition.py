@@ -1,7 +1,5 @@
 """Where a recognizer looks: a similarity of points, and a warp that gradients go through."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -45,6 +45,10 @@ class World:
         style = np.ascontiguousarray(picture[..., 0]).view(np.float32)[:, 0]
         return SimpleNamespace(points=None, pose=None, blendshapes=None, style=style)
 
+    def draw(self, sampler, goals, identities=None, **options) -> list:
+        """What a sampler draws of as many people as there are goals."""
+        return sampler.sample(goals, identities, people(len(goals)), self.render, self.read, **options)
+
     def look(self, picture, mesh, estimator=None) -> np.ndarray:
         shown = mesh.style.astype(float) @ self.slopes
         shown[:KNOWN] += 0.4 * np.tanh(shown[:KNOWN])
@@ -70,15 +74,14 @@ def people(count: int) -> torch.Tensor:
 
 
 def test_looking_at_the_own_picture_brings_it_nearer_to_the_goal(world):
-    once = world.sampler(rounds=0).sample(goals_of(1.0), None, people(1), world.render, world.read)[0]
-    often = world.sampler(rounds=2).sample(goals_of(1.0), None, people(1), world.render, world.read)[0]
+    once, often = (world.draw(world.sampler(rounds=rounds), goals_of(1.0))[0] for rounds in (0, 2))
     assert often.error < 0.5 * once.error < 0.5
     np.testing.assert_array_equal(often.look, world.look(None, often.mesh))
 
 
 def test_a_face_is_the_same_in_any_batch_and_pictures_come_in_batches(world):
     sampler, goals, identities = world.sampler(), goals_of(0.5, -1.0, 1.5), np.eye(256)[:3]
-    together = sampler.sample(goals, identities, people(3), world.render, world.read)
+    together = world.draw(sampler, goals, identities)
     assert world.rendered == [3, 3, 3]
     for k in range(3):
         part = slice(k, k + 1)
@@ -88,35 +91,36 @@ def test_a_face_is_the_same_in_any_batch_and_pictures_come_in_batches(world):
 
 
 def test_people_differ_though_goals_agree(world):
-    one, other = world.sampler().sample(goals_of(1.0, 1.0), None, people(2), world.render, world.read)
+    one, other = world.draw(world.sampler(), goals_of(1.0, 1.0))
     assert torch.nn.functional.cosine_similarity(one.style, other.style, dim=0) < 0.5
 
 
-def test_privacy_pushes_away_from_the_identity_and_leaves_the_look(world):
-    sampler, goals = world.sampler(), goals_of(1.0)
-    identity = np.random.default_rng(0).standard_normal((1, 256))
+@pytest.fixture
+def identity() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((1, 256))
+
+
+def shown(world, drawn, identity) -> float:
+    """How far a drawn style lies towards an identity."""
     along = world.embedding @ identity[0]
-    along /= np.linalg.norm(along)
-    drawn = [
-        sampler.sample(goals, identity, people(1), world.render, world.read, privacy=p)[0] for p in (0.0, 0.5, 1.0)
-    ]
-    reached = [float(d.style.double().numpy() @ along) for d in drawn]
+    return float(drawn.style.double().numpy() @ along / np.linalg.norm(along))
+
+
+def test_privacy_pushes_away_from_the_identity_and_leaves_the_look(world, identity):
+    sampler, goals = world.sampler(), goals_of(1.0)
+    drawn = [world.draw(sampler, goals, identity, privacy=privacy)[0] for privacy in (0.0, 0.5, 1.0)]
+    reached = [shown(world, one, identity) for one in drawn]
     assert reached[0] > reached[1] + 0.5 > reached[2] + 1.0
     assert max(d.error for d in drawn) < 0.3
 
 
-def test_a_push_is_as_hard_as_a_picture_is_like_the_original(world):
+def test_a_push_is_as_hard_as_a_picture_is_like_the_original(world, identity):
     sampler, goals = world.sampler(), goals_of(1.0)
-    identity = np.random.default_rng(0).standard_normal((1, 256))
-    along = world.embedding @ identity[0]
-    along /= np.linalg.norm(along)
 
     def reached(likeness: float, privacy: float = 0.5) -> float:
-        (drawn,) = sampler.sample(
-            goals, identity, people(1), world.render, world.read, privacy,
-            describe=lambda picture, points: likeness * identity[0] / (identity[0] @ identity[0]),
-        )  # fmt: skip
-        return float(drawn.style.double().numpy() @ along)
+        described = likeness * identity[0] / (identity[0] @ identity[0])
+        (drawn,) = world.draw(sampler, goals, identity, privacy=privacy, describe=lambda *_: described)
+        return shown(world, drawn, identity)
 
     allowed = sum(sampling.LIKENESS) / 2
     assert reached(allowed + 0.1) < reached(allowed) - 0.5 < reached(allowed - 0.1) - 0.5
@@ -125,19 +129,14 @@ def test_a_push_is_as_hard_as_a_picture_is_like_the_original(world):
 
 def test_without_an_identity_there_is_no_push(world):
     sampler, unknown = world.sampler(), np.full((1, 256), np.nan)
-    drawn = [
-        sampler.sample(goals_of(1.0), identities, people(1), world.render, world.read)[0].style
-        for identities in (None, unknown)
-    ]
-    assert torch.equal(*drawn)
+    assert torch.equal(*(world.draw(sampler, goals_of(1.0), given)[0].style for given in (None, unknown)))
 
 
 def test_rows_that_a_style_does_not_tell_are_left_free(world):
     goals = goals_of(1.0)
     wild = goals.copy()
     wild[0, AT["mouthFrownLeft"]] = 9.0
-    drawn = [world.sampler().sample(g, None, people(1), world.render, world.read)[0] for g in (goals, wild)]
-    assert torch.equal(drawn[0].style, drawn[1].style)
+    assert torch.equal(*(world.draw(world.sampler(), given)[0].style for given in (goals, wild)))
 
 
 def test_a_picture_without_a_face_is_drawn_nearer_to_the_mean_and_none_at_all_is_told(world):
@@ -151,9 +150,7 @@ def test_a_picture_without_a_face_is_drawn_nearer_to_the_mean_and_none_at_all_is
 
 
 def test_no_style_is_longer_than_the_reach(world):
-    (drawn,) = world.sampler(truncation=1.0, reach=0.3).sample(
-        goals_of(2.0), None, people(1), world.render, world.read
-    )
+    (drawn,) = world.draw(world.sampler(truncation=1.0, reach=0.3), goals_of(2.0))
     assert drawn.style.norm() <= 0.3 * 512**0.5 * (1 + 1e-6)
 
 
@@ -161,10 +158,7 @@ def test_a_saved_sampler_is_the_same(world, tmp_path):
     sampler = world.sampler(push=1.7)
     sampler.save_pretrained(tmp_path)
     loaded = StyleSampler.from_pretrained(tmp_path)
-    one, other = (
-        s.sample(goals_of(1.0), np.eye(256)[:1], people(1), world.render, world.read)[0].style
-        for s in (sampler, loaded)
-    )
+    one, other = (world.draw(given, goals_of(1.0), np.eye(256)[:1])[0].style for given in (sampler, loaded))
     assert torch.equal(one, other) and loaded.config.push == 1.7
 
 

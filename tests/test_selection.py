@@ -1,17 +1,15 @@
 """The best of several new identities."""
 
-from __future__ import annotations
-
 import copy
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
-from typer.testing import CliRunner
+from helpers.commands import run
 
 from faceanon_hub import FaceStatus, MissingDependencyError, pipeline, selection
-from faceanon_hub.cli import app
-from faceanon_hub.metrics import DlibRecognizer
+from faceanon_hub.metrics import DlibRecognizer, identity
 
 
 def distance(photo, image, face):
@@ -80,14 +78,10 @@ def test_a_recognizer_is_needed(pipe, head):
 
 
 def test_the_command_says_what_is_missing(tmp_path, monkeypatch, head):
-    import PIL.Image
-
-    from faceanon_hub.metrics import identity
-
     PIL.Image.fromarray(head).save(tmp_path / "in.png")
     monkeypatch.setitem(sys.modules, "dlib", None)
     identity._dlib.cache_clear()
-    done = CliRunner().invoke(app, ["image", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--candidates", "2"])
+    done = run("image", tmp_path / "in.png", tmp_path / "out.png", "--candidates", 2)
     assert done.exit_code == 1 and "faceanon-hub[eval]" in done.output
     assert not (tmp_path / "out.png").exists()
     with pytest.raises(MissingDependencyError):

@@ -1,7 +1,5 @@
 """What an attacker sees: embeddings of original and anonymized faces, and the numbers taken from the originals."""
 
-from __future__ import annotations
-
 import inspect
 import random
 from collections import Counter

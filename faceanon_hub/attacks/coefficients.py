@@ -1,7 +1,5 @@
 """An attacker who sees no face, only the numbers that the pipeline takes from the original."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An attacker who has no original at all: are two anonymized photos of one person?"""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

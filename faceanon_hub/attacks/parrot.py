@@ -1,7 +1,5 @@
 """An attacker who anonymizes photos of people he knows and trains a recognizer on them."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An attacker who takes a recognizer as it comes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

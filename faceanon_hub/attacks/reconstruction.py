@@ -1,7 +1,5 @@
 """An attacker who learns the way back from anonymized to original embeddings."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from sklearn import linear_model

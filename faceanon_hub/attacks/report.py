@@ -1,7 +1,5 @@
 """How far each attacker came, as figures, tables in plain words, and plots."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from ..errors import MissingDependencyError, UnwritableImageError
+from ..errors import MissingDependencyError
 from ..evaluation.report import plain, table
-from ..files import write_arrays
+from ..files import naming, write_arrays
 from .capture import EXPRESSION, SETTINGS, VIEWS, Observations
 from .coefficients import identify_numbers
 from .linkage import link
@@ -250,10 +248,8 @@ def prepare(folder: Path) -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("matplotlib", "faceanon-hub[eval]") from error
-    try:
+    with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableImageError(folder, error.strerror or str(error)) from error
 
 
 def plot(summary: dict[str, Any], folder: Path) -> None:

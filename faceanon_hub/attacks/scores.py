@@ -1,7 +1,5 @@
 """What an attacker says of pairs of faces, and how often it is right."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """An attacker who knows that all photos were anonymized with one seed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

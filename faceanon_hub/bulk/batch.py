@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
-from ..errors import (
-    UnreadableError,
-    UnreadableImageError,
-    cause_of,
-)
+from ..errors import UnreadableError, UnreadableImageError, cause_of
 from ..faces import Face
 from ..hub import DEFAULT_CHECKPOINT
 from ..io.photos import MAX_PIXELS, Photo, encode_photo, photo_kind, read_photo
@@ -26,12 +22,11 @@ from ..options import Options
 from ..processes import start_work
 from ..ranges import check_number
 from .cells import is_photo, mapped, refusal
+from .storage import is_below, read_file, system_of
 from .tree import matches
 
 if TYPE_CHECKING:
     from ..pipeline import FaceAnonPipeline
-
-from .storage import is_below, read_file, system_of
 
 
 class AnonymizeBatch:

@@ -1,7 +1,5 @@
 """Datasets of photos: image folders, WebDataset tars and Parquet, in a loop or on Ray."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -10,12 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .. import __version__
-from ..errors import (
-    FaceAnonError,
-)
+from ..errors import FaceAnonError
 from ..files import check_name
 from ..hub import DEFAULT_CHECKPOINT, weights_digest
 from ..io.photos import MAX_PIXELS
@@ -26,9 +22,6 @@ from ..runs import check_settings, settle_seed
 from .folders import COUNTED
 from .shards import METADATA, Shard, ShardWork, copy_metadata, find_shards, mark_of, missing
 from .storage import PARTIAL, SIDE, is_below, is_partial, put, put_json, read_json, system_of
-
-if TYPE_CHECKING:
-    pass
 
 Engine = Literal["local", "ray"]
 

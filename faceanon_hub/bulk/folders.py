@@ -16,27 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import (
-    FaceAnonError,
-    UnreadableImageError,
-    UnwritableError,
-    UnwritableImageError,
-    cause_of,
-)
+from ..errors import FaceAnonError, UnreadableImageError, UnwritableError, UnwritableImageError, cause_of
 from ..faces import crowd_note
-from ..files import NAME_MAX, check_name, digest_of, read_regular
+from ..files import NAME_MAX, check_name, digest_of, naming, read_regular, write_text
 from ..hub import DEFAULT_CHECKPOINT, weights_digest
 from ..io.harmless import why_not
-from ..io.photos import (
-    MAX_PIXELS,
-    WRITABLE,
-    Photo,
-    is_media,
-    read_photo,
-    writable_kind,
-    write_photo,
-    write_text,
-)
+from ..io.photos import MAX_PIXELS, WRITABLE, Photo, is_media, read_photo, writable_kind, write_photo
 from ..loading import check_device, check_dtype, load
 from ..options import Options
 from ..processes import process_pool, run_task
@@ -44,18 +29,7 @@ from ..ranges import check_number
 from ..runs import check_settings, settle_seed
 from ..video.voice import Voice
 from .ledger import Ledger
-from .tree import (
-    STATE,
-    check_apart,
-    is_chosen,
-    kind_of,
-    matches,
-    output_of,
-    plain,
-    read_zones,
-    report_of,
-    walk,
-)
+from .tree import STATE, check_apart, is_chosen, kind_of, matches, output_of, plain, read_zones, report_of, walk
 
 if TYPE_CHECKING:
     from ..pipeline import FaceAnonPipeline
@@ -337,9 +311,7 @@ def anonymize_folder(
     report = FolderReport(skipped=links, failures=closed)
     given = {} if zones is None else read_zones(Path(zones), files)
     boxes = [("*", {"keep": keep, "hide": hide}), *given.items()]
-    plan = _Plan(
-        source, target, reports, suffix, photo_format, include, exclude, copy_others, trust, zones=boxes
-    )  # fmt: skip
+    plan = _Plan(source, target, reports, suffix, photo_format, include, exclude, copy_others, trust, boxes)
     jobs = plan.jobs(files, report)
     _check_distinct(jobs, source, None if zones is None else Path(zones))
 
@@ -539,9 +511,8 @@ def _spread(
             except BrokenProcessPool:
                 suspects = deque([job] for chunk in running.values() for job in chunk)
                 if alone:
-                    yield from (
-                        _failed(job, "the process that worked on it died; out of memory?") for [job] in suspects
-                    )
+                    died = "the process that worked on it died; out of memory?"
+                    yield from (_failed(job, died) for [job] in suspects)
                 else:
                     yield from _spread(suspects, 1, given, alone=True)
 
@@ -627,10 +598,8 @@ def _copy(job: _Job) -> dict[str, Any]:
     why = None if job.trusted else why_not(content)
     if why is not None:
         raise FaceAnonError(f"{why}; not copied unless a pattern of `trust` names it")
-    try:
+    with naming(job.target):
         job.partial.write_bytes(content)
-    except OSError as error:
-        raise UnwritableImageError(job.target, error.strerror or str(error)) from error
     return _finish(job, _record(job, len(content), hashlib.sha256(content).hexdigest()), {}, None)
 
 
@@ -647,13 +616,11 @@ def _record(job: _Job, size: int, digest: str) -> dict[str, Any]:
 
 def _finish(job: _Job, record: dict[str, Any], outcome: dict[str, Any], settings: _Settings | None) -> dict[str, Any]:
     """Moves the result to its place, and its report beside it."""
-    try:
+    with naming(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
         job.partial.replace(job.target)
         if job.report is not None:
             job.report.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnwritableImageError(job.target, error.strerror or str(error)) from error
     if job.report is not None and settings is not None:
         head = {"input": job.path, "output": job.output, "version": __version__, "checkpoint": settings.checkpoint}
         text = json.dumps({**outcome, **head, "keep": job.keep, "hide": job.hide}, indent=2)

@@ -1,7 +1,5 @@
 """The state of a run over a folder: its settings, one record a file, and a lock, so that a stopped run goes on."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -12,8 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import FaceAnonError, UnwritableImageError
-from ..files import read_json
-from ..io.photos import write_text
+from ..files import naming, read_json, write_text
 
 Record = dict[str, Any]
 
@@ -105,17 +102,13 @@ class Ledger:
             UnwritableImageError: it cannot be written.
         """
         path = self.folder / "journal.jsonl"
-        try:
+        with naming(path):
             file = path.open("w")
-        except OSError as error:
-            raise UnwritableImageError(path, error.strerror or str(error)) from error
 
         def append(record: Record) -> None:
-            try:
+            with naming(path):
                 file.write(json.dumps(record) + "\n")
                 file.flush()
-            except OSError as error:
-                raise UnwritableImageError(path, error.strerror or str(error)) from error
 
         with file:
             yield append

@@ -1,7 +1,5 @@
 """The parts of a dataset: image folders, WebDataset tars and Parquet files, each done whole or not at all."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io
@@ -13,27 +11,18 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..errors import (
-    FaceAnonError,
-    MissingDependencyError,
-    UnreadableImageError,
-    UnwritableImageError,
-)
+from ..errors import FaceAnonError, MissingDependencyError, UnreadableImageError, UnwritableImageError
 from ..faces import Face, FaceStatus, crowd_note
 from ..files import APPLE_DOUBLE, SPECIAL
 from ..io.harmless import why_not
 from ..io.photos import PHOTO_SUFFIXES, is_media
+from .batch import AnonymizeBatch
 from .cells import can_hold_photos, is_plain
 from .folders import COUNTED
-from .tree import matches
-
-if TYPE_CHECKING:
-    pass
-
-from .batch import AnonymizeBatch
 from .storage import SIDE, is_local, open_file, put, put_json, read_file, system_of
+from .tree import matches
 
 # What 🤗 Datasets takes from an image folder beside the photos, and can be copied row by row.
 METADATA = ("metadata.jsonl", "metadata.csv")

@@ -1,25 +1,15 @@
 """Files of datasets, on this machine or elsewhere: read, and put in their place once they are complete."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fsspec
 
-from ..errors import (
-    MissingDependencyError,
-    UnreadableError,
-    UnreadableImageError,
-    UnwritableImageError,
-)
+from ..errors import MissingDependencyError, UnreadableError, UnreadableImageError, UnwritableImageError
 from ..files import open_regular
-
-if TYPE_CHECKING:
-    pass
 
 PARTIAL = "partial-"  # names of files in SIDE that are being written
 SIDE = "_faceanon"  # readers of Parquet and of image folders pass over names that begin so
@@ -31,9 +21,8 @@ def system_of(place: str) -> tuple[Any, str]:
         system, root = fsspec.core.url_to_fs(place)
     except ImportError as failure:
         scheme = place.partition("://")[0]
-        package = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "http": "aiohttp", "https": "aiohttp"}.get(
-            scheme, scheme
-        )
+        packages = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "http": "aiohttp", "https": "aiohttp"}
+        package = packages.get(scheme, scheme)
         raise MissingDependencyError(package, package) from failure
     except ValueError as failure:
         raise UnreadableImageError(place, str(failure)) from failure

@@ -1,7 +1,5 @@
 """The files of a folder tree: which of them are done, where their results go, and the zones for each."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

@@ -175,10 +175,3 @@ def parse_names(names: str, known: list[str], option: str) -> list[str]:
         if name not in known:
             raise typer.BadParameter(f"{name!r} is none of: {', '.join(known)}", param_hint=option)
     return chosen
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a report, whole or not at all."""
-    from ..io.photos import write_text
-
-    write_text(path, text)

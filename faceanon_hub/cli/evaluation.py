@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
+from ..files import write_text
 from . import flags
 from .console import (
     MOST_LINES,
@@ -26,7 +27,6 @@ from .console import (
     progress_bar,
     say,
     warn,
-    write_text,
 )
 from .extras import check_extra
 

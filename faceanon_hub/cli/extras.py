@@ -1,7 +1,5 @@
 """The optional extras, and whether they are installed."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from ..errors import MissingDependencyError

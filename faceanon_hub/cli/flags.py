@@ -1,7 +1,5 @@
 """Flags that several commands have, and one flag for each field of `Options`."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

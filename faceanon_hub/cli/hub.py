@@ -1,7 +1,5 @@
 """`faceanon info`, `push`, `app` and `space`: checkpoints and the web demo."""
 
-from __future__ import annotations
-
 import json
 import platform
 import tempfile

@@ -6,8 +6,6 @@ dataset failed, the others are done; 7 done, but no face was found, where `--str
 Ctrl-C.
 """
 
-from __future__ import annotations
-
 import errno
 from typing import Annotated, Any
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
-from ..files import read_regular
+from ..files import read_regular, write_text
 from . import flags
 from .console import (
     NO_FACE,
@@ -29,7 +29,6 @@ from .console import (
     progress_bar,
     say,
     warn,
-    write_text,
 )
 from .extras import check_extra
 

@@ -1,7 +1,5 @@
 """`faceanon fit`, `convert`, `prepare` and `train`: from photos or a generator to a checkpoint."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import UnwritableVideoError
-from ..files import check_target
+from ..files import check_target, write_text
 from . import flags
 from .console import (
     NO_FACE,
@@ -27,7 +27,6 @@ from .console import (
     progress_bar,
     say,
     warn,
-    write_text,
 )
 from .extras import check_extra
 

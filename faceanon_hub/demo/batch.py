@@ -1,7 +1,5 @@
 """Several photos of a visitor, and what became of each."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import zipfile

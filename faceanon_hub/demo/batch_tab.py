@@ -1,7 +1,5 @@
 """Several photos at a time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gradio as gr

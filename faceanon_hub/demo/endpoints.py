@@ -1,7 +1,5 @@
 """The jobs of the page and of its named endpoints: a photo, several, a video."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import time

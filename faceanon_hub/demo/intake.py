@@ -1,7 +1,5 @@
 """Checks everything that reaches the page: file paths, values of fields, requests."""
 
-from __future__ import annotations
-
 import json
 import logging
 import math

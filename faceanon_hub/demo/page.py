@@ -1,7 +1,5 @@
 """The page: what lies where, and what others may ask for by name."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Runs the page's jobs one after the other in a single thread, with time limits and cancellation."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import threading

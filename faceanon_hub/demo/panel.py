@@ -1,7 +1,5 @@
 """What was kept of each face, in words."""
 
-from __future__ import annotations
-
 import functools
 import math
 from importlib.util import find_spec

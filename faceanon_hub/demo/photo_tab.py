@@ -1,7 +1,5 @@
 """One photo: the result, seen whole, and what can be done to each of its faces."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What the demo keeps on disk, and for how long: one private folder, swept by the clock."""
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import contextlib

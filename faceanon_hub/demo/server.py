@@ -1,7 +1,5 @@
 """Starts the page."""
 
-from __future__ import annotations
-
 import logging
 import os
 from importlib.util import find_spec

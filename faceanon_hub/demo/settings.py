@@ -1,7 +1,5 @@
 """The settings, which hold for photos and videos alike."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The folder that a Hugging Face Space runs, and its upload."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -10,7 +8,8 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from packaging.requirements import Requirement
 
-from ..errors import MissingDependencyError, UnwritableImageError
+from ..errors import MissingDependencyError
+from ..files import naming
 
 PACKAGE = Path(__file__).parents[1]
 # In a checkout the Space's files lie beside the package, in an installation inside it.
@@ -28,14 +27,12 @@ def assemble(folder: Path) -> Path:
         MissingDependencyError: one of the extras that a Space has is not installed.
     """
     needed = requirements()
-    try:
+    with naming(folder):
         folder.mkdir(parents=True)
         shutil.copytree(PACKAGE, folder / "faceanon_hub", ignore=LEFT_OUT)
         for file in (APP, FILES / "README.md", FILES / "packages.txt"):
             shutil.copy(file, folder)
         (folder / "requirements.txt").write_text("\n".join(needed) + "\n")
-    except OSError as error:
-        raise UnwritableImageError(folder, error.strerror or str(error)) from error
     return folder
 
 

@@ -1,7 +1,5 @@
 """The line that says what was done, and stays until the next thing is."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Sequence
 from typing import Literal

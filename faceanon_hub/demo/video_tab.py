@@ -1,7 +1,5 @@
 """A video."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The page's words in six languages, a file each: labels, which the browser picks, and messages, which we do."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

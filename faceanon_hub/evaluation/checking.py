@@ -1,7 +1,5 @@
 """What came out against what went in: faces that look unchanged, by detectors of other making than the pipeline's."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing

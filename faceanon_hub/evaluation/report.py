@@ -1,7 +1,5 @@
 """What an evaluation found, as JSON, Markdown, plots and a sheet of the worst faces."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter
@@ -345,29 +343,25 @@ def plot(summary: dict[str, Any], folder: Path) -> None:
         figure.savefig(folder / f"{key}.png", dpi=120)
 
 
-def worst_sheet(
-    evaluator: Evaluator, tasks: Sequence[Task], records: Sequence[dict[str, Any]], method: str = DEFAULT
-) -> PIL.Image.Image:
-    """The ten worst faces of every metric, original above result, made again by the evaluator: for looking at, not for
-    publication.
+def worst_sheet(evaluator: Evaluator, tasks: Sequence[Task], records: Sequence[dict[str, Any]]) -> PIL.Image.Image:
+    """The ten worst faces of every metric, original above result, made again by the evaluator at its defaults: for
+    looking at, not for publication.
 
-    `tasks` and `records` are as in [`summarize`], `method` is the row to look at.
+    `tasks` and `records` are as in [`summarize`].
     """
     pairs: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    found = [record["methods"][method]["values"] for record in records if method in record.get("methods", {})]
+    found = [record.get("methods", {}).get(DEFAULT, {}).get("values", {}) for record in records]
     shown = [key for key in VALUES if any(key in values for values in found)]
     sheet = PIL.Image.new("RGB", (WORST * CROP, len(shown) * (2 * CROP + 20)), (255, 255, 255))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
     for line, key in enumerate(shown):
-        values = [record.get("methods", {}).get(method, {}).get("values", {}).get(key, math.nan) for record in records]
-        order = [
-            i for i in np.argsort(np.nan_to_num(np.array(values), nan=-1))[::-1][:WORST] if not math.isnan(values[i])
-        ]
+        values = np.array([row.get(key, math.nan) for row in found])
+        order = [i for i in np.argsort(np.nan_to_num(values, nan=-1))[::-1][:WORST] if not math.isnan(values[i])]
         top = line * (2 * CROP + 20)
         draw.text((4, top + 2), VALUES[key][0], fill=(0, 0, 0), font=font)
         for place, index in enumerate(order):
             if index not in pairs:
-                pairs[index] = evaluator.anonymized(tasks[index], method)
+                pairs[index] = evaluator.anonymized(tasks[index], DEFAULT)
             for row, crop in enumerate(pairs[index]):
                 sheet.paste(PIL.Image.fromarray(crop), (place * CROP, top + 20 + row * CROP))
             draw.text((place * CROP + 3, top + 21), f"{values[index]:.2f}", fill=(255, 220, 0), font=font)

@@ -1,7 +1,5 @@
 """What holds no picture: text and few numbers, by content, whatever the name. All else may hold one."""
 
-from __future__ import annotations
-
 import io
 import re
 import zlib

@@ -256,32 +256,6 @@ def photo_kind(content: bytes) -> str:
     return kind if kind in WRITABLE.values() else "PNG"
 
 
-def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
-    """Write a text file whole or not at all.
-
-    Args:
-        path (`Path`):
-            Target, in a folder that exists.
-        text (`str`):
-            Its content.
-        temporary (`Path`, *optional*):
-            Where it is written before it is renamed; beside the target, under a random name, unless given.
-
-    Raises:
-        UnwritableImageError: No such folder, no permission, no space left.
-    """
-    if temporary is None:
-        write_whole(path, text.encode())
-        return
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise UnwritableImageError(path, _cause(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def is_media(content: bytes) -> bool:
     """Whether a file begins as photos do that can be read, or HEIC, or the usual videos, whatever its name.
 

@@ -3,8 +3,6 @@
 ICC.1:2022 says what profiles are made of, ITU-T H.273 what the code points of AVIF, HEIC and PNG stand for.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 from collections.abc import Iterator

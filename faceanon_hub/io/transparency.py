@@ -1,7 +1,5 @@
 """The plane that nobody looks at: what a photo's transparency shows, and how that is hidden."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
 

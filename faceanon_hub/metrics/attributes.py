@@ -1,7 +1,5 @@
 """Apparent sex and age, as a judge that takes no part in making faces sees them."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -1,7 +1,5 @@
 """95 % intervals by the percentile bootstrap (Efron and Tibshirani 1993, chapter 13)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

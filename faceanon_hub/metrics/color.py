@@ -1,7 +1,5 @@
 """How well skin colour is kept."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..color import to_lab

@@ -1,7 +1,5 @@
 """Whether every face that another detector sees was replaced."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

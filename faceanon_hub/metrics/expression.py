@@ -1,7 +1,5 @@
 """How far a face's expression is from that of its original: blendshapes, landmarks and ratios."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How far a face's gaze is from that of its original: where the irises sit in the eyes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..landmarks import IRIS_CENTERS, LEFT_CORNERS, RIGHT_CORNERS

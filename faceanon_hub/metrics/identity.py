@@ -1,7 +1,5 @@
 """Whether a face recognizer still knows the people of a photo."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable, Sequence

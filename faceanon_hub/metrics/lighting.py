@@ -5,8 +5,6 @@ say how an ellipsoid stands in the picture, and its normals are those of the fac
 ellipsoid: light from below reads as coming from farther above than it does, of original and result alike.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import cv2

@@ -1,7 +1,5 @@
 """How far a head's pose is from that of its original: the rotation between two meshes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..alignment import fit_rotation

@@ -1,7 +1,5 @@
 """How natural the new faces look: features of crops, distances between sets of them, and seams."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
@@ -158,8 +156,9 @@ def kernel_distance(
         one, two = (
             np.asarray(each[random.choice(len(each), size, replace=False)], np.float64) for each in (features, others)
         )
-        within = _kernel(one, one) + _kernel(two, two)
-        total += (within.sum() - np.trace(within)) / (size * (size - 1)) - 2 * _kernel(one, two).mean()
+        within, between = _cubic_kernel(one, one) + _cubic_kernel(two, two), _cubic_kernel(one, two)
+        pairs = size * (size - 1)  # no sample is paired with itself, or the estimate would be biased
+        total += (within.sum() - np.trace(within)) / pairs - 2 * between.mean()
     return float(total / subsets)
 
 
@@ -216,5 +215,5 @@ def _normal(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.linalg.qr(features - mean, mode="r") / np.sqrt(len(features) - 1)
 
 
-def _kernel(features: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _cubic_kernel(features: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (features @ others.T / features.shape[1] + 1) ** 3

@@ -1,7 +1,5 @@
 """Every face that dlib sees in a photo: small ones and turned ones, too, and who they show."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """CenterFace (arXiv 1911.03599), the network of the detector, from its ONNX file (MIT)."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The networks of MediaPipe's face_landmarker.task, run by LiteRT: a face's place, its mesh, its blendshapes."""
 
-from __future__ import annotations
-
 import functools
 import os
 import struct

@@ -1,7 +1,5 @@
 """The plain residual network (arXiv 1512.03385) that reads a few numbers off a small crop."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

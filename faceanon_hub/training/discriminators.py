@@ -1,7 +1,5 @@
 """The discriminator: small heads on frozen features of pictures, and the terms of its game (non-saturating, R1)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Frozen features of pictures that discriminator, perceptual and diversity terms look at."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -1,7 +1,5 @@
 """The loop that trains small networks on one core: AdamW, one cycle of the learning rate."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Callable, Iterator

@@ -8,8 +8,6 @@ another one learns from its sure answers, too. Without labels it starts from dra
 those of [`training.crops`]. About 4 minutes of two cores that have bfloat16.
 """
 
-from __future__ import annotations
-
 import csv
 import functools
 import os

@@ -6,8 +6,6 @@ The faces are those of [`training.parts`]. What real photos have and drawn ones 
 things in front of the face, shadows, casts, blur, noise and compression. About 33 minutes of two cores.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 

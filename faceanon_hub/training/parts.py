@@ -9,8 +9,6 @@ logistic regression learnt from all but the borders. Brows, eyes and mouth are w
 face on one core. A run that was broken off goes on.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import os

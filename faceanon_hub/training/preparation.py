@@ -1,7 +1,5 @@
 """Photos to shards of aligned crops with their landmarks: what training reads."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -26,8 +24,8 @@ from ..blending import regions
 from ..detection import FaceDetector
 from ..errors import FaceAnonError, UnreadableError, UnreadableImageError, UnwritableError, cause_of
 from ..faces import Face
-from ..files import read_json, read_regular, write_whole
-from ..io.photos import PHOTO_SUFFIXES, encode_photo, read_photo, write_text
+from ..files import read_json, read_regular, write_text, write_whole
+from ..io.photos import PHOTO_SUFFIXES, encode_photo, read_photo
 from ..landmarks import LandmarkExtractor
 from ..processes import process_pool, run_task
 from ..runs import check_empty, check_settings, make_folder

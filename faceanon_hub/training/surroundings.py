@@ -5,8 +5,6 @@
 The crops are those of [`training.crops`]. About 7 minutes of one core that has bfloat16.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """The loop that fine-tunes a generator, and all that a run writes."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -23,9 +21,9 @@ from torch.utils.data import DataLoader
 
 from .. import DEFAULT_CHECKPOINT, __version__
 from ..errors import FaceAnonError, MissingDependencyError
-from ..files import open_regular, replacing_folder
+from ..files import open_regular, replacing_folder, write_text
 from ..generators.generator import FaceAnonGenerator
-from ..io.photos import write_photo, write_text
+from ..io.photos import write_photo
 from ..loading import load_quietly
 from ..metrics.realism import EfficientNetFeatures, frechet_distance
 from ..preview import people_sheet

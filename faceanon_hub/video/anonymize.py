@@ -19,7 +19,9 @@ import numpy as np
 import torch
 
 from ..blending.grain import Grain
+from ..errors import UnwritableVideoError
 from ..faces import Face, FaceStatus, crowd_note, derived_seed
+from ..files import replacing
 from ..io.photos import Photo
 from ..landmarks import BLENDSHAPES, FIVE
 from ..look import angles_of
@@ -27,7 +29,7 @@ from ..options import Options
 from ..placing import crop_size
 from ..processes import WORKERS, each
 from ..scene import FaceJob, NewFace, Scene, check_zones, cover_zones, mark_kept, share_inside
-from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av, replacing
+from .container import VIDEO_SUFFIXES, Frame, VideoReader, VideoWriter, load_av
 from .reenactment import Person
 from .smoothing import average, steady
 from .tracking import EDGE, PATIENCE, Sighting, Track, Tracker, between, carried, overlap
@@ -213,7 +215,12 @@ def anonymize_video(
     window = _Window(pipe, asked, base, kept, hidden)
     writer: VideoWriter | None = None
     try:
-        with replacing(target) as temporary, _one_thread_each(), torch.no_grad(), ThreadPoolExecutor(1) as painter:
+        with (
+            replacing(target, UnwritableVideoError) as temporary,
+            _one_thread_each(),
+            torch.no_grad(),
+            ThreadPoolExecutor(1) as painter,
+        ):
             batch: list[Frame] = []
             painting: Future[list[Frame]] | None = None  # of the batch before: the next one is tracked meanwhile
             waiting: list[Any] = []  # what comes before the first frame, with which the size is known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import files
 from ..errors import MissingDependencyError, UnreadableVideoError, UnwritableVideoError
+from ..files import open_regular
 from ..io.profiles import HDR
 from . import copied
 from .voice import RATE, DisguisedTrack, Voice
@@ -131,7 +131,7 @@ class VideoReader:
 
     def _open(self) -> av.container.InputContainer:
         try:
-            with files.open_regular(self.source) as file:
+            with open_regular(self.source) as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     raise UnreadableVideoError(self.source, "the file is empty")
                 # FFmpeg gets the open file, not its name, and may open nothing else: what the file is, its content
@@ -585,11 +585,6 @@ class VideoWriter:
             yield
         except (self._av.FFmpegError, OSError) as error:
             raise UnwritableVideoError(self.target, error.strerror or str(error)) from error
-
-
-def replacing(target: Path) -> AbstractContextManager[Path]:
-    """A file to write a video to, see [`files.replacing`]."""
-    return files.replacing(target, UnwritableVideoError)
 
 
 def load_av() -> Any:

@@ -1,7 +1,5 @@
 """A drawn person who moves as the original does: one picture, laid anew for each frame, and mouths to open it with."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Landmarks and coefficients of a track, smoothed without lag: the frames that follow are known, too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

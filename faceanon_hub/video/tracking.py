@@ -1,7 +1,5 @@
 """Faces of successive frames to tracks: who is who, by place, motion and the shape of the landmarks."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any

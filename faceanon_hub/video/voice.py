@@ -1,7 +1,5 @@
 """The voices of a video disguised: pitch and formants moved, words still understood, by the vocoder WORLD."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal, get_args

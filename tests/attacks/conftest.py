@@ -1,7 +1,5 @@
 """Embeddings with and without a trace of the person, and photos of several people made from the public-domain one."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import PIL.Image

@@ -1,7 +1,5 @@
 """Each attacker finds a trace of the person where there is one, and none where there is none."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Photos to embeddings, in memory; and the whole way of the command."""
 
-from __future__ import annotations
-
 import json
 import re
 import tarfile
@@ -9,7 +7,7 @@ import tarfile
 import numpy as np
 import PIL.Image
 import pytest
-from helpers.commands import run
+from helpers.commands import fails, run
 from helpers.graph_models import FACERES, write_graph
 
 from faceanon_hub import FaceAnonError, FaceAnonPipeline, UnreadableImageError, metrics
@@ -75,10 +73,8 @@ def test_settings_differ_and_the_original_is_the_original(record, album, pipe):
     same = {("default", "attributes from surroundings"), ("default", "attributes free")}  # without estimators
     for number, (name, face) in enumerate(zip(rows, faces, strict=True)):
         for other, theirs in list(zip(rows, faces, strict=True))[:number]:
-            assert np.linalg.norm(face - theirs) > 0.01 or (other, name) in same or "attributes" in other, (
-                other,
-                name,
-            )
+            apart = np.linalg.norm(face - theirs) > 0.01
+            assert apart or (other, name) in same or "attributes" in other, f"{other}, {name}"
     photo = np.asarray(PIL.Image.open(find_people(album)[0].path))
     (face,) = pipe.find_faces(photo)
     assert np.array_equal(rows["original"]["whole"], metrics.DlibRecognizer()(photo, face.landmarks))
@@ -123,8 +119,7 @@ def test_photos_without_a_face_are_left_out_and_counted(album, record, pipe, tmp
 
 
 def test_the_command_takes_another_recognizer(at_hand, album, tmp_path):
-    result = run("attack", album, tmp_path / "report", "--recognizer", tmp_path / "faceres.json")
-    assert result.exit_code == 4 and "faceres.json" in result.stderr
+    fails(4, "faceres.json", "attack", album, tmp_path / "report", "--recognizer", tmp_path / "faceres.json")
     write_graph(tmp_path, "faceres", *FACERES)
     result = run(
         "attack", album, tmp_path / "report", "--settings", "original", "--workers", 1,
@@ -157,12 +152,10 @@ def test_the_command_reports_figures_and_nothing_biometric(at_hand, album, tmp_p
 
 
 def test_the_command_says_what_is_wrong(album, tmp_path):
-    result = run("attack", tmp_path / "nowhere", tmp_path / "out")
-    assert result.exit_code == 4 and "nowhere" in result.stderr
+    fails(4, "nowhere", "attack", tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "few").mkdir()
     PIL.Image.new("RGB", (8, 8)).save(tmp_path / "few" / "1.png")
-    result = run("attack", tmp_path / "few", tmp_path / "out")
-    assert result.exit_code == 4 and "there are 0" in result.stderr
+    fails(4, "there are 0", "attack", tmp_path / "few", tmp_path / "out")
     assert run("attack", album, tmp_path / "out", "--settings", "magic").exit_code == 2
     assert run("attack", album, tmp_path / "few" / "1.png").exit_code == 5
     assert not list((tmp_path / "out").iterdir())

@@ -1,7 +1,5 @@
 """Pairs and how well they are told apart; nothing is learned from the people who are attacked."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -14,10 +12,8 @@ class Memory:
     """Knows again the very faces it learned from, and no others."""
 
     def fit(self, probes, gallery, people):
-        self.known = {probe.tobytes(): person for probe, person in zip(probes, people, strict=True)}
-        self.known |= {
-            face.tobytes(): p for face, p in zip(probes if gallery is None else gallery, people, strict=True)
-        }
+        sides = (probes, probes if gallery is None else gallery)
+        self.known = {face.tobytes(): who for side in sides for face, who in zip(side, people, strict=True)}
 
     def __call__(self, probes, gallery):
         sides = (probes, probes if gallery is None else gallery)

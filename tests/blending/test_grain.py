@@ -1,7 +1,5 @@
 """The new face is as soft and as noisy as what is round it."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Regions of a face: what is hidden holds the face whole, what is skin lies inside it and off the features."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """What of a photo is hidden, what stays in front, and how the new face ends: on drawn faces of flat skin."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
@@ -106,16 +104,11 @@ def test_no_parts_bring_the_inner_face_to_the_front(points, seed):
     assert not in_front(crop, points, parts)[inner_face(points, SIZE) > 0].any()
 
 
-def test_where_the_parser_is_not_sure_the_face_is_hidden(points):
-    unsure = np.zeros((64, 64, len(PARTS)), np.float32)
-    unsure[..., HAIR_PART] = unsure[..., SKIN_PART] = 0.5
-    assert not in_front(person(points, SKIN), points, unsure)[silhouette(points, SIZE) > 0].any()
-
-
-def test_a_parser_that_sees_no_face_is_not_believed(points):
-    blind = np.zeros((64, 64, len(PARTS)), np.float32)
-    blind[..., OTHER_PART] = 1
-    assert not in_front(person(points, SKIN), points, blind)[silhouette(points, SIZE) > 0].any()
+@pytest.mark.parametrize("shares", [{HAIR_PART: 0.5, SKIN_PART: 0.5}, {OTHER_PART: 1}], ids=["unsure", "blind"])
+def test_where_the_parser_is_not_sure_or_sees_no_face_it_is_hidden(points, shares):
+    parts = np.zeros((64, 64, len(PARTS)), np.float32)
+    parts[..., list(shares)] = list(shares.values())
+    assert not in_front(person(points, SKIN), points, parts)[silhouette(points, SIZE) > 0].any()
 
 
 def test_the_frame_of_glasses_goes_with_the_face_and_what_lies_above_and_below_stays(points):
@@ -167,10 +160,8 @@ def test_of_cloth_no_detail_is_left(points):
     for x in range(mouth[0] - 24, mouth[0] + 24, 4):  # stripes that vanish in the mean
         drawn[mouth[1] - 12 : mouth[1] + 12, x : x + 2] += 40
         drawn[mouth[1] - 12 : mouth[1] + 12, x + 2 : x + 4] -= 40
-    plain, striped = (
-        cloth(p, points, parsed(picture)).over(person(points, NEW)).astype(int) for p in (picture, drawn)
-    )
-    assert np.abs(plain - striped).max() <= 3
+    plain, striped = (cloth(one, points, parsed(picture)).over(person(points, NEW)) for one in (picture, drawn))
+    assert np.abs(plain.astype(int) - striped).max() <= 3
 
 
 def test_what_is_measured_under_cloth_is_the_skin_beside_it(points):
@@ -295,12 +286,11 @@ def test_hidden_pixels_of_the_original_change_nothing(points, seed):
     inside = cv2.resize(region, (SIZE // 2,) * 2, interpolation=cv2.INTER_AREA) == 1
     seen[inside] = rng.dirichlet(np.ones(len(PARTS)), int(inside.sum()))
     face = person(points, NEW)
-    for a, b in zip(
-        compose(erased(original, region), region, skin_left(parts, region), face, parsed(face), points),
-        compose(erased(other, region), region, skin_left(seen, region), face, parsed(face), points),
-        strict=True,
-    ):
-        assert np.array_equal(a, b)
+    plain, changed = (
+        compose(erased(photo, region), region, skin_left(shares, region), face, parsed(face), points)
+        for photo, shares in ((original, parts), (other, seen))
+    )
+    assert all(map(np.array_equal, plain, changed))
 
 
 def test_all_that_was_erased_is_covered(points):

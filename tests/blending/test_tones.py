@@ -1,7 +1,5 @@
 """Brows, irises, shadows, lips, lashes and the texture of skin: of drawn faces."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

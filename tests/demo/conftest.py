@@ -1,7 +1,6 @@
-"""Files that visitors send."""
+"""Files that visitors send, and the thread that paints for them."""
 
-from __future__ import annotations
-
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,8 @@ import PIL.Image
 import pytest
 from helpers.clips import encode
 from helpers.photos import turned
+
+from faceanon_hub.demo.painter import painting
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +46,14 @@ def broken(sent) -> Path:
 def clip(sent) -> Path:
     """A second of the head, moving."""
     return encode(sent / "clip.mp4", [np.roll(turned(0), 2 * shift, 1) for shift in range(10)], rate=10)
+
+
+@pytest.fixture
+def held():
+    """The painter, busy until it is let go."""
+    let_go = threading.Event()
+    holding = threading.Thread(target=painting(let_go.wait), args=(60,))
+    holding.start()
+    yield let_go
+    let_go.set()
+    holding.join()

@@ -1,7 +1,5 @@
 """Jobs in one thread, none for ever."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import threading

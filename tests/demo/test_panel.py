@@ -1,7 +1,5 @@
 """What was kept, in words."""
 
-from __future__ import annotations
-
 import pytest
 
 from faceanon_hub import PhotoEditor

@@ -1,7 +1,5 @@
 """What the demo keeps, and for how long."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The examples of the page: whoever clicks one sees what the page can do."""
 
-from __future__ import annotations
-
 import pytest
 
 gradio = pytest.importorskip("gradio")

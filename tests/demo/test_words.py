@@ -1,7 +1,5 @@
 """The page's words, in every language."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,14 +1,12 @@
 """Evaluation: photos found, one face measured by every method, records that survive a stop."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from helpers.graph_models import judging_graph, write_graph
+from helpers.graph_models import Inception, judging_graph, write_graph
 
 from faceanon_hub import UnreadableImageError
 from faceanon_hub.evaluation.evaluator import (
@@ -36,8 +34,12 @@ def photos(portrait, sketcher, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def record(photos, sketcher) -> dict:
-    (task, *_) = find_photos([photos], pairs=True)
+def task(photos) -> Task:
+    return find_photos([photos], pairs=True)[0]
+
+
+@pytest.fixture(scope="module")
+def record(task, sketcher) -> dict:
     return Evaluator(sketcher, list(METHODS))(task)
 
 
@@ -110,9 +112,8 @@ def test_only_what_draws_a_face_says_whether_it_was_replaced(record):
     assert record["methods"][DEFAULT]["values"]["replaced"] == 1
 
 
-def test_a_face_that_no_drawn_one_fits_is_measured_as_the_fallback_leaves_it(photos, quick, monkeypatch):
+def test_a_face_that_no_drawn_one_fits_is_measured_as_the_fallback_leaves_it(task, quick, monkeypatch):
     monkeypatch.setattr(type(quick), "fit_face", lambda self, job, drawn: None)
-    (task, *_) = find_photos([photos], pairs=True)
     found = Evaluator(quick, [DEFAULT])(task)["methods"][DEFAULT]["values"]
     assert found["replaced"] == 0 and found["ciede2000"] > 2
 
@@ -127,17 +128,15 @@ def test_the_recognizer_sees_the_original_and_not_the_new_face(record):
     assert np.linalg.norm(record["second"] - record["methods"][DEFAULT]["embedding"]) > 0.1
 
 
-def test_rows_can_be_chosen_and_are_the_same(photos, sketcher, record):
-    task = find_photos([photos], pairs=True)[0]
+def test_rows_can_be_chosen_and_are_the_same(task, sketcher, record):
     few = Evaluator(sketcher, [DEFAULT])(task)
     assert list(few["methods"]) == [DEFAULT]
     assert few["methods"][DEFAULT]["values"] == record["methods"][DEFAULT]["values"]
 
 
-def test_sex_and_age_are_judged_where_the_judge_is_named(photos, sketcher, record, tmp_path):
+def test_sex_and_age_are_judged_where_the_judge_is_named(task, sketcher, record, tmp_path):
     assert not {"age", "same_sex", "grown_up"} & set(record["methods"]["original"]["values"])
     write_graph(tmp_path, "faceres", *judging_graph())
-    (task, *_) = find_photos([photos], pairs=True)
     found = Evaluator(sketcher, ["original", "shuffled pairs", "blur"], judge=str(tmp_path / "faceres.json"))(task)
     values = {name: row["values"] for name, row in found["methods"].items()}
     assert values["original"]["age"] < 3 and values["original"]["same_sex"] == 1
@@ -158,23 +157,16 @@ def test_children_who_become_adults_are_counted(old, new, wanted):
     assert attribute_values(np.array(new), np.array(old)) == pytest.approx(wanted)
 
 
-class Network(torch.nn.Module):
-    """What the file of Inception v3 looks like from outside: means of quarters as features."""
-
-    def forward(self, img: torch.Tensor, return_features: bool = False) -> torch.Tensor:
-        return torch.nn.functional.adaptive_avg_pool2d(img.float(), 2).flatten(1)
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_needs_a_file_is_measured_where_it_is_named(photos, sketcher, record, tmp_path):
+def test_what_needs_a_file_is_measured_where_it_is_named(task, sketcher, record, tmp_path):
     assert "inception" not in record
-    torch.jit.script(Network()).save(tmp_path / "inception.pt")
-    (task, *_) = find_photos([photos], pairs=True)
+    torch.jit.script(Inception()).save(tmp_path / "inception.pt")
     evaluator = Evaluator(sketcher, ["original", DEFAULT], inception=str(tmp_path / "inception.pt"))
     again = evaluator(task)
     original, result = evaluator.anonymized(task, DEFAULT)
     for crop, features in ((original, again["inception"]), (result, again["methods"][DEFAULT]["inception"])):
-        assert features == pytest.approx(Network()(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy())
+        wanted = Inception()(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()), return_features=True)
+        assert features == pytest.approx(wanted[0].numpy())
 
 
 def test_a_photo_without_face_or_that_is_none_is_left_out(tmp_path, sketcher):

@@ -1,7 +1,5 @@
 """A report: sums, tables, plots and a card's results, from records made by hand."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re
@@ -58,7 +56,8 @@ def summary(measured) -> dict:
     return {**summarize(*measured, METHODS), "dataset": "test", "checkpoint": "bundled"}
 
 
-def test_photos_and_what_was_left_out_are_counted(summary):
+def test_photos_and_what_was_left_out_are_counted_as_json(summary):
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["photos"] == PEOPLE * PHOTOS
     assert summary["left_out"] == {"broken.png": "unreadable: no image"}
     assert summary["coverage"] == {"independent": 48, "covered": 0.5, "hidden": 24}
@@ -81,10 +80,8 @@ def test_every_row_states_n_failures_median_and_interval(summary):
 
 def test_realism_beside_photos_of_other_people_does_not_reward_copies(measured, summary):
     copied = summary["methods"]["original"]["realism"]
-    pairs = [
-        (task.identity, record["feature"]) for task, record in zip(*measured, strict=True) if "failed" not in record
-    ]
-    halves = [np.stack([feature for person, feature in pairs if int(person) % 2 == half]) for half in (0, 1)]
+    seen = [(int(task.identity), one["feature"]) for task, one in zip(*measured, strict=True) if "failed" not in one]
+    halves = [np.stack([feature for person, feature in seen if person % 2 == half]) for half in (0, 1)]
     assert copied["others"] == pytest.approx(frechet_distance(*halves), rel=1e-6) and copied["others"] > 1
     assert copied["frechet"] < 1e-3
     one = summarize(measured[0][:PHOTOS], measured[1][:PHOTOS], METHODS)["methods"]["original"]["realism"]
@@ -98,11 +95,6 @@ def test_identity_and_realism_are_those_of_the_records(summary):
     assert methods["original"]["realism"]["frechet"] == pytest.approx(0, abs=1e-3)
     assert methods[DEFAULT]["realism"]["frechet"] == pytest.approx(8 * 2**2, rel=1e-3)  # moved by 2 in 8 directions
     assert summary["diversity"] == {"n": 24, "distance": pytest.approx(4)}
-
-
-def test_a_summary_is_json(summary):
-    text = json.dumps(summary, allow_nan=False)
-    assert json.loads(text) == summary
 
 
 def test_nothing_measured_is_an_error(measured):
@@ -169,7 +161,7 @@ def test_the_sheet_shows_the_worst_first(measured, pipe):
     assert sheet[100, 64, 0] == 10 * int(np.argmax(errors))
 
 
-def test_a_card_is_made_of_the_summary(summary):
+def test_a_card_is_made_of_the_row_of_the_defaults(summary):
     card = make_card("somebody/faces", summary)
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
     assert len(found) == 10
@@ -177,6 +169,10 @@ def test_a_card_is_made_of_the_summary(summary):
     for name, value in found.items():
         assert f"| {name} | {value} |" in card.text
     assert "Not measured" in make_card("somebody/faces").text
+    assert DEFAULT_ROW == DEFAULT
+    (first, *_) = eval_results(summary)
+    assert first.metric_name.startswith("Expression error (52 blendshapes")
+    assert first.metric_value == round(summary["methods"][DEFAULT]["values"]["blendshapes_all"]["median"], 3)
 
 
 def test_a_card_is_renewed_between_its_marks(summary, tmp_path):
@@ -191,13 +187,6 @@ def test_a_card_is_renewed_between_its_marks(summary, tmp_path):
     path.write_text("# no marks\n")
     with pytest.raises(CheckpointError, match="marks"):
         renew_card(path, summary)
-
-
-def test_a_card_takes_the_row_of_the_defaults(summary):
-    assert DEFAULT_ROW == DEFAULT
-    (first, *_) = eval_results(summary)
-    assert first.metric_name.startswith("Expression error (52 blendshapes")
-    assert first.metric_value == round(summary["methods"][DEFAULT]["values"]["blendshapes_all"]["median"], 3)
 
 
 def test_the_figures_of_our_card_are_those_measured():

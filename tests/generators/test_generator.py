@@ -5,8 +5,6 @@ precision) makes of the styles of [`styles`]: means of 32 x 32 pixels and a crop
 rounded to half precision as in the bundled checkpoint (`half_`), and unrounded (`single_crop`).
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

@@ -1,18 +1,14 @@
 """StyleGAN2 as a prior: the pictures of both layouts of weights equal those of the formulas of the method."""
 
-from __future__ import annotations
-
-import os
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.commands import run
+from helpers.disk import Code
 from safetensors.torch import save_file
-from typer.testing import CliRunner
 
 from faceanon_hub import CheckpointError, StyleGAN2Generator
-from faceanon_hub.cli import app
 from faceanon_hub.generators.stylegan2 import read_stylegan2
 
 LATENT, STYLE, CHANNELS, SIDES = 8, 12, (10, 8, 6), (4, 8, 16)
@@ -226,23 +222,13 @@ def test_small_pictures_are_large_ones_reduced():
 
 
 def test_the_command_makes_a_folder_that_is_loaded(generator, tmp_path):
-    result = CliRunner().invoke(
-        app, ["convert", str(tmp_path / "g.pt"), str(tmp_path / "out")], catch_exceptions=False
-    )
+    result = run("convert", tmp_path / "g.pt", tmp_path / "out")
     assert result.exit_code == 0 and "16 px" in result.stderr
     loaded = StyleGAN2Generator.from_pretrained(tmp_path / "out")
     style = generator.style(generator.latents([3])).detach()
     assert np.abs(loaded.render(style).astype(int) - generator.render(style)).mean() < 2  # half precision
-    again = CliRunner().invoke(app, ["convert", str(tmp_path / "g.pt"), str(tmp_path / "out")])
+    again = run("convert", tmp_path / "g.pt", tmp_path / "out")
     assert again.exit_code == 2 and "exists" in again.stderr
-
-
-class Code:
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def test_what_is_no_such_file_is_refused(tmp_path):

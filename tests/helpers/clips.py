@@ -5,7 +5,9 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from faceanon_hub.video.container import Frame, VideoReader, VideoWriter, replacing
+from faceanon_hub.errors import UnwritableVideoError
+from faceanon_hub.files import replacing
+from faceanon_hub.video.container import Frame, VideoReader, VideoWriter
 
 
 def encode(path, pictures, *, codec="libx264", times=None, rate=25, pix_fmt="yuv420p", sound=False, **more):
@@ -49,6 +51,18 @@ def encode(path, pictures, *, codec="libx264", times=None, rate=25, pix_fmt="yuv
     return path
 
 
+def stream_of(container, codec="libx264", pix_fmt="yuv420p"):
+    """A stream for pictures of the size of `ramp`."""
+    stream = container.add_stream(codec, 25)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+    return stream
+
+
+def packets_of(stream, pictures, kind="rgb24"):
+    frames = [av.VideoFrame.from_ndarray(picture, kind) for picture in pictures]
+    return [packet for frame in (*frames, None) for packet in stream.encode(frame)]
+
+
 def ramp(count=12, height=48, width=64):
     """Frames that tell their number, their top red and their left dark."""
     pictures = np.zeros((count, height, width, 3), np.uint8)
@@ -69,7 +83,7 @@ def rewrite(source, target, voice="keep", codec=None, quality=None, **span):
     """Through the reader and the writer, unchanged."""
     reader, writer, waiting = VideoReader(source, **span), None, []
     try:
-        with replacing(target) as temporary:
+        with replacing(target, UnwritableVideoError) as temporary:
             for event in reader.read(reader.beside(voice != "drop")[0]):
                 if isinstance(event, Frame):
                     writer = writer or VideoWriter(temporary, target, reader, event, voice, codec, quality)

@@ -14,3 +14,9 @@ def run(*arguments) -> Result:
 def without_blanks(text: str) -> str:
     """Output as one line: the terminal's width breaks messages anywhere."""
     return re.sub(r"[\s│]+", " ", text)
+
+
+def fails(code: int, text: str, *arguments) -> None:
+    """Runs a command that must end with this exit code and say this."""
+    result = run(*arguments)
+    assert result.exit_code == code and text in without_blanks(result.stderr), result.output

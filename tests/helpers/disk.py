@@ -1,5 +1,6 @@
-"""A disk that is full."""
+"""A disk that is full, and files that run code."""
 
+import os
 import resource
 from contextlib import contextmanager
 
@@ -13,3 +14,13 @@ def full_disk(size: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class Code:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)

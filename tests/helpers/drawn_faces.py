@@ -1,7 +1,5 @@
 """Faces of plain matte grey, drawn from a mesh under known light."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from faceanon_hub.lighting import mesh_triangles, to_srgb, vertex_normals

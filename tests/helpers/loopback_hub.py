@@ -1,13 +1,12 @@
 """A Hub on 127.0.0.1: what huggingface_hub and diffusers ask of the real one, with repositories in memory."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -39,7 +38,7 @@ class Repo:
 class LoopbackHub:
     """A context manager: serves on a port of its own until `stop` or its end."""
 
-    def __enter__(self) -> LoopbackHub:
+    def __enter__(self) -> Self:
         self.repos: dict[str, Repo] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.repos = self.repos

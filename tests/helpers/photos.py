@@ -1,9 +1,10 @@
-"""Photos made from the public-domain portrait of scikit-image."""
+"""Photos made from the public-domain portrait of scikit-image, and contents of files."""
 
-from __future__ import annotations
+import io
 
 import cv2
 import numpy as np
+import PIL.Image
 import skimage.data
 
 
@@ -14,3 +15,17 @@ def turned(angle: float) -> np.ndarray:
     return cv2.warpAffine(
         skimage.data.astronaut(), matrix, (320, 320), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
     )
+
+
+def encoded(image: np.ndarray | PIL.Image.Image, kind: str, **options) -> bytes:
+    """The file of a photo."""
+    stream = io.BytesIO()
+    (PIL.Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def saved(array: np.ndarray) -> bytes:
+    """The `.npy` file of an array."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()

@@ -1,7 +1,5 @@
 """A generator of few weights that draws faces, and photos for short runs."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -1,7 +1,5 @@
 """What passes without being anonymized is checked to hold no picture."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io
@@ -14,24 +12,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
+from helpers.photos import encoded, saved
 
 from faceanon_hub.io.harmless import MAX_NUMBERS, why_not
 
 ROOT = Path(__file__).parents[2]
 FACE = PIL.Image.fromarray(skimage.data.astronaut()[:256, 96:352]).resize((48, 48))
 GREY = np.asarray(FACE.convert("L"))
-
-
-def encoded(kind: str) -> bytes:
-    stream = io.BytesIO()
-    FACE.save(stream, kind)
-    return stream.getvalue()
-
-
-def saved(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
 
 
 def zipped(content: bytes) -> bytes:
@@ -41,10 +28,10 @@ def zipped(content: bytes) -> bytes:
     return stream.getvalue()
 
 
-JPEG = encoded("JPEG")
+JPEG = encoded(FACE, "JPEG")
 CODE = base64.b64encode(JPEG).decode()
 PICTURES = {
-    "tga": encoded("TGA"),
+    "tga": encoded(FACE, "TGA"),
     "npy": saved(np.asarray(FACE)),
     "npy of grey": saved(GREY[14:36, 14:36]),
     "npy of floats": saved(GREY / 255),

@@ -1,7 +1,5 @@
 """Photos in and out of the anonymizer, on real files."""
 
-from __future__ import annotations
-
 import base64
 import gc
 import importlib.util
@@ -19,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.disk import full_disk
+from helpers.photos import encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin, features
+from PIL.TiffImagePlugin import IFDRational
 from skimage.data import astronaut
 
 from faceanon_hub.errors import (
@@ -33,7 +34,7 @@ from faceanon_hub.errors import (
     UnreadableImageError,
     UnwritableImageError,
 )
-from faceanon_hub.io.photos import Photo, encode_photo, is_media, photo_kind, read_photo, write_photo, write_text
+from faceanon_hub.io.photos import Photo, encode_photo, is_media, photo_kind, read_photo, write_photo
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -101,12 +102,6 @@ def no_litter():
         gc.collect()
 
 
-def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    stream = io.BytesIO()
-    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(stream, kind, **options)
-    return stream.getvalue()
-
-
 def heic(image: np.ndarray, **options) -> bytes:
     pytest.importorskip("pillow_heif").register_heif_opener()
     return encoded(image, "HEIF", **options)
@@ -128,46 +123,26 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, extra: by
 
 
 def exif_with_previews() -> bytes:
-    """What a camera writes: IFD0, camera and GPS tags, IFD1 with a thumbnail, and previews in vendor blocks."""
-    texts = {0x010F: b"Leaky\0", 0x013B: "Zoë\0".encode("latin-1"), 0x8298: "© Zoë\0".encode("latin-1")}
-    gps = {1: (2, 2, b"N\0"), 2: (5, 3, struct.pack("<6I", 52, 1, 5, 1, 33, 1))}
-    camera = {0x829A: (5, 1, struct.pack("<2I", 1, 125)), 0x927C: (7, len(MAKER_NOTE), MAKER_NOTE)}
-    camera[0xA432] = (5, 4, struct.pack("<8I", 24, 1, 70, 1, 0, 0, 0, 0))  # 0/0, "unknown", is what cameras write
-    camera[0xC5E0] = (7, len(THUMBNAIL), THUMBNAIL)  # a vendor's own tag
-    main = {tag: (2, len(text), text) for tag, text in texts.items()}
-    main |= {0x0112: (3, 1, struct.pack("<H", 6)), 0x8649: (7, len(PHOTOSHOP), PHOTOSHOP), 0x02BC: (1, len(XMP), XMP)}
-    blob = bytearray(b"II*\0\x08\0\0\0")
-
-    def directory(entries: dict[int, tuple[int, int, bytes]], next_directory: bytes) -> None:
-        data = len(blob) + 2 + 12 * len(entries) + 4
-        table, payloads = struct.pack("<H", len(entries)), b""
-        for tag, (kind, count, value) in sorted(entries.items()):
-            inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", data + len(payloads))
-            payloads += value if len(value) > 4 else b""
-            table += struct.pack("<HHI", tag, kind, count) + inline
-        blob.extend(table + next_directory + payloads)
-
-    sizes = [sum(len(v[2]) for v in d.values() if len(v[2]) > 4) + 6 + 12 * len(d) for d in (main, camera, gps)]
-    sizes[0] += 24  # the two pointers
-    at_camera = 8 + sizes[0]
-    at_gps = at_camera + sizes[1]
-    at_thumbnail = at_gps + sizes[2]
-    main |= {0x8769: (4, 1, struct.pack("<I", at_camera)), 0x8825: (4, 1, struct.pack("<I", at_gps))}
-    directory(main, struct.pack("<I", at_thumbnail))
-    directory(camera, bytes(4))
-    directory(gps, bytes(4))
-    assert len(blob) == at_thumbnail
-    where = struct.pack("<I", at_thumbnail + 2 + 12 * 3 + 4)
-    length = struct.pack("<I", len(THUMBNAIL))
-    directory({0x0103: (3, 1, struct.pack("<H", 6)), 0x0201: (4, 1, where), 0x0202: (4, 1, length)}, bytes(4))
-    return b"Exif\0\0" + bytes(blob) + THUMBNAIL
+    """What a camera writes: IFD0, camera and GPS tags, previews in vendor blocks, and IFD1 with a thumbnail."""
+    exif = Image.Exif()
+    exif.update({0x010F: "Leaky", 0x0112: 6, 0x013B: "Zoë".encode("latin-1"), 0x8298: "© Zoë".encode("latin-1")})
+    exif.update({0x8649: PHOTOSHOP, 0x02BC: XMP})
+    unknown = IFDRational(0, 0)  # so cameras write it
+    lens = [IFDRational(24), IFDRational(70), unknown, unknown]
+    exif.get_ifd(0x8769).update({0x829A: IFDRational(1, 125), 0x927C: MAKER_NOTE, 0xA432: lens})
+    exif.get_ifd(0x8769)[0xC5E0] = THUMBNAIL  # a vendor's own tag
+    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 5.0, 33.0)})
+    blob = bytearray(exif.tobytes())
+    at = len(blob) - len(b"Exif\0\0")
+    struct.pack_into(">I", blob, 16 + 12 * struct.unpack_from(">H", blob, 14)[0], at)  # the end of IFD0
+    where, length = (0x0201, 4, 1, at + 42), (0x0202, 4, 1, len(THUMBNAIL))
+    table = struct.pack(">HHHIHHHHIIHHIII", 3, 0x0103, 3, 1, 6, 0, *where, *length, 0)
+    return bytes(blob) + table + THUMBNAIL
 
 
 EXIF = exif_with_previews()
-
-
-UPRIGHT = EXIF.replace(struct.pack("<HHIH", 0x0112, 3, 1, 6), struct.pack("<HHIH", 0x0112, 3, 1, 1))
-AS_NUMBERS = UPRIGHT.replace(struct.pack("<HH", 0x8298, 2), struct.pack("<HH", 0x8298, 5))  # copyright
+UPRIGHT = EXIF.replace(struct.pack(">HHIH", 0x0112, 3, 1, 6), struct.pack(">HHIH", 0x0112, 3, 1, 1))
+AS_NUMBERS = UPRIGHT.replace(struct.pack(">HH", 0x8298, 2), struct.pack(">HH", 0x8298, 5))  # copyright
 DAMAGED_EXIF = [b"Exif\0\0garbage", EXIF[:60], b"Exif\0\0II*\0\xff\xff\xff\x7f", AS_NUMBERS]
 
 
@@ -339,7 +314,12 @@ def chunked(chunks: bytes, image: np.ndarray = PHOTO, **options) -> bytes:
     return data[:33] + chunks + data[33:]
 
 
-def avif_of(primaries: int, transfer: int, image: np.ndarray = PHOTO) -> bytes:
+def coded(kind: str, primaries: int, transfer: int, image: np.ndarray) -> bytes:
+    """A photo whose colours are said by code points."""
+    if kind == "HEIF":
+        return heic(image, quality=100, color_primaries=primaries, transfer_characteristics=transfer)
+    if kind == "PNG":
+        return chunked(code_chunk(primaries, transfer), image, icc_profile=SRGB)
     data = encoded(image, "AVIF", quality=100)
     assert data.count(b"colrnclx\0\1\0\x0d") == 1
     return data.replace(b"colrnclx\0\1\0\x0d", b"colrnclx" + struct.pack(">HH", primaries, transfer))
@@ -350,29 +330,19 @@ ADOBE_CORNERS = (31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
 
 @pytest.mark.parametrize("kind", ["PNG", "HEIF", pytest.param("AVIF", marks=needs_avif)])
 def test_display_p3_by_code_points_becomes_a_profile(kind, tmp_path):
-    grey = np.full((32, 32, 3), (180, 120, 90), np.uint8)
-    if kind == "HEIF":
-        data = heic(grey, quality=100, color_primaries=12, transfer_characteristics=13)
-    else:
-        data = chunked(code_chunk(12, 13), grey, icc_profile=SRGB) if kind == "PNG" else avif_of(12, 13, grey)
-    photo = read_photo(data)
-    found = as_srgb(np.full((1, 1, 3), (180, 120, 90), np.uint8), photo.icc_profile)[0, 0]
+    flat = np.full((32, 32, 3), (180, 120, 90), np.uint8)
+    photo = read_photo(coded(kind, 12, 13, flat))
+    found = as_srgb(flat, photo.icc_profile)[0, 0]
     np.testing.assert_allclose(found, (189, 118, 85), atol=3)
     written = read_photo(write_photo(photo.with_pixels(photo.pixels), tmp_path / "out.jpg"))
     assert written.icc_profile == photo.icc_profile
 
 
 def test_what_is_srgb_gets_no_profile():
-    for data in (
-        chunked(code_chunk(1, 13)),
-        chunked(gamma_chunks(45455)),
-        chunked(code_chunk(2, 2)),
-        encoded(PHOTO, "PNG"),
-    ):
-        assert read_photo(data).icc_profile is None
-    corners = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-    assert read_photo(chunked(gamma_chunks(45455, *corners))).icc_profile is None
-    assert read_photo(chunked(png_chunk(b"sRGB", b"\0") + gamma_chunks(100000))).icc_profile is None
+    gamma = gamma_chunks(45455, 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    declared = png_chunk(b"sRGB", b"\0") + gamma_chunks(100000)
+    for chunks in (b"", code_chunk(1, 13), code_chunk(2, 2), gamma_chunks(45455), gamma, declared):
+        assert read_photo(chunked(chunks)).icc_profile is None
 
 
 def test_gamma_and_corners_of_a_png_become_a_profile():
@@ -380,9 +350,8 @@ def test_gamma_and_corners_of_a_png_become_a_profile():
     assert error_between(as_srgb(PHOTO, photo.icc_profile), as_srgb(PHOTO, ADOBE)) < 3
     assert error_between(as_srgb(PHOTO, photo.icc_profile), PHOTO) > 3.5
     linear = read_photo(chunked(gamma_chunks(100000), GREY))
-    assert linear.grey and int(as_srgb(np.full((1, 1), 55, np.uint8), linear.icc_profile)[0, 0]) == pytest.approx(
-        127, abs=2
-    )
+    lighter = as_srgb(np.full((1, 1), 55, np.uint8), linear.icc_profile)
+    assert linear.grey and int(lighter[0, 0]) == pytest.approx(127, abs=2)
     for chunks in (gamma_chunks(1), gamma_chunks(45455, *[0] * 8), gamma_chunks(2**31 - 1)):
         np.testing.assert_array_equal(read_photo(chunked(chunks)).pixels, PHOTO)
 
@@ -391,15 +360,11 @@ def test_gamma_and_corners_of_a_png_become_a_profile():
 @pytest.mark.parametrize("kind", ["PNG", "HEIF", "profile", pytest.param("AVIF", marks=needs_avif)])
 def test_hdr_is_refused(kind, transfer, name, tmp_path):
     path = tmp_path / "hdr.jpg"
-    if kind == "HEIF":
-        data = heic(PHOTO, color_primaries=9, transfer_characteristics=transfer)
-    elif kind == "profile":
-        data = encoded(
-            PHOTO, "JPEG", icc_profile=with_tag(ADOBE, b"cicp", b"cicp" + bytes([0, 0, 0, 0, 9, transfer, 0, 1]))
-        )
+    if kind == "profile":
+        profile = with_tag(ADOBE, b"cicp", b"cicp" + bytes([0, 0, 0, 0, 9, transfer, 0, 1]))
+        path.write_bytes(encoded(PHOTO, "JPEG", icc_profile=profile))
     else:
-        data = chunked(code_chunk(9, transfer)) if kind == "PNG" else avif_of(9, transfer)
-    path.write_bytes(data)
+        path.write_bytes(coded(kind, 9, transfer, PHOTO))
     with pytest.raises(UnreadableImageError, match=rf"hdr\.jpg: HDR \({name}\): convert it to SDR first"):
         read_photo(path)
 
@@ -462,18 +427,15 @@ def test_grey_goes_back_as_grey(tmp_path):
 
 
 def test_rgba_and_la_round_trip(tmp_path):
-    for image in (np.dstack([PHOTO, GREY]), Image.fromarray(np.dstack([GREY, GREY[::-1]]), "LA")):
-        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    alpha = np.maximum(GREY, 40) - 40  # colours that do not show are there to be anonymized, too
+    for pixels, mode in ((np.dstack([PHOTO, alpha]), "RGBA"), (np.dstack([GREY, alpha]), "LA")):
+        image = Image.fromarray(pixels, mode)
         photo = read_photo(encoded(image, "PNG"))
-        np.testing.assert_array_equal(photo.alpha, np.asarray(image)[..., -1])
+        np.testing.assert_array_equal(photo.alpha, alpha)
+        np.testing.assert_array_equal(photo.pixels, np.broadcast_to(pixels[..., :-1], PHOTO.shape))
         with Image.open(write_photo(photo.with_pixels(photo.pixels), tmp_path / "out.png")) as written:
-            assert written.mode == image.mode
-            np.testing.assert_array_equal(np.asarray(written), np.asarray(image))
-
-
-def test_pixels_under_full_transparency_are_there_to_be_anonymized():
-    photo = read_photo(np.dstack([PHOTO, np.zeros_like(GREY)]))
-    np.testing.assert_array_equal(photo.pixels, PHOTO)
+            assert written.mode == mode
+            np.testing.assert_array_equal(np.asarray(written), pixels)
 
 
 def test_palette_with_and_without_transparency():
@@ -530,23 +492,18 @@ def test_alpha_is_flattened_over_white(suffix, tmp_path):
 # Depth
 
 
-def test_one_bit_is_grey():
-    image = Image.fromarray(GREY).convert("1")
-    photo = read_photo(encoded(image, "PNG"))
-    assert photo.grey
-    np.testing.assert_array_equal(photo.pixels[..., 0], np.asarray(image) * 255)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bit_grey_keeps_its_brightness(kind):
-    photo = read_photo(encoded(GREY.astype(np.uint16) * 257, kind))
-    assert photo.grey
-    np.testing.assert_array_equal(photo.pixels[..., 2], GREY)
+def test_one_and_sixteen_bits_of_grey_keep_their_brightness(kind):
+    dots = Image.fromarray(GREY).convert("1")
+    for image, levels in ((dots, np.asarray(dots) * 255), (GREY.astype(np.uint16) * 257, GREY)):
+        photo = read_photo(encoded(image, kind))
+        assert photo.grey
+        np.testing.assert_array_equal(photo.pixels[..., 2], levels)
 
 
 def test_sixteen_bit_rgb_png():
-    deep = PHOTO.astype(">u2") * 257
-    rows = b"".join(b"\0" + row.tobytes() for row in deep.astype(">u2"))
+    deep = (PHOTO.astype(np.uint16) * 257).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in deep)
     np.testing.assert_array_equal(read_photo(png(96, 128, 16, 2, rows)).pixels, PHOTO)
 
 
@@ -568,35 +525,27 @@ def test_float_and_integer_images(white):
         np.testing.assert_array_equal(read_photo(integers).pixels[..., 0], GREY)
 
 
-@pytest.mark.parametrize("value", [-1, 70000, np.nan])
-def test_float_image_of_unknown_range_is_refused(value):
-    with pytest.raises(UnreadableImageError, match="floats must lie in"):
-        read_photo(Image.fromarray(np.full((4, 4), value, np.float32)))
+@pytest.mark.parametrize("array", [PHOTO.astype(np.uint16) * 257, *((PHOTO / 255).astype(f"f{n}") for n in (2, 4, 8))])
+def test_arrays_of_other_types(array):
+    np.testing.assert_array_equal(read_photo(array).pixels, PHOTO)
 
 
-@pytest.mark.parametrize("convert", [np.float64, np.float32, np.float16])
-def test_float_arrays(convert):
-    np.testing.assert_array_equal(read_photo((PHOTO / 255).astype(convert)).pixels, PHOTO)
-
-
-def test_uint16_arrays_are_rounded():
-    np.testing.assert_array_equal(read_photo(PHOTO.astype(np.uint16) * 257).pixels, PHOTO)
+def test_arrays_are_rounded():
     steps = read_photo(np.array([[0, 128, 129, 257, 65406, 65407, 65535]], np.uint16))
     assert steps.pixels[0, :, 0].tolist() == [0, 0, 1, 1, 254, 255, 255]
-
-
-def test_array_shapes_and_rounding():
-    assert read_photo(GREY).grey
-    assert read_photo(GREY[..., None]).grey
-    np.testing.assert_array_equal(read_photo(GREY[..., None]).pixels[..., 1], GREY)
     assert read_photo(np.array([[0.501, 0.999]])).pixels[0, :, 0].tolist() == [128, 255]
+
+
+def test_array_shapes():
+    for grey in (GREY, GREY[..., None]):
+        assert read_photo(grey).grey
+        np.testing.assert_array_equal(read_photo(grey).pixels[..., 1], GREY)
     colour = read_photo(np.dstack([PHOTO, GREY])[:, ::-1])  # not contiguous
     np.testing.assert_array_equal(colour.pixels, PHOTO[:, ::-1])
     np.testing.assert_array_equal(colour.alpha, GREY[:, ::-1])
 
 
 def test_torch_tensors():
-    torch = pytest.importorskip("torch")
     tensor = torch.from_numpy(PHOTO).permute(2, 0, 1)
     np.testing.assert_array_equal(read_photo(tensor).pixels, PHOTO)
     np.testing.assert_array_equal(read_photo((tensor / 255).requires_grad_()).pixels, PHOTO)
@@ -745,14 +694,10 @@ def test_nothing_else_in_info_is_written(suffix, tmp_path):
     opened.append(Image.open(io.BytesIO(encoded(PHOTO, "JPEG", comment=secret))))
     opened.append(Image.fromarray(PHOTO))
     opened[-1].info.update(dict.fromkeys(keys, secret))
+    opened.append(read_photo(opened[2], keep_metadata=True).with_pixels(PHOTO))
+    assert "exif" not in opened[-1].info
     for image in opened:
         assert secret not in write_photo(image, tmp_path / f"out{suffix}").read_bytes()
-
-
-def test_jpeg_comment_is_not_carried_over(tmp_path):
-    photo = read_photo(encoded(PHOTO, "JPEG", comment=b"taken at home"), keep_metadata=True)
-    assert photo.exif is None
-    assert b"taken at home" not in write_photo(photo.with_pixels(PHOTO), tmp_path / "out.jpg").read_bytes()
 
 
 # Many pictures in one file
@@ -889,6 +834,10 @@ def test_what_cannot_be_opened_is_named(tmp_path):
         read_photo(tmp_path)
     with pytest.raises(UnreadableImageError, match="null byte"):
         read_photo("a\0.jpg")
+    with (tmp_path / "a.png").open("wb") as file:
+        pass
+    with pytest.raises(UnreadableImageError, match=r"a\.png: .*closed file"):
+        read_photo(file)
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(encoded(PHOTO, "JPEG"))
     secret.chmod(0)
@@ -902,18 +851,13 @@ def test_what_is_no_source_is_refused(source):
         read_photo(source)
 
 
-def test_closed_file_is_refused(tmp_path):
-    with (tmp_path / "a.png").open("wb") as file:
-        pass
-    with pytest.raises(UnreadableImageError, match=r"a\.png: .*closed file"):
-        read_photo(file)
-
-
 @pytest.mark.parametrize(
     ("array", "cause"),
     [
         (np.zeros((0, 5, 3), np.uint8), "no pixels"),
         (np.zeros((5, 0)), "no pixels"),
+        (Image.new("RGB", (0, 5)), "no pixels"),
+        *((Image.fromarray(np.full((4, 4), value, np.float32)), "floats must lie in") for value in (-1, 7e4, np.nan)),
         (np.zeros(5, np.uint8), "expected shape"),
         (np.zeros((5, 5, 2), np.uint8), "expected shape"),
         (np.zeros((1, 5, 5, 3), np.uint8), "expected shape"),
@@ -926,14 +870,9 @@ def test_closed_file_is_refused(tmp_path):
         (np.full((5, 5, 3), np.inf), "inf"),
     ],
 )
-def test_bad_arrays_are_refused(array, cause):
-    with pytest.raises(UnreadableImageError, match=rf"ndarray of shape .*{cause}"):
+def test_bad_arrays_and_images_are_refused(array, cause):
+    with pytest.raises(UnreadableImageError, match=rf"(ndarray of shape|Image object).*{cause}"):
         read_photo(array)
-
-
-def test_image_of_no_size_is_refused():
-    with pytest.raises(UnreadableImageError, match="no pixels"):
-        read_photo(Image.new("RGB", (0, 5)))
 
 
 def test_bomb_is_refused_from_its_header(tmp_path):
@@ -946,10 +885,8 @@ def test_bomb_is_refused_from_its_header(tmp_path):
 
 
 def test_limit_counts_for_every_source():
-    sources = [encoded(PHOTO, "PNG"), PHOTO, PHOTO / 255, Image.fromarray(PHOTO)]
-    if importlib.util.find_spec("torch"):
-        sources.append(importlib.import_module("torch").from_numpy(PHOTO).permute(2, 0, 1))
-    for source in sources:
+    tensor = torch.from_numpy(PHOTO).permute(2, 0, 1)
+    for source in (encoded(PHOTO, "PNG"), PHOTO, PHOTO / 255, Image.fromarray(PHOTO), tensor):
         with pytest.raises(ImageTooLargeError, match="96 x 128"):
             read_photo(source, max_pixels=PHOTO[..., 0].size - 1)
         assert read_photo(source, max_pixels=PHOTO[..., 0].size).pixels.shape == PHOTO.shape
@@ -989,15 +926,11 @@ def test_writing_is_deterministic_and_readable(suffix, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [one.name, two.name]
 
 
-@pytest.mark.parametrize("name", ["out.xyz", "out", ".jpg", "out.eps"])
-def test_unknown_suffix_lists_the_known(name, tmp_path):
-    with pytest.raises(UnwritableImageError, match=r"unknown file type.*\.jpg, \.jpeg, \.png, \.webp"):
-        write_photo(Image.fromarray(PHOTO), tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
 def test_what_cannot_be_written_is_named(tmp_path):
     image = Image.fromarray(PHOTO)
+    for name in ("out.xyz", "out", ".jpg", "out.eps"):
+        with pytest.raises(UnwritableImageError, match=r"unknown file type.*\.jpg, \.jpeg, \.png, \.webp"):
+            write_photo(image, tmp_path / name)
     with pytest.raises(UnwritableImageError, match=r"gone/out\.jpg: No such file"):
         write_photo(image, tmp_path / "gone" / "out.jpg")
     (tmp_path / "file").touch()
@@ -1041,20 +974,16 @@ def test_failure_at_every_step(step, error, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_new_file_respects_umask(mask, tmp_path):
+def test_a_new_file_respects_the_umask_and_a_replaced_one_keeps_its_mode(mask, tmp_path):
     before = os.umask(mask)
     try:
         path = write_photo(Image.fromarray(PHOTO), tmp_path / "out.png")
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
-
-
-def test_replaced_file_keeps_its_mode(tmp_path):
-    path = write_photo(Image.fromarray(PHOTO), tmp_path / "private.png")
-    path.chmod(0o600)
+    path.chmod(0o640)
     write_photo(Image.fromarray(PHOTO), path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_every_error_is_a_faceanon_error():
@@ -1064,11 +993,10 @@ def test_every_error_is_a_faceanon_error():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "PPM"])
 def test_content_tells_its_kind_whatever_the_name(kind):
-    stream = io.BytesIO()
-    Image.fromarray(PHOTO).save(stream, kind)
-    assert is_media(stream.getvalue())
-    assert photo_kind(stream.getvalue()) == ("PNG" if kind in ("JPEG2000", "PPM") else kind)
-    again = encode_photo(Image.fromarray(PHOTO), photo_kind(stream.getvalue()))
+    content = encoded(PHOTO, kind)
+    assert is_media(content)
+    assert photo_kind(content) == ("PNG" if kind in ("JPEG2000", "PPM") else kind)
+    again = encode_photo(Image.fromarray(PHOTO), photo_kind(content))
     assert read_photo(again).pixels.shape == PHOTO.shape
 
 
@@ -1076,13 +1004,3 @@ def test_content_tells_its_kind_whatever_the_name(kind):
 def test_videos_are_media_and_texts_are_not(head):
     assert is_media(head + b" and so on")
     assert not any(is_media(content) for content in (b"", b"text", b"%PDF-1.7", b"RIFF\0\0\0\0WAVE", b"{}"))
-
-
-def test_text_is_written_whole_or_not_at_all(tmp_path):
-    write_text(tmp_path / "a.json", "{}")
-    with pytest.raises(UnwritableImageError, match="nowhere"):
-        write_text(tmp_path / "nowhere" / "a.json", "{}")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UnwritableImageError):
-        write_text(tmp_path / "folder", "{}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "folder"]

@@ -1,7 +1,5 @@
 """A face in a photo's transparency: a plane that no viewer shows by itself."""
 
-from __future__ import annotations
-
 import io
 
 import cv2

@@ -1,7 +1,5 @@
 """Skin colour: casts that are known are read back."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000
@@ -64,11 +62,8 @@ def test_only_skin_is_measured():
     other[:, 30:] = [0, 255, 0]
     assert np.array_equal(median_skin(one, skin), median_skin(other, skin))
     assert color_errors(other, one, skin)["ciede2000"] == 0
-
-
-def test_a_soft_mask_counts_where_it_is_not_zero():
-    soft = 0.2 * EVERYWHERE.astype(np.float32)
-    assert np.array_equal(median_skin(skin_of(), soft), median_skin(skin_of(), EVERYWHERE))
+    soft = 0.2 * skin.astype(np.float32)  # counts where it is not zero
+    assert np.array_equal(median_skin(one, soft), median_skin(one, skin))
 
 
 def test_less_than_half_of_other_colours_barely_counts():
@@ -77,10 +72,12 @@ def test_less_than_half_of_other_colours_barely_counts():
     assert color_errors(picture, skin_of(), EVERYWHERE)["ciede2000"] < 3
 
 
-def test_no_skin_has_no_colour():
+def test_no_skin_has_neither_colour_nor_tone():
     nowhere = np.zeros((SIZE, SIZE), np.uint8)
     assert np.isnan(median_skin(skin_of(), nowhere)).all()
     assert np.isnan(list(color_errors(skin_of(), skin_of(), nowhere).values())).all()
+    with pytest.raises(ValueError, match="no skin"):
+        skin_tone(np.full(3, np.nan))
 
 
 @pytest.mark.parametrize("degrees", [-60, -20, 0, 10, 28, 41, 55, 80])
@@ -107,8 +104,3 @@ def test_tones_leave_no_gap():
     assert [high for _, high in bounds[:-1]] == [low for low, _ in bounds[1:]]
     for light, yellow in ((0, 0), (100, 0), (0, 60), (100, 60), (50, -20)):
         assert skin_tone(np.array([light, 10, yellow])) in TONES
-
-
-def test_no_skin_has_no_tone():
-    with pytest.raises(ValueError, match="no skin"):
-        skin_tone(np.full(3, np.nan))

@@ -1,7 +1,5 @@
 """The independent detector, and which of its boxes match."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
@@ -31,16 +29,13 @@ def test_the_portraits_face_is_found_where_ours_is(detector, portrait, face):
     assert top < middle[1] < bottom
 
 
-def test_boxes_follow_the_photos_sides(detector, portrait):
-    wide = np.concatenate([portrait, np.zeros_like(portrait)[:, :200]], 1)
-    assert detector(wide) == pytest.approx(detector(portrait), abs=12)
-
-
 def test_no_face_is_no_box(detector):
     assert detector(np.full((100, 150, 3), 127, np.uint8)).shape == (0, 4)
 
 
-def test_boxes_of_a_large_photo_are_in_its_pixels(detector, portrait):
+def test_boxes_of_a_wide_and_of_a_large_photo_are_in_its_pixels(detector, portrait):
+    wide = np.concatenate([portrait, np.zeros_like(portrait)[:, :200]], 1)
+    assert detector(wide) == pytest.approx(detector(portrait), abs=12)
     large = cv2.resize(portrait, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     assert detector(large) == pytest.approx(4 * detector(portrait), abs=60)
 

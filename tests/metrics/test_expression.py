@@ -1,7 +1,5 @@
 """Expression: errors of landmarks, ratios and blendshapes with known answers."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
@@ -137,16 +135,14 @@ def test_blendshapes_are_compared_by_part_of_the_face():
     neutral = dict.fromkeys(BLENDSHAPES, 0.25)
     found = neutral | {"jawOpen": 0.65, "eyeBlinkLeft": 0.95, "eyeLookUpLeft": 0.25, "mouthSmileRight": 0.02}
     errors = blendshape_errors(found, neutral)
-    assert errors == pytest.approx(
-        {"all": (40 + 70 + 23) / 52, "eyes": 70 / 14, "brows": 0, "mouth": 23 / 23, "jaw": 40 / 4}
-    )
+    expected = {"all": (40 + 70 + 23) / 52, "eyes": 70 / 14, "brows": 0, "mouth": 23 / 23, "jaw": 40 / 4}
+    assert errors == pytest.approx(expected)
     assert set(blendshape_errors(neutral, neutral).values()) == {0}
 
 
 def test_blendshapes_do_not_see_a_face_that_is_moved_turned_and_larger(portrait, face):
-    moved = cv2.warpAffine(
-        portrait, similarity(face.landmarks[4, :2].astype(float), 300, np.radians(30), 450), (450, 450)
-    )
+    matrix = similarity(face.landmarks[4, :2].astype(float), 300, np.radians(30), 450)
+    moved = cv2.warpAffine(portrait, matrix, (450, 450))
     after = LandmarkExtractor().read(moved)
     errors = blendshape_errors(dict(zip(BLENDSHAPES, after.blendshapes, strict=True)), face.blendshapes)
     assert errors["all"] < 2

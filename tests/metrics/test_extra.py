@@ -1,7 +1,5 @@
 """What the metrics say where the extra `eval` is not installed."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

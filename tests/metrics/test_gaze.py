@@ -1,7 +1,5 @@
 """Gaze: irises that are moved by a known distance."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

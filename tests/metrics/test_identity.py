@@ -1,7 +1,5 @@
 """The recognizer, and verification of probes among originals."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np

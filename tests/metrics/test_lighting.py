@@ -1,7 +1,5 @@
 """The light on a face: what the judge makes of lamps that are known, on a surface that it does not know."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 
@@ -45,7 +43,7 @@ def test_the_judge_shares_nothing_with_what_it_judges():
     tree = ast.parse(Path(judge.__file__).read_text())
     imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imported == {"__future__", "typing", "cv2", "numpy"}
+    assert imported == {"typing", "cv2", "numpy"}
 
 
 @pytest.mark.parametrize(("ambient", "lamp"), [(0.3, 0.4), (0.05, 0.6)])

@@ -1,7 +1,5 @@
 """Pose: rotations that are known are read back."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ def rotation(axis: int, degrees: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize("degrees", [1, 5, -15, 40])
+@pytest.mark.parametrize("degrees", [1, 5, -15, 40, 180])
 def test_a_known_rotation_is_read_back(face, axis, degrees):
     turn = rotation(axis, degrees)
     turned = (1.4 * face.landmarks @ turn.T + [30, -20, 7]).astype(np.float32)
@@ -34,19 +32,12 @@ def test_a_noisy_rotation_is_read_back_within_a_degree(face):
     assert pose_error(turned, face.landmarks) == pytest.approx(20, abs=1)
 
 
-def test_half_a_turn_is_the_farthest(face):
-    assert pose_error(face.landmarks @ rotation(1, 180).T, face.landmarks) == pytest.approx(180, abs=0.01)
-
-
 def test_a_mirrored_face_has_a_rotation(face):
     assert np.linalg.det(head_rotation(face.landmarks * [-1, 1, 1], face.landmarks)) == pytest.approx(1)
 
 
-def test_the_original_has_no_error(face):
+def test_neither_the_original_nor_an_expression_has_an_error(face):
     assert pose_error(face.landmarks, face.landmarks) < 1e-4
-
-
-def test_an_expression_is_no_pose(face):
     moved = face.landmarks.copy()
     moved[LOOSE + JAW] += [5, 8, -3]
     assert pose_error(moved, face.landmarks) < 1e-4

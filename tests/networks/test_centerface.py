@@ -1,7 +1,5 @@
 """The detector's network computes what its ONNX file says."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx
 import onnxruntime

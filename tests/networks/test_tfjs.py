@@ -1,7 +1,5 @@
 """Graph models of TensorFlow.js: operations are those of TensorFlow, packed weights are unpacked."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

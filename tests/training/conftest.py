@@ -1,7 +1,5 @@
 """Photos, crops and a small pipeline for training: the portrait, moved, mirrored and relit."""
 
-from __future__ import annotations
-
 from contextlib import contextmanager
 
 import PIL.Image

@@ -1,7 +1,5 @@
 """Settings: what a file may hold, and which errors name what is wrong."""
 
-from __future__ import annotations
-
 import pytest
 
 from faceanon_hub import FaceAnonError

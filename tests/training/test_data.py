@@ -1,7 +1,5 @@
 """Shards to batches: the same numbers in the same step, and faces framed as a generator draws them."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """How the network that tells glasses learns: from labels of a file, of edges, and of a network before it."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Drawn faces label themselves, and a parser learns from them."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,6 @@
 """Labelled crops, holes in them, and the loop that trains the small networks."""
 
-from __future__ import annotations
-
+import functools
 import json
 
 import cv2
@@ -113,20 +112,15 @@ def test_degraded_crops_are_less_sharp_and_keep_their_size(crops):
 
 
 def test_training_learns_and_goes_on_where_it_was_broken_off(crops, tmp_path):
+    draw = functools.partial(attributes.batches, crops, np.zeros(2, int), 32, 8)
+
     def run(steps):
         torch.manual_seed(0)
-        model = AttributeEstimator(sample_size=32, channels=(4, 8))
-        fit(
-            model,
-            lambda rng: attributes.batches(crops, np.zeros(2, int), 32, 8, rng),
-            attributes.loss,
-            steps,
-            tmp_path,
-        )
+        fit(AttributeEstimator(sample_size=32, channels=(4, 8)), draw, attributes.loss, steps, tmp_path)
         return AttributeEstimator.from_pretrained(tmp_path)
 
     model = run(100)
-    (batch, _) = next(attributes.batches(crops, np.zeros(2, int), 32, 8, np.random.default_rng(1)))
+    (batch, _) = next(draw(np.random.default_rng(1)))
     with torch.no_grad():
         assert (model.sex_and_age(batch)[:, 0] < 0).all()
     kept = torch.load(tmp_path / "training.pt", weights_only=True)

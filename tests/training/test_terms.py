@@ -1,7 +1,5 @@
 """What judges a picture: frozen features, the discriminator, the terms of its game, augmentation."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

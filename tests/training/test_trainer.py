@@ -1,7 +1,5 @@
 """The loop: it learns, it goes on exactly where it was, and what it saves is a pipeline."""
 
-from __future__ import annotations
-
 import json
 import sys
 from copy import deepcopy
@@ -52,9 +50,8 @@ def test_a_run_that_is_stopped_ends_at_the_same_weights_and_its_checkpoint_is_a_
     before = state["generator_optimizer"]["state"]
     assert all(torch.equal(before[n]["exp_avg_sq"], moment["exp_avg_sq"]) for n, moment in moments.items())
     assert (state["chance"], state["sign"]) == (again.chance, again.sign) and again.sign
-    assert terms == pytest.approx(
-        [line["generator"] for line in lines(straight) if "generator" in line][-2:], rel=1e-5
-    )
+    logged = [line["generator"] for line in lines(straight) if "generator" in line]
+    assert terms == pytest.approx(logged[-2:], rel=1e-5)
     assert [line["step"] for line in lines(stopped)] == [1, 2]
     assert not list(straight.glob("bank*")) and len(list(straight.glob("state-*"))) == 1
 
@@ -69,9 +66,8 @@ def test_a_run_that_is_stopped_ends_at_the_same_weights_and_its_checkpoint_is_a_
     record = pipe.generator.config.record
     assert (record["steps"], record["images"], record["started_from"]) == (4, 8, "little")
     assert record["sources"]["heads"]["licence"] == "CC0-1.0"
-    assert (
-        record["nearest"]["asked"] == 6 and record["nearest"]["most"] > 0.5
-    )  # the prior draws the one who is learned
+    assert record["nearest"]["asked"] == 6
+    assert record["nearest"]["most"] > 0.5  # the prior draws the one who is learned
     assert not [path for path in checkpoint.rglob("*.json") if str(tmp_path.parent) in path.read_text()]
     assert "8 photos shown" in describe(pipe)["training"] and "CC0-1.0" in describe(pipe)["data"]
     with PIL.Image.open(straight / "samples" / "000004.png") as sheet:

@@ -15,6 +15,11 @@ from faceanon_hub.video.tracking import (
 )
 
 
+@pytest.fixture
+def tracker():
+    return Tracker()
+
+
 def at(x, y=100, side=40, landmarks=None):
     return Face(np.array([x, y, x + side, y + side], np.float32), 0.9, landmarks=landmarks)
 
@@ -30,28 +35,24 @@ def follow(tracker, number, faces):
     return tracks
 
 
-def test_two_who_walk_past_each_other_keep_their_tracks():
-    tracker = Tracker()
+def test_two_who_walk_past_each_other_keep_their_tracks(tracker):
     for number in range(40):
         left, right = follow(tracker, number, [at(10 + 6 * number), at(250 - 6 * number, y=112)])
         assert (left.number, right.number) == (0, 1)
 
 
-def test_the_order_of_the_faces_does_not_matter():
-    tracker = Tracker()
+def test_the_order_of_the_faces_does_not_matter(tracker):
     follow(tracker, 0, [at(10), at(200)])
     assert [track.number for track in follow(tracker, 1, [at(202), at(12)])] == [1, 0]
 
 
-def test_a_jump_is_followed_but_not_across_the_picture():
-    tracker = Tracker()
+def test_a_jump_is_followed_but_not_across_the_picture(tracker):
     follow(tracker, 0, [at(100)])
     assert follow(tracker, 1, [at(125)])[0].number == 0
     assert follow(tracker, 2, [at(300)])[0].number == 1
 
 
-def test_a_gap_is_bridged_along_the_motion():
-    tracker = Tracker()
+def test_a_gap_is_bridged_along_the_motion(tracker):
     for number in range(5):
         follow(tracker, number, [at(10 + 8 * number)])
     for number in range(5, 9):
@@ -59,8 +60,7 @@ def test_a_gap_is_bridged_along_the_motion():
     assert follow(tracker, 9, [at(10 + 8 * 9)])[0].number == 0
 
 
-def test_who_is_away_for_long_gets_a_new_track():
-    tracker = Tracker()
+def test_who_is_away_for_long_gets_a_new_track(tracker):
     follow(tracker, 0, [at(100)])
     for number in range(1, PATIENCE + 1):
         follow(tracker, number, [])
@@ -68,23 +68,20 @@ def test_who_is_away_for_long_gets_a_new_track():
     assert follow(tracker, PATIENCE + 1, [at(100)])[0].number == 1
 
 
-def test_a_cut_ends_all_tracks():
-    tracker = Tracker()
+def test_a_cut_ends_all_tracks(tracker):
     (before,) = follow(tracker, 0, [at(100)])
     tracker.cut(1)
     (after,) = follow(tracker, 1, [at(100)])
     assert before.end == 0 and after.start == 1 and after is not before
 
 
-def test_sightings_are_forgotten():
-    tracker = Tracker()
+def test_sightings_are_forgotten(tracker):
     for number in range(200):
         (track,) = follow(tracker, number, [at(100)])
     assert len(track.sightings) <= 31 and track.counts["detected"] == 200
 
 
-def test_nothing_grows_with_the_length_of_a_video(face):
-    tracker = Tracker()
+def test_nothing_grows_with_the_length_of_a_video(tracker, face):
     for number in range(0, 100 * 2 * PATIENCE, 2 * PATIENCE):
         tracker.prune(number - 1, number - 30)
         (track,) = follow(tracker, number, [at(100, landmarks=face.landmarks)])
@@ -92,8 +89,7 @@ def test_nothing_grows_with_the_length_of_a_video(face):
     assert len(tracker.tracks) <= 2 and len(tracker._known) <= 50
 
 
-def test_somebody_who_comes_back_is_known_by_shape(face):
-    tracker = Tracker()
+def test_somebody_who_comes_back_is_known_by_shape(tracker, face):
     (first,) = follow(tracker, 0, [at(100, landmarks=face.landmarks)])
     assert tracker.identify(first) == 0
     tracker.cut(1)
@@ -105,8 +101,7 @@ def test_somebody_who_comes_back_is_known_by_shape(face):
     assert tracker.identify(back) == 0 and tracker.identify(stranger) == 1
 
 
-def test_two_in_one_picture_are_two_people(face):
-    tracker = Tracker()
+def test_two_in_one_picture_are_two_people(tracker, face):
     first, second = follow(tracker, 0, [at(100, landmarks=face.landmarks), at(300, landmarks=face.landmarks)])
     assert {tracker.identify(first), tracker.identify(second)} == {0, 1}
     tracker.cut(1)
