@@ -82,6 +82,7 @@ BLENDSHAPES += ["noseSneerLeft", "noseSneerRight"]
 
 OUTVOTES = 1 - 1e-4  # presence from which on a mesh counts that disagrees with the detector's keypoints
 NEAR = 0.15  # of its size, by which a followed mesh may lie off where it is expected, grow or turn, for one look
+LEAST_SPREAD = 0.3  # of a face's size, over which its five keypoints are spread at least
 CERTAIN = 1 - 1e-7  # presence of a clear face that is rightly turned; a wrong tilt stays below
 
 
@@ -241,12 +242,14 @@ class LandmarkExtractor(Component):
         side = 1.4 * face.size
         first = 0.0 if face.keypoints is None else _roll_of_five(face.keypoints)
         best, best_presence, agrees = None, 0.0, False
+        # All on one spot, as of some faces that are far from upright, they agree with any mesh.
+        spot = face.keypoints is not None and np.ptp(face.keypoints, axis=0).max() < LEAST_SPREAD * face.size
         for turn in (0.0, np.pi / 2, -np.pi / 2, np.pi):
             points, presence = _twice(networks, image, center, side, first + turn)
             apart, middles_apart = self._deviations(points, face)
             # A mesh can lie upside down on a face, and be certain. Then it disagrees with the keypoints. But these are
             # often wrong where a face is tilted.
-            near = apart <= self.config.max_deviation
+            near = apart <= self.config.max_deviation and not spot
             if not near and (middles_apart > self.config.max_deviation or presence < OUTVOTES):
                 continue
             # The mesh of a face that is wrongly turned looks plausible, but is mostly the less certain one.
