@@ -786,3 +786,20 @@ def test_saving_changes_nothing(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     assert [dict(part.config) for part in parts] == before
     assert "_name_or_path" in pipe.config and "_name_or_path" not in (tmp_path / "model_index.json").read_text()
+
+
+def test_people_are_drawn_small_until_one_is_chosen(pipe, portrait, monkeypatch):
+    (face,) = pipe.find_faces(portrait)
+    (job,) = pipe.prepare_scene(read_photo(portrait), [replace(face, seed=1)], pipe.resolve()).jobs
+    sizes, render = [], pipe.generator.render
+    monkeypatch.setattr(pipe.generator, "render", lambda style, size: sizes.append(size) or render(style, size))
+    monkeypatch.setattr(pipeline, "DRAFT", job.size // 2)
+    (trial,) = pipe.draw_batch([job], pipe.resolve())
+    assert set(sizes[:-1]) == {job.size // 2} and sizes[-1] == job.size
+    mesh = pipe.landmark_extractor.read(trial.face.picture)
+    apart = np.linalg.norm(mesh.points[:, :2] - trial.face.points[:, :2], axis=1).mean()
+    assert trial.face.picture.shape == (job.size, job.size, 3) and apart < 0.02 * job.size
+    assert (
+        np.abs(pipe.landmark_extractor.read(trial.drawn.picture).points - trial.drawn.mesh.points).max()
+        < 0.03 * job.size
+    )
