@@ -242,7 +242,7 @@ class LandmarkExtractor(Component):
         side = 1.4 * face.size
         first = 0.0 if face.keypoints is None else _roll_of_five(face.keypoints)
         best, best_presence, agrees = None, 0.0, False
-        # All on one spot, as of some faces that are far from upright, they agree with any mesh.
+        # Keypoints on one spot, as the detector gives for some heads that are upside down, agree with any mesh.
         spot = face.keypoints is not None and np.ptp(face.keypoints, axis=0).max() < LEAST_SPREAD * face.size
         for turn in (0.0, np.pi / 2, -np.pi / 2, np.pi):
             points, presence = _twice(networks, image, center, side, first + turn)

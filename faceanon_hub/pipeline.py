@@ -694,7 +694,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.goal[AT["glasses"]] = SURE_GLASSES if options.glasses == "keep" else -SURE_GLASSES
         if parts is not None:
             job.tones = tones.measure(crop, points, parts)
-            if job.glasses:  # their frame is as dark
+            if job.glasses:  # a frame would be measured in place of the lashes
                 job.tones[tones.LASHES] = np.nan
         if self.recognizer is not None and options.privacy:
             job.identity = self.recognizer.describe(crop, points)
@@ -865,7 +865,7 @@ class FaceAnonPipeline(DiffusionPipeline):
         return each(lambda pair: self._in_full(*pair), zip(jobs, best, strict=True))
 
     def _in_full(self, job: FaceJob, trial: Trial) -> Trial:
-        """A trial whose person was drawn smaller than the crop, as large as the crop."""
+        """Draws a trial's person again, as large as the crop, if it was drawn smaller."""
         face, drawn = trial.face, trial.drawn
         if face is None or drawn is None or face.aim is None or len(drawn.picture) == job.size:
             return trial

@@ -28,9 +28,11 @@ MOST_IN_FRONT = 0.7  # of what lies round the inner face: above, the parser is w
 MATTE = 512  # side of the crop in which hair in front is found at most
 MOST_OVER = 0.3  # of the inner face under hair: above, the parser is not believed
 REACHED = 0.12  # sides of the crop from the hair that is left, up to which it is continued
-# From how far hair is taken for it, in sides of the crop, and how many levels a side costs; width of what is compared
-# round it, as a part of the side, and how much of that and of the hair has to be seen; pixels that are compared.
-FARTHEST, FARTHER, BESIDE, MOST, WHOLE, SAMPLES = 0.3, 20.0, 16, 0.7, 0.97, 200
+# Where the copy comes from: farthest offset, in sides of the crop; cost of an offset of one side, in levels.
+FARTHEST, FARTHER = 0.3, 20.0
+# What is compared round the gap: its width, as a part of the crop's side; least share that is seen, of it and of the
+# copy; pixels at most.
+BESIDE, MOST, WHOLE, SAMPLES = 16, 0.7, 0.97, 200
 COVERED = 0.7  # of the lips under something else, from which on it is a mask or a veil
 CLOTH_CELLS = 8  # colours per side of the crop that are taken of it
 SMALL = 256  # side of the crop in which light, colour and everything smooth is worked out
@@ -219,7 +221,7 @@ def overhang(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
 def draw_overhang(
     picture: np.ndarray, over: np.ndarray, surroundings: np.ndarray, hidden: np.ndarray, skin: np.ndarray
 ) -> np.ndarray:
-    """Continues hair over the new face: from the hair that is left beside it.
+    """Continues hair over the new face with a copy of the hair beside it.
 
     Args:
         picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -240,17 +242,18 @@ def draw_overhang(
     alpha *= ((REACHED - away / size) / (REACHED / 4)).clip(0, 1)
     drawn, (count, pieces) = picture.copy(), cv2.connectedComponents((alpha > 0).astype(np.uint8))
     for piece in range(1, count):
-        hair, known = _continued(surroundings, source, pieces == piece)
-        at = np.nonzero((pieces == piece) & known)
+        mask = pieces == piece
+        hair, known = _continued(surroundings, source, mask)
+        at = np.nonzero(mask & known)
         drawn[at] = (picture[at] + alpha[at][:, None] * (hair[at] - picture[at])).round().clip(0, 255).astype(np.uint8)
     return drawn
 
 
 def _continued(picture: np.ndarray, source: np.ndarray, piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is seen beside a piece of a picture, moved over it, and where: `(S, S, 3)`, float32, and `(S, S)`, bool.
+    """A moved copy of a picture that fills a piece of it, `(S, S, 3)`, float32, and where it is known, `(S, S)`, bool.
 
-    One offset for the whole piece keeps strands whole: the one after which the picture round the piece differs least
-    (statistics of patch offsets, He and Sun 2012). What still differs there is spread over the piece.
+    One offset for the whole piece keeps strands whole: the one with which the copy differs least from the picture
+    round the piece (statistics of patch offsets, He and Sun 2012). What still differs is spread over the piece.
     """
     size, small = len(picture), min(len(picture), SMALL)
     step = max(1, size // SMALL)
@@ -271,7 +274,7 @@ def _continued(picture: np.ndarray, source: np.ndarray, piece: np.ndarray) -> tu
 def _best_offset(
     picture: np.ndarray, source: np.ndarray, piece: np.ndarray, ring: np.ndarray, offsets: np.ndarray
 ) -> tuple[int, int] | None:
-    """The one of some offsets `(K, 2)` after which the ring differs least; None where nothing known is there."""
+    """The offset, of `(K, 2)`, with which the copy differs least on the ring; None if too little is seen for any."""
     beside, inside = np.argwhere(ring), np.argwhere(piece)
     if not len(beside):
         return None

@@ -22,28 +22,18 @@ def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarr
     """How uneven skin is, from fine lines to folds.
 
     Args:
-        crop (`np.ndarray` of shape `(S, S, 3)`, uint8):
-            RGB crop.
-        points (`np.ndarray` of shape `(478, >= 2)`):
-            Mesh in pixels of the crop.
-        parts (`np.ndarray` of shape `(s, s, 7)`, float32):
-            From [`FaceParser.parse`].
+        crop, points, parts:
+            As for [`tones.measure`].
 
     Returns:
         `np.ndarray` of shape `(3,)`, float64: contrast of each band, in shares of the level; NaN where hardly any skin
         is seen.
     """
     skin = _skin(points, parts, len(crop))
-    at = skin == 1
-    if at.sum() < FEWEST:
-        return np.full(len(BLURS), np.nan)
-    *bands, level = (band[at].mean(1) for band in _bands(crop, skin))
-    return np.array([np.percentile(np.abs(band) / level.clip(1), STRONG) for band in bands]).clip(1e-4)
+    return _contrasts(_bands(crop, skin), skin)
 
 
-def match(
-    picture: np.ndarray, points: np.ndarray, parts: np.ndarray, own: np.ndarray, wanted: np.ndarray
-) -> np.ndarray:
+def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Smooths the skin of a new face where it is less even than the original's; it is never made less even.
 
     Args:
@@ -51,18 +41,18 @@ def match(
             Drawn picture as placed in the crop.
         points, parts:
             Its mesh and parts, as for [`measure`].
-        own, wanted (`np.ndarray` of shape `(3,)`):
-            [`measure`] of the picture and of the original; NaN leaves a band as it is.
+        wanted (`np.ndarray` of shape `(3,)`):
+            [`measure`] of the original; NaN leaves a band as it is.
 
     Returns:
         `np.ndarray` of shape `(S, S, 3)`, uint8: a copy.
     """
-    left = np.nan_to_num(wanted / own, nan=1.0).clip(LEAST, 1)
+    size, skin = len(picture), _skin(points, parts, len(picture))
+    bands = _bands(picture, skin)
+    left = np.nan_to_num(wanted / _contrasts(bands, skin), nan=1.0).clip(LEAST, 1)
     if (left == 1).all():
         return picture.copy()
-    size, skin = len(picture), _skin(points, parts, len(picture))
-    bands = np.stack(_bands(picture, skin)[:-1], -1)
-    change = bands @ np.float32(left - 1) * cv2.GaussianBlur(skin, (0, 0), SOFT)[..., None]
+    change = np.stack(bands[:-1], -1) @ np.float32(left - 1) * cv2.GaussianBlur(skin, (0, 0), SOFT)[..., None]
     change = cv2.resize(change, (size, size), interpolation=cv2.INTER_CUBIC)
     return (picture + change).round().clip(0, 255).astype(np.uint8)
 
@@ -85,3 +75,12 @@ def _bands(crop: np.ndarray, skin: np.ndarray) -> list[np.ndarray]:
         bands.append(small - smooth)
         small = smooth
     return [*bands, small]
+
+
+def _contrasts(bands: list[np.ndarray], skin: np.ndarray) -> np.ndarray:
+    """[`measure`] of the result of [`_bands`]."""
+    at = skin == 1
+    if at.sum() < FEWEST:
+        return np.full(len(BLURS), np.nan)
+    *uneven, level = (band[at].mean(1) for band in bands)
+    return np.array([np.percentile(np.abs(band) / level.clip(1), STRONG) for band in uneven]).clip(1e-4)

@@ -57,11 +57,13 @@ def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarr
         NaN where a part is not seen.
     """
     skin = _skin_beside(crop, parts)
-    return np.full(COUNT, np.nan) if skin is None else _compare(crop, points, parts, skin)
+    if skin is None:
+        return np.full(COUNT, np.nan)
+    return np.concatenate([_compare(crop, points, parts, skin), texture.measure(crop, points, parts)])
 
 
 def _compare(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """As [`measure`], with the skin from [`_skin_beside`]."""
+    """As [`measure`], but for the texture, with the skin from [`_skin_beside`]."""
     small_points, sharp = points * (SMALL / len(crop)), _linear(crop)
     small = cv2.GaussianBlur(sharp, (0, 0), SMOOTH * SMALL)
     light = np.log((small @ LUMINANCE + BLACK) / (skin @ LUMINANCE + BLACK))
@@ -76,7 +78,6 @@ def _compare(crop: np.ndarray, points: np.ndarray, parts: np.ndarray, skin: np.n
             np.percentile(light[face], DARKEST) if face.sum() > FEWEST else np.nan,
             *(np.median(color[lips], 0) if lips.sum() > LEAST else np.full(3, np.nan)),
             _darkness_of_lashes(crop, points, parts, skin),
-            *texture.measure(crop, points, parts),
         ]
     )
 
@@ -86,7 +87,7 @@ def _darkness_of_lashes(crop: np.ndarray, points: np.ndarray, parts: np.ndarray,
     mask *= sized(parts[..., HAIR] + parts[..., OTHER], LASHES_SIZE) < UNSURE
     if mask.sum() < LEAST:
         return np.nan
-    light = to_linear(cv2.resize(crop, mask.shape, interpolation=cv2.INTER_AREA)) @ LUMINANCE + BLACK
+    light = _linear(crop, LASHES_SIZE) @ LUMINANCE + BLACK
     return float(np.average(np.log(light / (sized(skin, LASHES_SIZE) @ LUMINANCE + BLACK)), weights=mask))
 
 
@@ -108,7 +109,7 @@ def match(picture: np.ndarray, points: np.ndarray, parts: np.ndarray, wanted: np
     if skin is None:
         return picture
     own = _compare(picture, points, parts, skin)
-    picture = texture.match(picture, points, parts, own[TEXTURE], wanted[TEXTURE])
+    picture = texture.match(picture, points, parts, wanted[TEXTURE])
     if wanted[2] > max(HAZY, own[2]):
         veil = max(0.0, (np.exp(min(wanted[2], MOST_HAZY)) - np.exp(own[2])) / (1 - np.exp(own[2])))
         picture, skin = to_srgb(_veiled(to_linear(picture), veil, skin)), _veiled(skin, veil, skin)
@@ -187,8 +188,8 @@ def _skin_beside(picture: np.ndarray, parts: np.ndarray) -> np.ndarray | None:
     return spread(small, known.astype(np.float32), small[known].mean(0)).clip(0)
 
 
-def _linear(picture: np.ndarray) -> np.ndarray:
-    return to_linear(cv2.resize(picture, (SMALL, SMALL), interpolation=cv2.INTER_AREA))
+def _linear(picture: np.ndarray, size: int = SMALL) -> np.ndarray:
+    return to_linear(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA))
 
 
 def _discs(points: np.ndarray, share: float, size: int) -> np.ndarray:

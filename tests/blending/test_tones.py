@@ -153,6 +153,6 @@ def test_the_least_of_a_texture_that_is_left(drawn):
     picture, points, parts = drawn
     wanted = AS_DRAWN.copy()
     wanted[tones.TEXTURE] = 0
-    flat = texture.match(picture, points, parts, texture.measure(*drawn), wanted[tones.TEXTURE])
+    flat = texture.match(picture, points, parts, wanted[tones.TEXTURE])
     left = texture.measure(flat, points, parts) / texture.measure(*drawn)
     assert left.min() > 0.6 * texture.LEAST
