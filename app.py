@@ -1,7 +1,5 @@
 """The web demo, as a Space or `make app` starts it."""
 
-from __future__ import annotations
-
 import argparse
 
 from faceanon_hub import DEFAULT_CHECKPOINT

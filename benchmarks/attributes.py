@@ -5,8 +5,6 @@ python -m benchmarks.attributes CROPS... [--estimator WEIGHTS] [--surroundings W
 The crops are those of `python -m faceanon_hub.training.crops`, of pictures that no training saw.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 With `--angles` in place of a folder: the public-domain portrait's head turned through nine angles.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import random

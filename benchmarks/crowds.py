@@ -4,8 +4,6 @@ A crowd is composed of photos of one known face each, shrunk until every face ha
 grey photo of two megapixels. It is searched without and with `hide_small`. In a stand, faces grow from far to near.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import math

@@ -4,8 +4,6 @@ Every case is a fresh process of one thread each, and the cases take turns. Rate
 each process has finished a shard. What cannot be imported is said to be so, and not measured.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import json

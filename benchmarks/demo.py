@@ -1,7 +1,5 @@
 """The demo under load, and its time beside the pipeline's own: `python -m benchmarks.demo`."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import statistics

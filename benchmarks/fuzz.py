@@ -6,8 +6,6 @@ counted, with the input kept in `--out`: another error, a process that died, one
 face that was left as it was, a frame that is missing. The exit code is 1 if there is any.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import multiprocessing

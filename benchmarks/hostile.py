@@ -4,8 +4,6 @@ Starts a page of its own, stops it at the end, and exits with 1 where a visitor 
 file that was not sent, or the log names what was sent.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

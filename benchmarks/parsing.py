@@ -10,8 +10,6 @@ As many points lie in each part that the parser says as in any other, so a small
 for its share of the part's pixels. `score` prints the intersection over union of each part, overall and by skin tone.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

@@ -3,8 +3,6 @@
 Photos are shrunk until each face in turn has the given width. Without a folder: the public-domain portrait alone.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Photos to measure on, made from the public-domain portrait of scikit-image."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import skimage.data

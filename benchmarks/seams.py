@@ -9,8 +9,6 @@ in 24 sectors, where both bands are skin:
 - detail: high frequencies of the face's skin over the original's
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Run it on an otherwise idle machine: `make bench`.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -6,8 +6,6 @@ Faces that the upright photo shows surely count; also in crowds that are made of
 `--detection FILE`, another version of `faceanon_hub/detection.py` beside the package's.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import time

@@ -7,8 +7,6 @@ read off both videos frame by frame: no other is at hand. Beside it stands the t
 one look at each frame, a blurred ellipse, x264). Without a clip: the public-domain portrait, moved, turned and relit.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import tempfile

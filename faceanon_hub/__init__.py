@@ -1,7 +1,5 @@
 """Realistic faces of nobody: anonymize photos and keep expression, gaze, pose, light and skin colour."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,5 @@
 """A face to its apparent sex, age and glasses: as estimated, and as coarse as may be kept."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a picture of a face shows, in a few dozen numbers: all that is taken from the original for the new face."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

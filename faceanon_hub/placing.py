@@ -1,7 +1,5 @@
 """The drawn person's mesh into the original's pose and outline, and the drawn picture onto it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

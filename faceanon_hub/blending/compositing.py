@@ -1,7 +1,5 @@
 """The new face into the photo; and hiding a face that cannot be replaced."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

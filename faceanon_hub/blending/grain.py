@@ -1,7 +1,5 @@
 """The photo's sharpness and noise for the new face, measured on what is round it, not on the original face."""
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Regions of a face in its crop, drawn from its mesh."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

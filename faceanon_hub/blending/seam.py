@@ -1,7 +1,5 @@
 """Where the new face ends: what it hides of the photo, what stays in front, no edge where skin meets skin."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 

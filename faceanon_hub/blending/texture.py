@@ -1,7 +1,5 @@
 """Wrinkles, freckles and blotches: the skin of a new face shows no more of them than the original's."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

@@ -1,7 +1,5 @@
 """Brows, irises, lips, lashes, shadows and the texture of skin: as strong in the new face as in the original."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

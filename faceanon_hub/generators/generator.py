@@ -1,7 +1,5 @@
 """Generators: a latent to a style, a style to a photograph of nobody."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from typing import Any

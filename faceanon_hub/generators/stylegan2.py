@@ -1,7 +1,5 @@
 """StyleGAN2 as a prior: any generator of this kind whose weights somebody has, and the reading of such weights."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
