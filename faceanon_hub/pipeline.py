@@ -24,7 +24,7 @@ from . import placing
 from .alignment import align, transform, warp_in
 from .attributes import SURE_GLASSES, AttributeEstimator
 from .blending import compositing as blending
-from .blending import grain, regions, seam, tones
+from .blending import grain, patches, regions, seam, tones
 from .color import SkinColorTransfer, tone, toning
 from .component import component_file, loading
 from .detection import SMALLEST, FaceDetector
@@ -694,6 +694,7 @@ class FaceAnonPipeline(DiffusionPipeline):
             job.goal[AT["glasses"]] = SURE_GLASSES if options.glasses == "keep" else -SURE_GLASSES
         if parts is not None:
             job.tones = tones.measure(crop, points, parts)
+            job.patches = patches.measure(crop, points, parts)
             if job.glasses:  # a frame would be measured in place of the lashes
                 job.tones[tones.LASHES] = np.nan
         if self.recognizer is not None and options.privacy:
@@ -1107,6 +1108,9 @@ class FaceAnonPipeline(DiffusionPipeline):
         if self.skin_color_transfer is not None and job.color is not None and options.color_strength:
             skin, neutral = regions.skin_region(points, size), regions.eyes_and_mouth(points, size)
             changed = self.skin_color_transfer(changed, skin, region, job.color, options.color_strength, neutral)
+        if job.patches is not None and new.luminance is None:  # read off each frame of a video, they would flicker
+            strengths = options.lighting_strength, options.color_strength
+            changed = patches.match(changed, points, new.parts, region, job.patches, *strengths)
         return seam.carry(new.picture, before, changed)
 
     @classmethod

@@ -27,7 +27,7 @@ STEP_NOISE = 1.0  # of what a row's fit misses: the picture is looked at again
 PUSH_NOISE, LEAVE_NOISE = 0.2, 0.3
 # Cosine of embeddings that a drawn face may have to the original's, at `privacy` 0 and 1; standard deviations of push
 # for each that it is off, and at most so many of them in a round, back and forth; what it counts beside the error.
-LIKENESS, PUSH_SLOPE, PUSH_STEPS, LIKENESS_WEIGHT = (0.2, -0.08), 22.0, (-1.0, 2.5), 3.0
+LIKENESS, PUSH_SLOPE, PUSH_STEPS, LIKENESS_WEIGHT = (0.2, -0.1), 22.0, (-1.0, 2.5), 3.0
 POSE_TRUST = 4.0  # a wrong angle tears the placed face
 LEAST_TRUST, MOST_TRUST = 0.3, 3.0  # in a blendshape, by how far its score moves about what is asked for
 POSE_LIMIT, ROW_LIMIT, AGE_LIMIT = 2.6, 2.5, 4.0  # standard deviations of a row that are asked for at most

@@ -62,6 +62,7 @@ class FaceJob:
     lighting: np.ndarray | None = None  # (9,)
     color: np.ndarray | None = None  # (9,)
     tones: np.ndarray | None = None  # (10,), see [`tones.measure`]
+    patches: np.ndarray | None = None  # (5, 3), see [`patches.measure`]
     toning: np.ndarray | None = None  # (9, 2), see [`color.toning`]
     glasses: bool | None = None  # whether the original wears any, if that is known
     surroundings: np.ndarray = field(default_factory=lambda: np.empty(0))  # (S, S, 3) uint8, of the erased photo

@@ -44,8 +44,10 @@ def take_from(pipe, monkeypatch, numbers):
 
     def measured(pixels, job, options, parts):
         measure(pixels, job, options, parts)
-        found = job.goal, job.identity, job.lighting, job.color, job.tones, job.toning
-        job.goal, job.identity, job.lighting, job.color, job.tones, job.toning = numbers.setdefault("measured", found)
+        names = "goal", "identity", "lighting", "color", "tones", "patches", "toning"
+        taken = numbers.setdefault("measured", {name: getattr(job, name) for name in names})
+        for name, value in taken.items():
+            setattr(job, name, value)
 
     monkeypatch.setattr(pipe, "hide_face", hidden)
     monkeypatch.setattr(pipe, "measure_face", measured)
@@ -89,12 +91,13 @@ def test_a_few_numbers_are_all_that_is_taken(pipe, head):
         "lighting": (9,),
         "color": (9,),
         "tones": (10,),
+        "patches": (5, 3),
         "surroundings": (job.size, job.size, 3),
     }
     assert job.glasses in (None, False, True)  # a part of the goal, too
     assert set(vars(job)) - {"face", "size", "core", "cloth", "glasses", "new", "composed"} == {
         *("matrix", "points", "pose", "hidden", "skin", "over"),
-        *("goal", "identity", "lighting", "color", "tones", "toning", "surroundings"),
+        *("goal", "identity", "lighting", "color", "tones", "patches", "toning", "surroundings"),
     }
     assert job.cloth is None
     assert not np.shares_memory(job.surroundings, head)
