@@ -10,6 +10,7 @@ from .ranges import check_number
 
 # Photos of one tone: steps of lightness, side of the crop that is measured, CIELAB distance that is noise.
 TONES, TONED_SIZE, TONED = 9, 128, 4.5
+CAST = 5.0  # CIELAB distance up to which drawn skin is off by chance; what is beyond is the colour of the light
 COLORLESS = 0.5  # CIELAB chroma: below, a tone is grey
 
 
@@ -80,7 +81,8 @@ class SkinColorTransfer(Component):
             strength (`float`, *optional*):
                 In place of the configured one.
             neutral (`np.ndarray` of shape `(S, S)`, float32, *optional*):
-                What is not to be tinted, only made as much brighter or darker as the skin: eyes and teeth, 0 to 1.
+                Eyes and teeth, 0 to 1: made as much brighter or darker as the skin, and tinted in strongly coloured
+                light only.
 
         Returns:
             `np.ndarray` of shape `(S, S, 3)`, uint8.
@@ -101,7 +103,10 @@ class SkinColorTransfer(Component):
         moved = (to_lab(exposed) - present[:3]) @ stretch.T
         moved += original[:3] - np.median(moved[skin > 0], 0)
         if neutral is not None:
-            moved += neutral[..., None] * (to_lab(to_srgb(light * (wanted / found))) - moved)
+            bare = to_lab(to_srgb(light * (wanted / found)))
+            shift = original[1:3] - present[1:3]
+            bare[..., 1:] += shift * max(0.0, 1 - CAST / max(float(np.linalg.norm(shift)), CAST))
+            moved += neutral[..., None] * (bare - moved)
         return from_lab(lab + (strength * region)[..., None] * (moved - lab))
 
 

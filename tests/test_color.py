@@ -236,16 +236,25 @@ def test_lab_is_that_of_the_standard_and_every_colour_survives_the_way_there_and
     assert to_lab(colors)[0, 0] == pytest.approx([53.24, 80.09, 67.2], abs=0.02)
 
 
-@pytest.mark.parametrize("lightness", [35, 80])
-def test_what_is_neutral_gets_the_brightness_and_no_tint(transfer, lightness):
+@pytest.mark.parametrize(
+    "lightness, hue, tint",
+    [
+        (35, (9, 12), (0, 0)),
+        (80, (14, 18), (0, 0)),
+        (80, (10, 21), (0, 0)),
+        (80, (14, 48), (0, 25)),
+        (80, (-6, 18), (-15, 0)),
+    ],
+)
+def test_eyes_get_the_brightness_and_a_tint_in_colored_light_only(transfer, lightness, hue, tint):
     picture, neutral = skin_of([60, 14, 18], seed=1), np.zeros((SIZE, SIZE), np.float32)
     picture[20:30, 10:30], neutral[20:30, 10:30] = 150, 1
     corrected = transfer(
-        picture, EVERYWHERE * (1 - neutral), EVERYWHERE, transfer.estimate(skin_of([lightness, -10, -20]), EVERYWHERE),
+        picture, EVERYWHERE * (1 - neutral), EVERYWHERE, transfer.estimate(skin_of([lightness, *hue]), EVERYWHERE),
         neutral=neutral,
-    )[22:28, 12:28].astype(int)  # fmt: skip
-    assert np.ptp(corrected, axis=2).max() <= 1
-    assert (corrected.max() < 120) if lightness < 60 else (corrected.min() > 180)
+    )[22:28, 12:28]  # fmt: skip
+    assert np.abs(to_lab(corrected)[..., 1:] - tint).max() < (3 if any(tint) else 0.8)
+    assert (corrected.max() < 120) if lightness < 60 else (corrected.mean() > 180)
 
 
 @pytest.mark.parametrize("hue", [(1.0, 1.0, 1.0), (1.0, 0.85, 0.65), (0.6, 0.8, 1.0)])
