@@ -1,5 +1,7 @@
 """What README and docs/ say: links lead somewhere, files exist, examples run, figures were measured."""
 
+import doctest
+import importlib
 import inspect
 import re
 import tomllib
@@ -102,6 +104,18 @@ def test_the_example_of_the_editor_runs(pipe, portrait, tmp_path, monkeypatch):
     before, after = (np.asarray(PIL.Image.open(name)).astype(int) for name in ("photo.jpg", "new.jpg"))
     changed = np.abs(before - after).mean(2)
     assert changed[300:500, :400].mean() > 10 > 4 > changed[60:180, 180:270].mean()  # the zone; the face
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "color", "coverage", "expression", "identity", "pose", "realism"])
+def test_the_examples_of_a_metric_give_what_they_say(name):
+    module = importlib.import_module(f"faceanon_hub.metrics.{name}")
+    codes = [
+        code for part in vars(module).values() for code in re.findall(r"```py\n(.*?)```", str(part.__doc__), re.S)
+    ]
+    assert codes
+    for code in codes:
+        example = doctest.DocTestParser().get_doctest(inspect.cleandoc(code), {}, name, None, None)
+        assert doctest.DocTestRunner().run(example).failed == 0
 
 
 @pytest.fixture(scope="module")

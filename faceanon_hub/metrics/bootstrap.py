@@ -23,6 +23,15 @@ def median_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, fl
 
     Raises:
         MissingDependencyError: the extra `eval` is not installed.
+
+    Example:
+        ```py
+        >>> import numpy as np
+        >>> from faceanon_hub.metrics import median_interval
+
+        >>> median_interval(np.arange(100.0))
+        (49.5, 40.0, 58.5)
+        ```
     """
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]

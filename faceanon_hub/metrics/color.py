@@ -67,6 +67,17 @@ def color_errors(
 
     Raises:
         MissingDependencyError: scikit-image is not installed.
+
+    Example:
+        ```py
+        >>> import numpy as np
+        >>> from faceanon_hub.metrics import color_errors
+
+        >>> skin = np.full((8, 8, 3), (220, 180, 160), np.uint8)
+        >>> errors = color_errors(skin - 20, skin, np.ones((8, 8)))
+        >>> {name: round(error, 1) for name, error in errors.items()}
+        {'ciede2000': 5.5, 'chroma': 0.5, 'ita': 9.5}
+        ```
     """
     try:
         from skimage.color import deltaE_ciede2000

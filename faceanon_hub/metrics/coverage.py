@@ -60,6 +60,16 @@ def covered(boxes: np.ndarray, replaced: np.ndarray) -> np.ndarray:
 
     Returns:
         `np.ndarray` of shape `(N,)`, bool.
+
+    Example:
+        ```py
+        >>> import numpy as np
+        >>> from faceanon_hub.metrics import covered
+
+        >>> boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60]])
+        >>> covered(boxes, replaced=np.array([[2, 2, 12, 12]])).tolist()
+        [True, False]
+        ```
     """
     common, first, second = _areas(boxes, replaced)
     share = common / np.minimum(first, second)

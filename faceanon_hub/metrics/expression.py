@@ -32,6 +32,16 @@ def blendshape_errors(scores: dict[str, float], reference: dict[str, float]) -> 
     Returns:
         `dict[str, float]`: means in percentage points, 0 (perfect) to 100: `all` of the 52, and by part of the face
         `eyes` (lids and gaze), `brows`, `mouth` and `jaw`.
+
+    Example:
+        ```py
+        >>> from faceanon_hub.landmarks import BLENDSHAPES
+        >>> from faceanon_hub.metrics import blendshape_errors
+
+        >>> rest = dict.fromkeys(BLENDSHAPES, 0.0)
+        >>> blendshape_errors({**rest, "jawOpen": 0.5}, rest)["jaw"]
+        12.5
+        ```
     """
     differences = {name: 100 * abs(scores[name] - reference[name]) for name in reference}
     return {

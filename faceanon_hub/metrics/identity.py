@@ -145,6 +145,17 @@ def verify(originals: np.ndarray, probes: np.ndarray, identities: np.ndarray) ->
 
     Raises:
         ValueError: there is no mated or no non-mated pair.
+
+    Example:
+        ```py
+        >>> import numpy as np
+        >>> from faceanon_hub.metrics import verify
+
+        >>> embeddings = np.array([[0, 0], [0.1, 0], [3, 0], [3.1, 0]])  # two photos of each of two people
+        >>> found = verify(embeddings, embeddings, np.array(["a", "a", "b", "b"]))
+        >>> found.auc, found.rank1, found.pairs
+        (1.0, 1.0, 4)
+        ```
     """
     originals, probes, people = _paired(originals, probes, identities)
     distances, mated, apart = _pairs(originals, probes, people)

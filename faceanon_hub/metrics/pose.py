@@ -30,6 +30,18 @@ def pose_error(points: np.ndarray, reference: np.ndarray) -> float:
 
     Returns:
         `float`: degrees, 0 (perfect) to 180.
+
+    Example:
+        ```py
+        >>> import numpy as np
+        >>> from faceanon_hub.metrics import pose_error
+
+        >>> mesh = np.random.default_rng(0).normal(size=(478, 3))
+        >>> angle = np.radians(10)
+        >>> turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        >>> round(pose_error(2 * mesh @ turn.T, mesh), 3)
+        10.0
+        ```
     """
     # The chord, unlike the arc cosine of the trace, keeps its digits near 0.
     chord = np.linalg.norm(head_rotation(points, reference) - np.eye(3)) / np.sqrt(8)

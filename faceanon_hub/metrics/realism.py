@@ -119,6 +119,16 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
 
     Returns:
         `float`: 0 and more, squared units of the features; 0 is perfect.
+
+    Example:
+        ```py
+        >>> import numpy as np
+        >>> from faceanon_hub.metrics import frechet_distance
+
+        >>> features = np.random.default_rng(0).normal(size=(500, 4))
+        >>> round(frechet_distance(features + [1, 0, 0, 0], features), 3)
+        1.0
+        ```
     """
     (mean, root), (other_mean, other_root) = (_normal(np.asarray(each, np.float64)) for each in (features, others))
     # With C = R'R, the trace of the root of C1 C2 is the sum of the singular values of R1 R2': no root of a singular
