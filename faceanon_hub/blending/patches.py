@@ -49,7 +49,7 @@ def match(
     light: float = 1.0,
     tint: float = 1.0,
 ) -> np.ndarray:
-    """Makes patches of a new face no darker than, and tinted as, the original's.
+    """Makes patches of a new face no darker than, and tinted as, the original's; the middle of all skin stays.
 
     It does what nine harmonics and the middle colour of the skin cannot: bags under eyes, stubble, a grey upper lip.
 
@@ -74,6 +74,8 @@ def match(
     for _ in range(ROUNDS):
         missing = wanted - _compare(own + change, points, skin)
         known = np.isfinite(missing).all(1)
+        if not known.any():
+            return picture
         weight = _weights(points, [patch for patch, _ in PATCHES], CHANGED)[known]
         missing = missing[known].astype(np.float32)
         change += np.tensordot(weight, missing, (0, 0)) / weight.sum(0)[..., None].clip(1)
@@ -81,6 +83,7 @@ def match(
         change = (change - lightness).clip(-TINTED, TINTED) + lightness.clip(0, LIGHTER)
     lightness = change.mean(2, keepdims=True)
     change = light * lightness + tint * (change - lightness)
+    change += np.median(own[skin > 0], 0) - np.median((own + change)[skin > 0], 0)
     return to_srgb(to_linear(picture) * np.exp(cv2.resize(change, (size, size)) * region[..., None]))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from faceanon_hub.blending import patches
+from faceanon_hub.blending.regions import skin_region
 from faceanon_hub.lighting import to_linear, to_srgb
 from faceanon_hub.parsing import SKIN
 
@@ -46,6 +47,14 @@ def test_a_patch_that_is_off_is_brought_back(drawn, patch, change):
     spot = np.abs(wrong.astype(int) - picture).max(2)
     levels = [np.abs(one.astype(int) - picture)[spot > spot.max() / 2].mean() for one in (wrong, mended)]
     assert levels[1] < 0.5 * levels[0]
+
+
+def test_the_middle_of_the_skin_stays(drawn):
+    picture, points, parts = drawn
+    changed = patches.match(picture, points, parts, WHOLE, patches.measure(*drawn) + [0.4, 0.3, 0.3])
+    skin = skin_region(points, SIZE) > 0
+    before, after = (np.median(one[skin], 0) for one in (picture, changed))
+    assert np.abs(before - after).max() <= 1.5 and np.abs(changed.astype(int) - picture).max() > 8
 
 
 def test_lightness_and_tint_are_changed_by_their_own_strengths(drawn):
