@@ -23,8 +23,10 @@ from faceanon_hub import (
 )
 from faceanon_hub.blending.compositing import CELLS
 from faceanon_hub.placing import crop_size
-from faceanon_hub.video.anonymize import EVERY, LOOKAHEAD, MOST_TRIES, REMEMBERED, _Planned, _Window
 from faceanon_hub.video.container import Frame
+from faceanon_hub.video.painting import Painter
+from faceanon_hub.video.planning import MOST_TRIES, REMEMBERED, Planned, Planner
+from faceanon_hub.video.searching import EVERY, LOOKAHEAD, Search
 from faceanon_hub.video.tracking import Sighting, Track, carried
 
 COUNT, SIZE = 22, 160
@@ -72,14 +74,22 @@ def changes(before, after, places):
 
 def blinded(monkeypatch, hidden):
     """The detector finds nothing in the frames of these numbers."""
-    find = _Window._find
+    find = Search._find
     monkeypatch.setattr(
-        _Window, "_find", lambda self, frame, *more: [] if frame.number in hidden else find(self, frame, *more)
+        Search, "_find", lambda self, frame, *more: [] if frame.number in hidden else find(self, frame, *more)
     )
 
 
-def advance(window, batch, last=False):
-    return window.paint(window.track(batch, last))
+class Stages:
+    """The stages of a video, each a batch further."""
+
+    def __init__(self, pipe):
+        options = pipe.resolve()
+        self.search = Search(pipe, options)
+        self.planner, self.painter = Planner(pipe, options, 0, self.search, []), Painter(pipe, options, [], [])
+
+    def advance(self, batch, last=False):
+        return self.painter.paint([(frame, self.planner.plan(frame)) for frame in self.search.advance(batch, last)])
 
 
 def test_every_frame_has_one_new_face(clip, done, places):
@@ -117,7 +127,7 @@ def test_faces_the_detector_misses_are_followed(lenient, clip, places, tmp_path,
 
 def test_frames_in_which_nothing_finds_the_face_are_filled(lenient, clip, places, tmp_path, monkeypatch):
     blinded(monkeypatch, {0, 1, 9, 10, 11, 12, 20, 21})
-    monkeypatch.setattr(_Window, "_seek", lambda *given: None)
+    monkeypatch.setattr(Search, "_seek", lambda *given: None)
     report = lenient.video(clip, tmp_path / "a.mp4", seed=1)
     (track,) = report.tracks
     assert track["found"] == {"beyond": 5, "detected": COUNT - 9, "filled": 4}
@@ -192,33 +202,34 @@ def test_seeds_are_told_only_when_asked(done):
 
 
 def test_no_more_frames_are_held_than_the_look_ahead(lenient):
-    window = _Window(lenient, lenient.resolve(), 0, [], [])
+    stages = Stages(lenient)
     given = 0
     for number in range(3 * LOOKAHEAD):
-        given += len(advance(window, [Frame(number, number / 25, number, np.full((32, 32, 3), 90, np.uint8))]))
-        assert len(window._frames) <= LOOKAHEAD and given == max(0, number + 1 - LOOKAHEAD)
-    assert len(advance(window, [], last=True)) == LOOKAHEAD
+        given += len(stages.advance([Frame(number, number / 25, number, np.full((32, 32, 3), 90, np.uint8))]))
+        assert len(stages.search.frames) <= LOOKAHEAD and given == max(0, number + 1 - LOOKAHEAD)
+    assert len(stages.advance([], last=True)) == LOOKAHEAD
 
 
 def test_few_people_are_held(lenient, portrait):
-    window = _Window(lenient, lenient.resolve(), 0, [], [])
+    stages = Stages(lenient)
     frames = [*moving(portrait, 2), *[np.full((SIZE, SIZE, 3), 90, np.uint8)] * (3 * LOOKAHEAD)]
     with torch.no_grad():
         for number, pixels in enumerate(frames):
-            advance(window, [Frame(number, number / 25, number, pixels)])
-    assert len(window.records) == 1 and not window.tracker.tracks and list(window._people) == [0]
-    entry = _Planned(None, None, "detected", size=128)
+            stages.advance([Frame(number, number / 25, number, pixels)])
+    planner = stages.planner
+    assert len(stages.painter.records) == 1 and not stages.search.tracker.tracks and list(planner._people) == [0]
+    entry = Planned(None, None, "detected", size=128)
     for number in range(1, 20):
         entry.track = Track(number, person=number)
-        window._cast(entry.track, entry, number)
-    assert list(window._people) == list(window._tried) == list(range(20 - REMEMBERED, 20))
+        planner.cast(entry.track, entry, number)
+    assert list(planner._people) == list(planner._tried) == list(range(20 - REMEMBERED, 20))
 
 
 class Casting:
-    """Counts the people whom a window has drawn, none of whom fits where told so."""
+    """Counts the people whom a planner has drawn, none of whom fits where told so."""
 
     def __init__(self, lenient, monkeypatch, fits=True):
-        self.window, self.jobs, self.sizes = _Window(lenient, lenient.resolve(), 0, [], []), [], []
+        self.planner, self.jobs, self.sizes = Stages(lenient).planner, [], []
         found = self if fits else None
         monkeypatch.setattr(lenient, "draw_person", lambda job, options: self.jobs.append(job) or found)
         monkeypatch.setattr(lenient, "refine_person", lambda person, size: self.sizes.append(size) or self)
@@ -226,15 +237,15 @@ class Casting:
 
     def __call__(self, frames, person=0):
         """Who plays a face that is seen in these frames, looking as the portrait with this much of a smile."""
-        self.window._frames.clear()
+        self.planner.search.frames.clear()
         track = Track(len(self.jobs), person=person)
         for number, pixels, face, smile in frames:
             shapes = dict.fromkeys(face.blendshapes, 0.0) | {"mouthSmileLeft": smile}
             seen = dataclasses.replace(face, blendshapes=shapes)
             track.add(Sighting(number, number / 25, seen, "detected"))
-            self.window._frames.append(Frame(number, number / 25, number, pixels))
-        entry = _Planned(dataclasses.replace(seen, seed=5), track, "detected", size=128)
-        return self.window._cast(track, entry, frames[0][0])
+            self.planner.search.frames.append(Frame(number, number / 25, number, pixels))
+        entry = Planned(dataclasses.replace(seen, seed=5), track, "detected", size=128)
+        return self.planner.cast(track, entry, frames[0][0])
 
 
 def test_one_person_is_drawn_once_for_the_calmest_frame(lenient, portrait, face, monkeypatch):
