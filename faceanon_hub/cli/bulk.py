@@ -9,20 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from . import flags
-from .console import (
-    MOST_LINES,
-    OBFUSCATED,
-    PARTLY,
-    as_usage,
-    below_limit,
-    check_apart,
-    counted,
-    listed,
-    parse_zones,
-    say,
-    warn,
-)
+from . import console, flags
 
 if TYPE_CHECKING:
     from ..bulk.datasets import DatasetReport
@@ -78,8 +65,10 @@ def folder(
     Stopped half-way, the same command goes on where it was; done again, it does what is new. Its state is in
     OUT/.faceanon: leave that out of what you publish.
     """
-    check_apart({"IN": source, "OUT": target, "--report": report, "--zones": zones, "--checkpoint": checkpoint})
-    kept, hidden = parse_zones(keep, "--keep"), parse_zones(hide, "--hide")
+    console.check_apart(
+        {"IN": source, "OUT": target, "--report": report, "--zones": zones, "--checkpoint": checkpoint}
+    )
+    kept, hidden = console.parse_zones(keep, "--keep"), console.parse_zones(hide, "--hide")
     from ..bulk.folders import anonymize_folder
     from ..io.photos import MAX_PIXELS
 
@@ -89,7 +78,7 @@ def folder(
     run = {"checkpoint": checkpoint, "workers": workers or os.cpu_count() or 1, "device": device, "dtype": dtype}
     zoned = {"keep": kept, "hide": hidden, "zones": zones}
     call: dict[str, Any] = {**which, **names, **coding, **run, **zoned, **options, "voice": voice}
-    with counted("files", quiet) as on_progress, as_usage():
+    with console.counted("files", quiet) as on_progress, console.as_usage():
         summary = anonymize_folder(
             source, target, seed=seed, redo=redo, dry_run=dry_run, on_progress=on_progress, **call
         )
@@ -101,9 +90,9 @@ def folder(
     if not quiet:
         _sum_up_folder(target, summary, dry_run)
     if summary.failures:
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(console.PARTLY)
     if summary.obfuscated:
-        raise typer.Exit(OBFUSCATED)
+        raise typer.Exit(console.OBFUSCATED)
 
 
 def _sum_up_folder(target: Path, summary: FolderReport, dry_run: bool) -> None:
@@ -112,14 +101,14 @@ def _sum_up_folder(target: Path, summary: FolderReport, dry_run: bool) -> None:
         "skipped": summary.skipped, "failed": summary.failed,
     }  # fmt: skip
     faces = {name: getattr(summary, name) for name in ("anonymized", "obfuscated", "kept")}
-    done, seen = listed(counts, "nothing to do"), listed(faces, "none")
+    done, seen = console.listed(counts, "nothing to do"), console.listed(faces, "none")
     if dry_run:
         done, seen = f"{len(summary.planned)} files to do, {summary.skipped} to be skipped", "not looked for"
-    say(f"{target}: {done}; faces: {seen}{below_limit(summary.small)}")
-    for path, note in list(summary.crowds.items())[:MOST_LINES]:
-        warn(f"  {path}: {note}")
-    for path, reason in list(summary.failures.items())[:MOST_LINES]:
-        warn(f"  failed: {path}: {reason}")
+    console.say(f"{target}: {done}; faces: {seen}{console.below_limit(summary.small)}")
+    for path, note in list(summary.crowds.items())[: console.MOST_LINES]:
+        console.warn(f"  {path}: {note}")
+    for path, reason in list(summary.failures.items())[: console.MOST_LINES]:
+        console.warn(f"  failed: {path}: {reason}")
 
 
 @flags.takes_options
@@ -150,32 +139,34 @@ def dataset(
 
     Stopped half-way, the same command goes on where it was. DST/_faceanon holds the rows that failed.
     """
-    check_apart({"SRC": source, "DST": target, "--checkpoint": checkpoint})
+    console.check_apart({"SRC": source, "DST": target, "--checkpoint": checkpoint})
     from ..bulk.datasets import anonymize_dataset
     from ..io.photos import MAX_PIXELS
 
     run: dict[str, Any] = {"engine": engine, "actors": actors, "cpus": cpus, "gpus": gpus, "retries": retries}
     rows = {"column": column, "trust": trust or (), "quality": quality, "max_pixels": max_pixels or MAX_PIXELS}
     call: dict[str, Any] = {**run, **rows, "batch_rows": batch_rows, "checkpoint": checkpoint, "dtype": dtype}
-    with counted("shards", quiet) as on_progress, as_usage():
+    with console.counted("shards", quiet) as on_progress, console.as_usage():
         summary = anonymize_dataset(source, target, seed=seed, on_progress=on_progress, **call, **options)
     if as_json:
         typer.echo(json.dumps(summary.to_dict(), indent=2))
     if not quiet:
         _sum_up_dataset(target, summary)
     if summary.failures:
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(console.PARTLY)
     if summary.obfuscated:
-        raise typer.Exit(OBFUSCATED)
+        raise typer.Exit(console.OBFUSCATED)
 
 
 def _sum_up_dataset(target: str, summary: DatasetReport) -> None:
     seen = f"{summary.anonymized} anonymized" + (f", {summary.obfuscated} obfuscated" if summary.obfuscated else "")
-    say(f"{target}: {summary.rows} rows, {summary.failed} failed; faces: {seen}{below_limit(summary.small)}")
-    for crowd in summary.crowds[:MOST_LINES]:
-        warn(f"  {crowd['shard']}, row {crowd['row']}: {crowd['note']}")
-    for failure in summary.failures[:MOST_LINES]:
+    console.say(
+        f"{target}: {summary.rows} rows, {summary.failed} failed; faces: {seen}{console.below_limit(summary.small)}"
+    )
+    for crowd in summary.crowds[: console.MOST_LINES]:
+        console.warn(f"  {crowd['shard']}, row {crowd['row']}: {crowd['note']}")
+    for failure in summary.failures[: console.MOST_LINES]:
         row = "" if failure["row"] is None else f", row {failure['row']}"
-        warn(f"  failed: {failure['shard']}{row}: {failure['error']}")
-    for path, reason in list(summary.left_out.items())[:MOST_LINES]:
-        warn(f"  left out: {path}: {reason}")
+        console.warn(f"  failed: {failure['shard']}{row}: {failure['error']}")
+    for path, reason in list(summary.left_out.items())[: console.MOST_LINES]:
+        console.warn(f"  left out: {path}: {reason}")

@@ -12,22 +12,7 @@ import typer
 
 from .. import __version__
 from ..files import write_text
-from . import flags
-from .console import (
-    MOST_LINES,
-    PARTLY,
-    UNCHANGED,
-    as_usage,
-    check_apart,
-    check_new,
-    counted,
-    load,
-    numbered,
-    parse_names,
-    progress_bar,
-    say,
-    warn,
-)
+from . import console, flags
 from .extras import check_extra
 
 if TYPE_CHECKING:
@@ -57,7 +42,7 @@ def check(
     Exit code 3 where a face looks unchanged; else 6 where a file could not be compared: it has no result or no
     original, cannot be read, or has another shape.
     """
-    check_apart({"IN": source, "OUT": target, "--sheet": sheet})
+    console.check_apart({"IN": source, "OUT": target, "--sheet": sheet})
     check_extra("eval")
     from ..evaluation.checking import check_results
     from ..io.photos import MAX_PIXELS, check_photo_target, write_photo
@@ -65,9 +50,9 @@ def check(
 
     if sheet is not None:
         check_photo_target(sheet)
-    check_new([sheet], force)
+    console.check_new([sheet], force)
     names: dict[str, Any] = {"suffix": suffix, "photo_format": photo_format, "max_pixels": max_pixels or MAX_PIXELS}
-    with counted("files", quiet) as on_progress, as_usage():
+    with console.counted("files", quiet) as on_progress, console.as_usage():
         report = check_results(source, target, on_progress=on_progress, **names)
     pictures = [face.pictures for face in report.unchanged if face.pictures is not None]
     if sheet is not None and pictures:
@@ -78,15 +63,15 @@ def check(
         _list_unchanged(report)
     if not quiet:
         seen = f"{report.photos} photos, {report.videos} videos, {report.faces} faces"
-        say(f"{target}: {seen}; {len(report.unchanged)} look unchanged")
+        console.say(f"{target}: {seen}; {len(report.unchanged)} look unchanged")
         for path, note in report.notes.items():
-            say(f"  {path}: {note}")
+            console.say(f"  {path}: {note}")
         for path, reason in report.failures.items():
-            warn(f"  not compared: {path}: {reason}")
+            console.warn(f"  not compared: {path}: {reason}")
     if report.unchanged:
-        raise typer.Exit(UNCHANGED)
+        raise typer.Exit(console.UNCHANGED)
     if report.failures:
-        raise typer.Exit(PARTLY)
+        raise typer.Exit(console.PARTLY)
 
 
 def _list_unchanged(report: CheckReport) -> None:
@@ -124,7 +109,7 @@ def evaluate(
     """
     written = {f"--out/{name}": out / name for name in ("report.json", "report.md", "worst.jpg")}
     read = {"--card": card, "--judge": judge, "--inception": inception, "--checkpoint": checkpoint}
-    check_apart({**numbered("FOLDER", folders), "--out": out, **written, **read})
+    console.check_apart({**console.numbered("FOLDER", folders), "--out": out, **written, **read})
     check_extra("eval")
     from .. import DEFAULT_CHECKPOINT
     from ..evaluation import evaluator, report
@@ -132,11 +117,11 @@ def evaluate(
     from ..io.photos import write_photo
 
     known = list(evaluator.METHODS)
-    rows = known if methods is None else parse_names(methods, known, "--methods")
+    rows = known if methods is None else console.parse_names(methods, known, "--methods")
     tasks = evaluator.find_photos(folders, pairs == "identities", limit)
     networks: dict[str, Any] = {"inception": inception and str(inception), "judge": judge and str(judge)}
     run = checkpoint or str(DEFAULT_CHECKPOINT), rows, out / "state", seed, workers or os.cpu_count() or 1
-    with progress_bar(quiet) as progress:
+    with console.progress_bar(quiet) as progress:
         task = progress.add_task("measuring", total=len(tasks))
         records = evaluator.evaluate(tasks, *run, lambda: progress.advance(task), **networks)
         progress.update(task, description="summing up", total=None)
@@ -146,16 +131,16 @@ def evaluate(
         write_text(out / "report.md", report.to_markdown(summary))
         report.plot(summary, out / "plots")
         if evaluator.DEFAULT in rows:
-            worst = report.worst_sheet(evaluator.Evaluator(load(checkpoint), rows, seed), tasks, records)
+            worst = report.worst_sheet(evaluator.Evaluator(console.load(checkpoint), rows, seed), tasks, records)
             write_photo(worst, out / "worst.jpg")
         if card is not None:
             renew_card(card, summary)
         if not keep_state:
             shutil.rmtree(out / "state")
     if not quiet:
-        for path, reason in list(summary["left_out"].items())[:MOST_LINES]:
-            warn(f"left out: {path}: {reason}")
-        say(f"{out / 'report.md'}: {summary['photos']} photos")
+        for path, reason in list(summary["left_out"].items())[: console.MOST_LINES]:
+            console.warn(f"left out: {path}: {reason}")
+        console.say(f"{out / 'report.md'}: {summary['photos']} photos")
 
 
 def attack(
@@ -185,16 +170,18 @@ def attack(
     The report holds figures only; embeddings stay in memory.
     """
     written = {f"OUT/{name}": out / name for name in ("report.json", "report.md", "embeddings.npz")}
-    check_apart({"PHOTOS": photos, "OUT": out, **written, "--recognizer": recognizer, "--checkpoint": checkpoint})
+    console.check_apart(
+        {"PHOTOS": photos, "OUT": out, **written, "--recognizer": recognizer, "--checkpoint": checkpoint}
+    )
     check_extra("eval")
     from .. import DEFAULT_CHECKPOINT, attacks
     from ..metrics import FaceResRecognizer
 
     known = attacks.known_settings()
-    chosen = known if settings is None else parse_names(settings, known, "--settings")
+    chosen = known if settings is None else console.parse_names(settings, known, "--settings")
     attacks.prepare(out)
     tasks = attacks.find_people(photos, limit)
-    with progress_bar(quiet) as progress:
+    with console.progress_bar(quiet) as progress:
         task = progress.add_task("anonymizing", total=len(tasks))
         seen = attacks.observe(
             tasks,
@@ -216,7 +203,7 @@ def attack(
         attacks.plot(summary, out / "plots")
     if not quiet:
         for reason, count in summary["left_out"].items():
-            warn(f"left out: {count} photos: {reason}")
+            console.warn(f"left out: {count} photos: {reason}")
         for line in attacks.in_words(summary):
-            say(line)
-        say(f"{out / 'report.md'}: {summary['photos']} photos")
+            console.say(line)
+        console.say(f"{out / 'report.md'}: {summary['photos']} photos")

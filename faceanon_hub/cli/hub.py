@@ -17,8 +17,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..errors import FaceAnonError, MissingDependencyError, UnreadableError
-from . import flags
-from .console import load, say
+from . import console, flags
 from .extras import check_extra
 
 space = typer.Typer(no_args_is_help=True, help="The demo as a Hugging Face Space.")
@@ -36,7 +35,7 @@ def info(
     from .. import DEFAULT_CHECKPOINT
     from ..hub import card_facts, describe
 
-    pipe = load(checkpoint)
+    pipe = console.load(checkpoint)
     facts = {
         "faceanon-hub": __version__,
         "python": platform.python_version(),
@@ -79,7 +78,7 @@ def push(
     if evaluation is not None and not evaluation.is_file():
         raise UnreadableError(evaluation, "no such file")
     with _uploading(repo_id):
-        pipe = load(str(checkpoint))
+        pipe = console.load(str(checkpoint))
         check_measured(pipe, str(checkpoint))
         picture = people_sheet(pipe.generator, pipe.draw_people(range(SHEET_PEOPLE))) if sheet else None
         pipe = FaceAnonPipeline.from_pretrained(checkpoint, dtype=torch.float16)
@@ -109,7 +108,7 @@ def build_space(folder: Annotated[Path, typer.Argument(help="Folder to make; it 
     from ..demo.space import assemble
 
     assemble(folder)
-    say(f"{folder}: run it with `python app.py` inside it")
+    console.say(f"{folder}: run it with `python app.py` inside it")
 
 
 @space.command("push")

@@ -13,8 +13,7 @@ import typer
 
 from .. import __version__
 from ..errors import FaceAnonError
-from . import bulk, evaluation, hub, photo, training, video
-from .console import STOPPED, exit_code, say, warn
+from . import bulk, console, evaluation, hub, photo, training, video
 
 # What a command says when it is stopped half-way.
 GOES_ON = dict.fromkeys(
@@ -30,8 +29,10 @@ class Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            warn(f"stopped: {GOES_ON.get(ctx.invoked_subcommand or '', 'what was not finished is not written')}")
-            raise typer.Exit(STOPPED) from None
+            console.warn(
+                f"stopped: {GOES_ON.get(ctx.invoked_subcommand or '', 'what was not finished is not written')}"
+            )
+            raise typer.Exit(console.STOPPED) from None
         except FaceAnonError as error:
             failure = error
         except OSError as error:
@@ -39,8 +40,8 @@ class Commands(typer.core.TyperGroup):
                 raise
             where = f"{error.filename}: " if error.filename else ""
             failure = FaceAnonError(f"{where}{error.strerror or error}")
-        say(f"error: {failure}", "red")
-        raise typer.Exit(exit_code(failure))
+        console.say(f"error: {failure}", "red")
+        raise typer.Exit(console.exit_code(failure))
 
 
 app = typer.Typer(

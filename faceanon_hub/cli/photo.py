@@ -12,24 +12,7 @@ import typer
 
 from .. import __version__
 from ..files import read_regular, write_text
-from . import flags
-from .console import (
-    NO_FACE,
-    OBFUSCATED,
-    PIPED,
-    as_usage,
-    below_limit,
-    check_apart,
-    check_kind,
-    check_new,
-    listed,
-    load,
-    parse_zones,
-    place,
-    progress_bar,
-    say,
-    warn,
-)
+from . import console, flags
 from .extras import check_extra
 
 if TYPE_CHECKING:
@@ -70,21 +53,21 @@ def image(
     quiet: flags.Quiet = False,
 ) -> None:
     """Anonymize one photo."""
-    target = place(source, target, force)
+    target = console.place(source, target, force)
     paths = {"IN": source, "OUT": target, "--report": report, "--preview": preview, "--checkpoint": checkpoint}
-    check_apart(paths, ("IN", "OUT"))
-    check_kind(source, "image")
-    kept, zones = [_parse_keep(entry) for entry in keep or []], parse_zones(hide, "--hide")
-    if target == PIPED and as_json:
+    console.check_apart(paths, ("IN", "OUT"))
+    console.check_kind(source, "image")
+    kept, zones = [_parse_keep(entry) for entry in keep or []], console.parse_zones(hide, "--hide")
+    if target == console.PIPED and as_json:
         raise typer.BadParameter("standard output holds the photo: write --report instead", param_hint="--json")
     from ..faces import crowd_note
     from ..io.photos import check_photo_target, write_photo
     from ..preview import before_after
 
-    for path in (None if target == PIPED else target, preview):
+    for path in (None if target == console.PIPED else target, preview):
         if path is not None:
             check_photo_target(path)
-    check_new([report, preview], force)
+    console.check_new([report, preview], force)
     if candidates > 1:
         check_extra("eval")
     photo, kind = _read(source, target, keep_metadata, max_pixels)
@@ -118,11 +101,11 @@ def _read(source: str, target: Path, keep_metadata: bool, max_pixels: int | None
     from ..io.photos import MAX_PIXELS, photo_kind, read_photo
 
     given: Any = source
-    if source == str(PIPED):
+    if source == str(console.PIPED):
         given = io.BytesIO(sys.stdin.buffer.read())
         given.name = "standard input"
     photo = read_photo(given, keep_metadata=keep_metadata, max_pixels=max_pixels or MAX_PIXELS)
-    if target != PIPED:
+    if target != console.PIPED:
         return photo, None
     return photo, photo_kind(read_regular(given) if isinstance(given, str) else given.getvalue())
 
@@ -130,11 +113,11 @@ def _read(source: str, target: Path, keep_metadata: bool, max_pixels: int | None
 def _anonymize(
     photo: Photo, call: dict[str, Any], checkpoint: str | None, device: str, dtype: str, quiet: bool
 ) -> FaceAnonPipelineOutput:
-    with progress_bar(quiet) as progress:
+    with console.progress_bar(quiet) as progress:
         task = progress.add_task("loading", total=None)
-        pipe = load(checkpoint, device, dtype)
+        pipe = console.load(checkpoint, device, dtype)
         progress.update(task, description="finding faces")
-        with as_usage("--hide"):
+        with console.as_usage("--hide"):
             faces = pipe.find_faces(
                 photo.pixels, call["threshold"], call["hide"], call["fallback"], photo.alpha, call["hide_small"]
             )
@@ -171,16 +154,16 @@ def _finish(target: Path, record: dict[str, Any], faces: list[Face], quiet: bool
     names = ("anonymized", "obfuscated", "kept")
     counts = {name: sum(face["status"] == name for face in record["faces"]) for name in names}
     if not quiet:
-        say(f"{target}: {listed(counts, 'no face found')}{below_limit(record['small'])}")
+        console.say(f"{target}: {console.listed(counts, 'no face found')}{console.below_limit(record['small'])}")
         if record["crowd"]:
-            warn(f"  {record['crowd']}")
+            console.warn(f"  {record['crowd']}")
         for reason, numbers in obfuscated(faces).items():
             which = f"face {numbers[0]} is" if len(numbers) == 1 else f"{len(numbers)} faces are"
-            warn(f"  {which} obfuscated: {reason}")
+            console.warn(f"  {which} obfuscated: {reason}")
     if counts["obfuscated"]:
-        raise typer.Exit(OBFUSCATED)
+        raise typer.Exit(console.OBFUSCATED)
     if strict and not record["faces"]:
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(console.NO_FACE)
 
 
 def _parse_keep(entry: str) -> int | tuple[float, ...]:

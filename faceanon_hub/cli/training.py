@@ -9,8 +9,7 @@ import typer
 
 from ..errors import CheckpointError
 from ..files import replacing_folder
-from . import flags
-from .console import as_usage, check_apart, check_folder, counted, load, numbered, progress_bar, say, staged
+from . import console, flags
 from .extras import check_extra
 
 Force = Annotated[bool, typer.Option(help="Overwrite the folder OUT that is there.")]
@@ -44,17 +43,17 @@ def fit(
         raise typer.BadParameter("--photos or --bank is needed")
     if generator is not None and bank is None:
         raise typer.BadParameter("another generator needs a fit of its own: --bank names a folder for it")
-    check_apart(paths)
-    check_folder(out, "model_index.json", force)
+    console.check_apart(paths)
+    console.check_folder(out, "model_index.json", force)
     from ..training.fits import fit_pipeline, follow_photos, save_half
     from ..training.following import look_at_photos
 
     summary = []
-    with progress_bar(quiet) as progress:
-        stage = staged(progress)
-        pipe = load(checkpoint, device)
+    with console.progress_bar(quiet) as progress:
+        stage = console.staged(progress)
+        pipe = console.load(checkpoint, device)
         if generator is not None:
-            with as_usage("--generator"):
+            with console.as_usage("--generator"):
                 pipe.register_modules(generator=_read_generator(generator).to(device))
         looks = None if photos is None else look_at_photos(photos, pipe, stage("looking at photos"))
         if bank is not None:
@@ -68,7 +67,7 @@ def fit(
         save_half(pipe, partial)
     if not quiet:
         for line in (*summary, f"{out}: load it with FaceAnonPipeline.from_pretrained"):
-            say(line)
+            console.say(line)
 
 
 def convert(
@@ -80,14 +79,14 @@ def convert(
 
     Known are the layouts of stylegan2-pytorch (`g_ema`) and of stylegan2-ada-pytorch (`G_ema.state_dict()`).
     """
-    check_apart({"FILE": source, "OUT": out})
-    check_folder(out, "config.json", force)
+    console.check_apart({"FILE": source, "OUT": out})
+    console.check_folder(out, "config.json", force)
     from ..generators.stylegan2 import read_stylegan2
 
     generator = read_stylegan2(source)
     with replacing_folder(out) as partial:
         generator.half().save_pretrained(partial)
-    say(f"{out}: draws pictures of {generator.config.sizes[-1]} px; next: faceanon fit --bank")
+    console.say(f"{out}: draws pictures of {generator.config.sizes[-1]} px; next: faceanon fit --bank")
 
 
 def prepare(
@@ -108,11 +107,11 @@ def prepare(
 
     Stopped half-way, the same command goes on where it was; other sources can be added to OUT. Needs the extra train.
     """
-    check_apart({**numbered("SOURCE", sources), "OUT": target})
+    console.check_apart({**console.numbered("SOURCE", sources), "OUT": target})
     check_extra("train")
     from ..training.preparation import prepare_faces
 
-    with counted("photos", quiet) as on_progress:
+    with console.counted("photos", quiet) as on_progress:
         manifest = prepare_faces(
             sources,
             target,
@@ -130,7 +129,7 @@ def prepare(
             counts = source["samples"]
             cut = f"{counts['train']} faces to train on, {counts['validation']} held out"
             dropped = "".join(f"; {count} {reason}" for reason, count in source["dropped"].items())
-            say(f"{name}: {source['photos']} photos, {cut}{dropped}; licence: {source['licence']}")
+            console.say(f"{name}: {source['photos']} photos, {cut}{dropped}; licence: {source['licence']}")
 
 
 def train(
@@ -150,7 +149,7 @@ def train(
 
     On several GPUs: accelerate launch -m faceanon_hub train CONFIG OUT
     """
-    check_apart({"CONFIG": config, "OUT": target, "--from": start})
+    console.check_apart({"CONFIG": config, "OUT": target, "--from": start})
     quiet = quiet or os.environ.get("RANK", "0") != "0"
     check_extra("train")
     from ..diffusion import logging
@@ -161,15 +160,15 @@ def train(
     settings = read_config(config)
     if start is not None:
         settings = settings.model_copy(update={"start": str(start.resolve())})
-    with progress_bar(quiet) as progress:
+    with console.progress_bar(quiet) as progress:
         task = progress.add_task("loading", total=settings.steps)
 
         def on_progress(step: int, steps: int, speed: float) -> None:
             progress.update(task, description=f"step {step}, {speed:.1f} photos/s", completed=step)
 
-        checkpoint = run(settings, target or Path("runs") / config.stem, on_progress, staged(progress))
+        checkpoint = run(settings, target or Path("runs") / config.stem, on_progress, console.staged(progress))
     if not quiet:
-        say(f"{checkpoint}: trained")
+        console.say(f"{checkpoint}: trained")
 
 
 def _read_generator(folder: Path) -> Any:

@@ -10,24 +10,7 @@ import typer
 from .. import __version__
 from ..errors import UnwritableVideoError
 from ..files import check_target, write_text
-from . import flags
-from .console import (
-    NO_FACE,
-    OBFUSCATED,
-    PIPED,
-    as_usage,
-    below_limit,
-    check_apart,
-    check_kind,
-    check_new,
-    listed,
-    load,
-    parse_zones,
-    place,
-    progress_bar,
-    say,
-    warn,
-)
+from . import console, flags
 from .extras import check_extra
 
 if TYPE_CHECKING:
@@ -64,21 +47,21 @@ def video(
     quiet: flags.Quiet = False,
 ) -> None:
     """Anonymize one video: one person stays one new person."""
-    if str(PIPED) in (source, str(target)):
+    if str(console.PIPED) in (source, str(target)):
         raise typer.BadParameter("a video is read and written as a file: its parts are looked up in any order")
-    target = place(source, target, force)
-    check_apart({"IN": source, "OUT": target, "--report": report, "--checkpoint": checkpoint}, ("IN", "OUT"))
-    check_kind(source, "video")
-    kept, hidden = parse_zones(keep, "--keep"), parse_zones(hide, "--hide")
+    target = console.place(source, target, force)
+    console.check_apart({"IN": source, "OUT": target, "--report": report, "--checkpoint": checkpoint}, ("IN", "OUT"))
+    console.check_kind(source, "video")
+    kept, hidden = console.parse_zones(keep, "--keep"), console.parse_zones(hide, "--hide")
     if end is not None and end <= (start or 0):
         raise typer.BadParameter(f"{end:g} is not after the start", param_hint="--end")
     check_extra("voice" if voice == "disguise" else "video")
     check_target(target, UnwritableVideoError)
-    check_new([report], force)
+    console.check_new([report], force)
     call = {**options, "seed": seed, "start": start, "end": end, "voice": voice, "codec": codec, "quality": quality}
-    with progress_bar(quiet) as progress, as_usage():
+    with console.progress_bar(quiet) as progress, console.as_usage():
         task = progress.add_task("loading", total=None)
-        pipe = load(checkpoint, device, dtype)
+        pipe = console.load(checkpoint, device, dtype)
         progress.update(task, description="replacing faces", total=1.0, completed=0)
         result = pipe.video(
             source,
@@ -97,21 +80,23 @@ def video(
     if not quiet:
         _sum_up(target, result)
     if result.counts.get("obfuscated"):
-        raise typer.Exit(OBFUSCATED)
+        raise typer.Exit(console.OBFUSCATED)
     if strict and not result.tracks:
-        raise typer.Exit(NO_FACE)
+        raise typer.Exit(console.NO_FACE)
 
 
 def _sum_up(target: Path, result: VideoReport) -> None:
     people = len({track["person"] for track in result.tracks})
-    counts = listed(result.counts, "no face found")
-    say(f"{target}: {result.frames} frames, faces of {people} in them: {counts}{below_limit(result.small)}")
+    counts = console.listed(result.counts, "no face found")
+    console.say(
+        f"{target}: {result.frames} frames, faces of {people} in them: {counts}{console.below_limit(result.small)}"
+    )
     for note in (result.crowd, *result.notes):
         if note:
-            warn(f"  {note}")
+            console.warn(f"  {note}")
     for track in result.tracks:
         if frames := track["frames"].get("obfuscated"):
-            warn(
+            console.warn(
                 f"  track {track['number']}, {track['first']:g} to {track['last']:g} s, is obfuscated in "
                 f"{frames} frames: {'; '.join(track['reasons'])}"
             )
