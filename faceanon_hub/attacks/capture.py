@@ -170,12 +170,15 @@ class Capture:
 
     def _numbers(self, geometry: Geometry) -> dict[str, np.ndarray]:
         """All that is taken from the original for the new face, each for itself."""
-        job = self.pipe.place_face(geometry.face)
-        self.pipe.measure_face(geometry.photo.pixels, job, self.pipe.resolve())
+        job, options = self.pipe.place_face(geometry.face), self.pipe.resolve()
+        parts = self.pipe.hide_face(geometry.photo.pixels, job, options)
+        self.pipe.measure_face(geometry.photo.pixels, job, options, parts)
+        # Unknown values are the same for all.
         numbers = {
-            "look": np.nan_to_num(job.goal),  # unknown values are the same for all
+            "look": np.nan_to_num(job.goal),
             "light": job.lighting,
             "color": job.color,
+            "tones": np.nan_to_num(np.r_[job.tones, job.patches.ravel()]),
             "shape": geometry.points[:, :2].ravel(),
         }
         return {name: value for name, value in numbers.items() if value is not None}

@@ -41,6 +41,7 @@ NUMBERS = {
     "look": "what the face shows: pose, expression, colour, light, hair on the forehead, glasses, beard, sex and age",
     "light": "the light coefficients",
     "color": "the skin colour coefficients",
+    "tones": "the tones of brows, irises, lips and lashes, unevenness and patches of the skin",
     "shape": "the landmarks, upright and of one size",
     "all together": "all of them",
 }

@@ -61,10 +61,11 @@ def test_every_setting_is_seen_whole_and_alone(record):
     for kind in EXPRESSION:
         kept = [record["settings"][name]["expression"][kind] for name in ("original", "default")]
         assert kept[0] < 0.5 < kept[1] < 10
-    assert list(record["numbers"]) == ["look", "light", "color", "shape"]
+    assert list(record["numbers"]) == ["look", "light", "color", "tones", "shape"]
     assert record["numbers"]["look"].shape == (len(ROWS),) and record["numbers"]["shape"].shape == (956,)
     assert all(np.isfinite(numbers).all() for numbers in record["numbers"].values())
     assert record["numbers"]["light"].shape == record["numbers"]["color"].shape == (9,)
+    assert record["numbers"]["tones"].shape == (10 + 15,) and np.isfinite(record["numbers"]["tones"]).all()
 
 
 def test_settings_differ_and_the_original_is_the_original(record, album, pipe):
