@@ -173,6 +173,7 @@ class Capture:
         job, options = self.pipe.place_face(geometry.face), self.pipe.resolve()
         parts = self.pipe.hide_face(geometry.photo.pixels, job, options)
         self.pipe.measure_face(geometry.photo.pixels, job, options, parts)
+        assert job.tones is not None and job.patches is not None
         # Unknown values are the same for all.
         numbers = {
             "look": np.nan_to_num(job.goal),
