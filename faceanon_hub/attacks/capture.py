@@ -21,7 +21,7 @@ from ..io.photos import read_photo
 from ..loading import load
 from ..pipeline import FaceAnonPipeline
 from ..processes import process_pool, run_task
-from ..scene import deal_seeds
+from ..scene import FaceJob, deal_seeds
 
 GREY = 128  # of what is hidden round a new face alone
 PEOPLE = 6  # with two photos each: fewer cannot be divided into attacked, learned from, and held back
@@ -158,7 +158,11 @@ class Capture:
         if face is None or face.landmarks is None:
             return {"failed": "no face with landmarks was found"}
         geometry = Geometry(photo, face, face.landmarks)
-        record: dict[str, Any] = {"numbers": self._numbers(geometry), "settings": {}}
+        measured = replace(face)
+        job = self.pipe.prepare_job(photo.pixels, measured, self.pipe.resolve())
+        if job is None:
+            return {"failed": measured.reason}
+        record: dict[str, Any] = {"numbers": self._numbers(job, geometry), "settings": {}}
         for name, pixels, mask, matrix in self._results(geometry, task.number):
             inside = _inside(mask, matrix, pixels.shape)
             record["settings"][name] = {
@@ -168,11 +172,9 @@ class Capture:
             }
         return record
 
-    def _numbers(self, geometry: Geometry) -> dict[str, np.ndarray]:
+    @staticmethod
+    def _numbers(job: FaceJob, geometry: Geometry) -> dict[str, np.ndarray]:
         """All that is taken from the original for the new face, each for itself."""
-        job, options = self.pipe.place_face(geometry.face), self.pipe.resolve()
-        parts = self.pipe.hide_face(geometry.photo.pixels, job, options)
-        self.pipe.measure_face(geometry.photo.pixels, job, options, parts)
         assert job.tones is not None and job.patches is not None
         # Unknown values are the same for all.
         numbers = {

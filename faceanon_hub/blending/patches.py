@@ -1,4 +1,4 @@
-"""Skin under the eyes and of the upper lip: no darker, and tinted as, the original's, each against that beside it."""
+"""Skin under the eyes and of the upper lip: no darker than the original's, each compared with the skin beside it."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 
 from ..lighting import to_linear, to_srgb
-from ..parsing import SKIN
-from .regions import skin_region
-from .seam import sized, trusted
+from .seam import seen_skin
 
 SIZE = 128  # side of the crop that is measured in
 MEASURED, CHANGED = 0.035, 0.05  # standard deviations of a patch, in sides of the crop
@@ -16,8 +14,8 @@ LEAST = 0.25  # of a patch, seen as skin: with less it is not measured
 LIGHTER, TINTED = 0.35, 0.2  # logarithms by which a patch is made lighter and tinted at most
 ROUNDS = 2  # patches overlap: what the first leaves, the second sees
 BLACK = 2e-3  # added to light: the logarithm of 0 is infinite
-# Mesh points in whose middle a patch lies, and those of the patches beside it that it is compared with: under the eyes
-# and the cheeks, the upper lip and what is beside nose and mouth.
+# A patch lies in the middle of some mesh points; beside it are the patches that it is compared with. Under the eyes
+# these are the cheeks, for the upper lip they lie beside nose and mouth.
 BESIDE_MOUTH = ((203,), (423,), (212,), (432,))
 PATCHES = (
     ((230,), ((50,),)),
@@ -37,7 +35,8 @@ def measure(crop: np.ndarray, points: np.ndarray, parts: np.ndarray) -> np.ndarr
         `np.ndarray` of shape `(5, 3)`, float64: logarithms of ratios of linear red, green and blue; NaN where a patch
         is not seen.
     """
-    return _compare(_logarithm(crop), points * (SIZE / len(crop)), _skin(points, parts, len(crop)))
+    points = points * (SIZE / len(crop))
+    return _compare(_logarithm(crop), points, seen_skin(points, parts, SIZE))
 
 
 def match(
@@ -49,9 +48,11 @@ def match(
     light: float = 1.0,
     tint: float = 1.0,
 ) -> np.ndarray:
-    """Makes patches of a new face no darker than, and tinted as, the original's; the middle of all skin stays.
+    """Lightens patches of a new face that are darker than the original's, and gives them its tint.
 
-    It does what nine harmonics and the middle colour of the skin cannot: bags under eyes, stubble, a grey upper lip.
+    The median colour of all skin stays.
+
+    This removes what the transfers of light and skin colour leave: bags under the eyes, stubble, a grey upper lip.
 
     Args:
         picture (`np.ndarray` of shape `(S, S, 3)`, uint8):
@@ -68,16 +69,16 @@ def match(
     Returns:
         `np.ndarray` of shape `(S, S, 3)`, uint8.
     """
-    size, skin = len(picture), _skin(points, parts, len(picture))
-    own, points = _logarithm(picture), points * (SIZE / size)
+    size, own = len(picture), _logarithm(picture)
+    points = points * (SIZE / size)
+    skin, weights = seen_skin(points, parts, SIZE), _weights(points, [patch for patch, _ in PATCHES], CHANGED)
     change = np.zeros_like(own)
     for _ in range(ROUNDS):
         missing = wanted - _compare(own + change, points, skin)
         known = np.isfinite(missing).all(1)
         if not known.any():
             return picture
-        weight = _weights(points, [patch for patch, _ in PATCHES], CHANGED)[known]
-        missing = missing[known].astype(np.float32)
+        weight, missing = weights[known], missing[known].astype(np.float32)
         change += np.tensordot(weight, missing, (0, 0)) / weight.sum(0)[..., None].clip(1)
         lightness = change.mean(2, keepdims=True)
         change = (change - lightness).clip(-TINTED, TINTED) + lightness.clip(0, LIGHTER)
@@ -85,11 +86,6 @@ def match(
     change = light * lightness + tint * (change - lightness)
     change += np.median(own[skin > 0], 0) - np.median((own + change)[skin > 0], 0)
     return to_srgb(to_linear(picture) * np.exp(cv2.resize(change, (size, size)) * region[..., None]))
-
-
-def _skin(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
-    """Skin `(SIZE, SIZE)`, float32, 0 to 1, of the mesh in a crop of this side."""
-    return skin_region(points * (SIZE / size), SIZE) * trusted(sized(parts[..., SKIN], SIZE))
 
 
 def _logarithm(crop: np.ndarray) -> np.ndarray:

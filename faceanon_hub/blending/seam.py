@@ -9,7 +9,7 @@ import numpy as np
 from .. import landmarks as lm
 from ..lighting import mesh_triangles, to_linear, to_srgb
 from ..parsing import HAIR, OTHER, SKIN
-from .regions import filled
+from .regions import filled, skin_region
 
 BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 INNER = [lm.LEFT_EYE, lm.RIGHT_EYE, lm.LEFT_BROW, lm.RIGHT_BROW, lm.OUTER_LIPS, lm.NOSE_BRIDGE + lm.NOSE_BASE]
@@ -539,6 +539,14 @@ def _shrunk(picture: np.ndarray, size: int) -> np.ndarray:
 def sized(mask: np.ndarray, size: int) -> np.ndarray:
     """A mask or picture `(s, s, ...)`, float32, resampled to `(size, size, ...)`."""
     return cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA if len(mask) > size else cv2.INTER_LINEAR)
+
+
+def seen_skin(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
+    """How far skin is seen safely inside the face and off its features, `(size, size)`, float32, 0 to 1.
+
+    `points` are the mesh in pixels of a crop of this size, `parts` of any size.
+    """
+    return skin_region(points, size) * trusted(sized(parts[..., SKIN], size))
 
 
 def _enlarged(values: np.ndarray, size: int) -> np.ndarray:

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 
 from .. import landmarks as lm
-from ..parsing import SKIN
-from .regions import filled, skin_region
-from .seam import sized, trusted
+from .regions import filled
+from .seam import seen_skin
 
 SIZE = 256  # side of the crop that is measured in
 BLURS = (1.5, 3.0, 6.0)  # standard deviations in its pixels, each of which ends a band; lines to folds
@@ -59,7 +58,7 @@ def _skin(points: np.ndarray, parts: np.ndarray, size: int) -> np.ndarray:
     """Skin `(SIZE, SIZE)`, float32, 0 to 1, of the mesh in a crop of this side: without features and nostrils."""
     points = points * (SIZE / size)
     nose = cv2.dilate(filled(points, SIZE, lm.NOSE_BASE), np.ones((9, 9), np.uint8))
-    return skin_region(points, SIZE) * (1 - nose) * trusted(sized(parts[..., SKIN], SIZE))
+    return seen_skin(points, parts, SIZE) * (1 - nose)
 
 
 def _bands(crop: np.ndarray, skin: np.ndarray) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Patches of skin that are as light and tinted as the original's: of drawn faces."""
+"""Skin under the eyes and of the upper lip, brought to the original's: of drawn faces."""
 
 import numpy as np
 import pytest
